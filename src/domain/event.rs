@@ -1,0 +1,66 @@
+//! The one thing that the log holds. Everything else is derived from it.
+
+use bincode::{Decode, Encode};
+
+use super::ids::{ClipNo, Seq, SlotNo, VoterId};
+use super::stage::{Clip, Season, Slot};
+use super::vote::{Retraction, Vote};
+
+/// A change. The order of the variants is the on-disk tag: append, never reorder.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum Event {
+    /// The server started: positions after it are new even if nothing else was written.
+    Started,
+    /// A vote.
+    Voted(Vote),
+    /// A vote taken back.
+    Retracted(Retraction),
+    /// A new season.
+    SeasonCreated(Season),
+    /// A new slot, `upcoming`.
+    SlotCreated(Slot),
+    /// A new clip.
+    ClipAdded(Box<Clip>),
+    /// A slot was asked to open and has no clips.
+    SlotWaits(SlotNo),
+    /// A slot takes votes from here on.
+    SlotOpened {
+        /// Which.
+        slot: SlotNo,
+        /// When it closes, Unix milliseconds.
+        ends_at: Option<u64>,
+        /// Whether its counts stay hidden until it locks.
+        hidden: bool,
+    },
+    /// A slot takes no vote behind this event.
+    SlotFrozen(SlotNo),
+    /// A slot's result stands.
+    SlotLocked {
+        /// Which.
+        slot: SlotNo,
+        /// Its best clip; `None` when it had no clips.
+        winner: Option<ClipNo>,
+    },
+    /// A voter's votes are refused from here on.
+    Banned {
+        /// Who.
+        voter: VoterId,
+        /// Until when, Unix milliseconds; `None`: until lifted.
+        until: Option<u64>,
+        /// Why, for operators.
+        reason: String,
+    },
+    /// A ban lifted.
+    Unbanned(VoterId),
+}
+
+/// An event at its place in the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Logged {
+    /// Its sequence.
+    pub seq: Seq,
+    /// When it was enqueued, Unix milliseconds; never used for order.
+    pub at: u64,
+    /// The event.
+    pub event: Event,
+}

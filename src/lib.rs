@@ -1,0 +1,6 @@
+//! Plaudit takes votes at burst scale in one process: exact counts, nothing acknowledged is lost.
+
+pub mod clock;
+pub mod domain;
+pub mod error;
+pub mod metrics;

@@ -1,0 +1,3 @@
+//! `plaudit::tally`, by its own files, for `--cfg plaudit_loom`.
+
+pub mod tally;

@@ -1,8 +1,10 @@
 //! Plaudit takes votes at burst scale in one process: exact counts, nothing acknowledged is lost.
 
 pub mod clock;
+pub mod codec;
 pub mod domain;
 pub mod error;
+pub mod fold;
 pub mod metrics;
 pub mod store;
 pub mod tally;

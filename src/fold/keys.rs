@@ -1,0 +1,60 @@
+//! Keys of the tables: a letter, then numbers in big-endian so that byte order is number order.
+
+use crate::domain::{Seq, SlotNo, VoterId};
+
+/// Clips whose counts share a page: 256 of at most 16 bytes stay at 4 KiB.
+pub const CLIPS_A_TOTALS_PAGE: u32 = 256;
+/// Clips whose records share a page: 16 of at most 2.4 KiB stay below [`crate::store::VALUE_MAX`].
+pub const CLIPS_A_PAGE: u32 = 16;
+/// Seasons that share a page.
+pub const SEASONS_A_PAGE: u32 = 64;
+
+/// How far the tables contain the log.
+pub const MARK: &[u8] = b"m";
+
+/// One block of a slot's ballots, by the first sequence in it.
+pub fn ballots(slot: SlotNo, first: Seq) -> [u8; 13] {
+    let mut key = [0; 13];
+    key[0] = b'v';
+    key[1..5].copy_from_slice(&slot.0.to_be_bytes());
+    key[5..].copy_from_slice(&first.to_be_bytes());
+    key
+}
+
+/// From the first to behind the last of a slot's blocks.
+pub fn ballots_of(slot: SlotNo) -> ([u8; 13], [u8; 13]) {
+    (ballots(slot, 0), ballots(SlotNo(slot.0 + 1), 0))
+}
+
+/// A page of a table whose pages are numbered.
+pub fn page(table: Table, number: u32) -> [u8; 5] {
+    let mut key = [table as u8; 5];
+    key[1..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// From the first to behind the last page of a table.
+pub fn pages_of(table: Table) -> ([u8; 5], [u8; 1]) {
+    (page(table, 0), [table as u8 + 1])
+}
+
+/// The bans' page that a voter's are in.
+pub fn bans_page(voter: VoterId) -> u32 {
+    u32::from(voter.0[0])
+}
+
+/// A table of numbered pages; its letter is on the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Table {
+    /// Bans, by a voter's first byte.
+    Bans = b'b',
+    /// Clips' records.
+    Clips = b'c',
+    /// Slots, one a page.
+    Slots = b'l',
+    /// Seasons.
+    Seasons = b'n',
+    /// Counts.
+    Totals = b't',
+}

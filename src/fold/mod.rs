@@ -1,0 +1,90 @@
+//! From the log to the tables: the one judge and the one fold, and the pages that the fold changes.
+//!
+//! [`fold`] is used by the applier, by recovery and by `verify` alike. It reads no clock, no setting and no other
+//! state; events carry what those decided. It seeks no duplicates: the claim did, and `verify` checks.
+
+pub mod ballot_block;
+mod judge;
+pub mod keys;
+pub mod records;
+mod tables;
+pub mod totals;
+
+pub use ballot_block::{Ballot, BallotBlock, Stored};
+pub use judge::{BanMove, Move, Refusal, Transitions, judge};
+pub use tables::{Mark, Tables, VisitBlock};
+pub use totals::Change;
+
+use crate::domain::{Clip, ClipNo, Event, Logged, Season, Seq, SlotNo, Span, VoterId};
+use crate::error::Fault;
+
+/// What a fold changes. A page or block knows the last sequence that it contains: each of these is skipped, page by
+/// page, where its sequence is in already, so that folding a part of the log again is harmless however it was cut.
+pub trait Pages {
+    /// Appends a vote or a retraction to its slot's blocks.
+    fn ballot(&mut self, slot: SlotNo, stored: Stored) -> Result<(), Fault>;
+    /// Adds to a clip's counts.
+    fn total(&mut self, seq: Seq, clip: ClipNo, change: Change) -> Result<(), Fault>;
+    /// Adds a season.
+    fn season(&mut self, seq: Seq, season: &Season) -> Result<(), Fault>;
+    /// Changes a slot's record.
+    fn slot(&mut self, seq: Seq, at: u64, slot: SlotNo, change: SlotChange) -> Result<(), Fault>;
+    /// Adds a clip.
+    fn clip(&mut self, seq: Seq, clip: &Clip) -> Result<(), Fault>;
+    /// Adds a step to a voter's bans.
+    fn ban(&mut self, voter: VoterId, step: BanMove) -> Result<(), Fault>;
+}
+
+/// A step in a slot's life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SlotChange {
+    /// It exists.
+    Created(crate::domain::Slot),
+    /// It waits for clips.
+    Waits,
+    /// It takes votes.
+    Opened {
+        /// Since when and until when.
+        span: Span,
+        /// Whether its counts are hidden until it locks.
+        hidden: bool,
+    },
+    /// It takes no more.
+    Frozen,
+    /// Its result stands.
+    Locked {
+        /// Its best clip.
+        winner: Option<ClipNo>,
+    },
+}
+
+/// Changes the pages by one judged event.
+pub fn fold(pages: &mut impl Pages, logged: &Logged) -> Result<(), Fault> {
+    let Logged { seq, at, event } = logged;
+    let (seq, at) = (*seq, *at);
+    match event {
+        Event::Started => Ok(()),
+        Event::Voted(vote) => {
+            pages.ballot(vote.slot, Stored { seq, at, ballot: Ballot::cast(vote) })?;
+            pages.total(seq, vote.clip, Change { votes: 1, weight: i64::from(vote.weight) })
+        }
+        Event::Retracted(back) => {
+            pages.ballot(back.slot, Stored { seq, at, ballot: Ballot::taken_back(back) })?;
+            pages.total(seq, back.clip, Change { votes: -1, weight: -i64::from(back.weight) })
+        }
+        Event::SeasonCreated(season) => pages.season(seq, season),
+        Event::SlotCreated(slot) => pages.slot(seq, at, slot.no, SlotChange::Created(*slot)),
+        Event::ClipAdded(clip) => pages.clip(seq, clip),
+        Event::SlotWaits(slot) => pages.slot(seq, at, *slot, SlotChange::Waits),
+        Event::SlotOpened { slot, ends_at, hidden } => {
+            let span = Span { started_at: Some(at), ends_at: *ends_at };
+            pages.slot(seq, at, *slot, SlotChange::Opened { span, hidden: *hidden })
+        }
+        Event::SlotFrozen(slot) => pages.slot(seq, at, *slot, SlotChange::Frozen),
+        Event::SlotLocked { slot, winner } => pages.slot(seq, at, *slot, SlotChange::Locked { winner: *winner }),
+        Event::Banned { .. } | Event::Unbanned(_) => {
+            let (voter, step) = judge::ban_move(seq, event).expect("both are ban steps");
+            pages.ban(voter, step)
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! The tables as the fold sees them: stored pages, and over them those that were changed and not yet stored.
+//!
+//! The applier folds and commits. Recovery and `verify` fold over the log's tail and read the result, and never
+//! commit. What spans pages is made safe by order, not by a transaction: pages, then the mark, then a flush; a crash
+//! between them leaves pages that are ahead of the mark, and each page knows by how much.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bincode::{Decode, Encode};
+
+use super::ballot_block::{self, BallotBlock, Stored};
+use super::judge::{BanMove, Transitions};
+use super::keys::{self, Table};
+use super::records::{BansPage, ClipsPage, SeasonsPage, SlotRecord};
+use super::totals::{Change, TotalsPage};
+use super::{Pages, SlotChange};
+use crate::codec::{self, Chain, Kind};
+use crate::domain::{Clip, ClipNo, Season, Seq, SlotNo, VoterId};
+use crate::error::Fault;
+use crate::store::Store;
+
+const NAME: &str = "tables";
+/// Slots whose last block is kept in memory between steps; more are read again.
+const TAILS_KEPT: usize = 64;
+
+/// How far the tables contain the log: the end of one of its blocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Mark {
+    /// The last sequence contained.
+    pub seq: Seq,
+    /// The first sequence of the block that it ends.
+    pub block: Seq,
+    /// That block's hash.
+    pub chain: Chain,
+}
+
+/// What [`Tables::each_ballot_block`] calls with each key and record.
+pub type VisitBlock<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Fault>;
+
+/// Stored pages with changes over them.
+#[derive(Debug)]
+pub struct Tables {
+    store: Arc<dyn Store>,
+    mark: Option<Mark>,
+    totals: BTreeMap<u32, Paged<TotalsPage>>,
+    seasons: BTreeMap<u32, Paged<SeasonsPage>>,
+    clips: BTreeMap<u32, Paged<ClipsPage>>,
+    slots: BTreeMap<u32, Paged<SlotRecord>>,
+    bans: BTreeMap<u32, Paged<BansPage>>,
+    tails: HashMap<SlotNo, Tail>,
+    full: Vec<(SlotNo, BallotBlock)>,
+}
+
+#[derive(Debug)]
+struct Paged<T> {
+    page: T,
+    dirty: bool,
+}
+
+/// The end of a slot's blocks.
+#[derive(Debug)]
+struct Tail {
+    block: Option<BallotBlock>,
+    dirty: bool,
+}
+
+impl Tables {
+    /// Over a store; reads the mark.
+    pub fn open(store: Arc<dyn Store>) -> Result<Self, Fault> {
+        let mark =
+            store.get(keys::MARK)?.map(|record| codec::read(NAME, Kind::Mark, keys::MARK, &record)).transpose()?;
+        Ok(Self {
+            store,
+            mark,
+            totals: BTreeMap::new(),
+            seasons: BTreeMap::new(),
+            clips: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            bans: BTreeMap::new(),
+            tails: HashMap::new(),
+            full: Vec::new(),
+        })
+    }
+
+    /// How far they contain the log; `None` before the first commit.
+    pub fn mark(&self) -> Option<Mark> {
+        self.mark
+    }
+
+    /// Stores every change, then the mark, then flushes.
+    pub fn commit(&mut self, mark: Mark) -> Result<(), Fault> {
+        let store = self.store.as_ref();
+        // Full blocks before the tails that follow them: a slot's stored blocks never have a gap.
+        for (slot, mut block) in self.full.drain(..) {
+            store.insert(&keys::ballots(slot, block.head().first), &block.record(slot))?;
+        }
+        for (slot, tail) in &mut self.tails {
+            if let Some(block) = tail.block.as_mut().filter(|_| tail.dirty) {
+                store.insert(&keys::ballots(*slot, block.head().first), &block.record(*slot))?;
+                tail.dirty = false;
+            }
+        }
+        store_dirty(store, Table::Seasons, Kind::Seasons, &mut self.seasons)?;
+        store_dirty(store, Table::Clips, Kind::Clips, &mut self.clips)?;
+        store_dirty(store, Table::Slots, Kind::Slot, &mut self.slots)?;
+        store_dirty(store, Table::Bans, Kind::Bans, &mut self.bans)?;
+        store_dirty(store, Table::Totals, Kind::Totals, &mut self.totals)?;
+        store.insert(keys::MARK, &codec::record(Kind::Mark, keys::MARK, &mark))?;
+        store.flush()?;
+        self.mark = Some(mark);
+        if self.tails.len() > TAILS_KEPT {
+            self.tails.clear();
+        }
+        Ok(())
+    }
+
+    /// Every page of counts.
+    pub fn each_total(&self, mut visit: impl FnMut(ClipNo, u64, u64)) -> Result<(), Fault> {
+        self.each(Table::Totals, Kind::Totals, &self.totals, |number, page: &TotalsPage| {
+            page.iter(number).for_each(|(clip, votes, weight)| visit(clip, votes, weight));
+        })
+    }
+
+    /// Every season, in order.
+    pub fn each_season(&self, mut visit: impl FnMut(&Season)) -> Result<(), Fault> {
+        self.each(Table::Seasons, Kind::Seasons, &self.seasons, |_, page: &SeasonsPage| {
+            page.items.iter().for_each(&mut visit);
+        })
+    }
+
+    /// Every clip, in order.
+    pub fn each_clip(&self, mut visit: impl FnMut(&Clip)) -> Result<(), Fault> {
+        self.each(Table::Clips, Kind::Clips, &self.clips, |_, page: &ClipsPage| page.items.iter().for_each(&mut visit))
+    }
+
+    /// Every slot, in order.
+    pub fn each_slot(&self, mut visit: impl FnMut(&SlotRecord)) -> Result<(), Fault> {
+        self.each(Table::Slots, Kind::Slot, &self.slots, |_, record| visit(record))
+    }
+
+    /// Every voter with bans.
+    pub fn each_ban(&self, mut visit: impl FnMut(VoterId, &[BanMove])) -> Result<(), Fault> {
+        self.each(Table::Bans, Kind::Bans, &self.bans, |_, page: &BansPage| {
+            page.voters.iter().for_each(|(voter, moves)| visit(*voter, moves));
+        })
+    }
+
+    /// What the judge needs, as of the tables' end.
+    pub fn transitions(&self) -> Result<Transitions, Fault> {
+        let mut known = Transitions::default();
+        self.each_slot(|record| known.load_slot(record.slot.no, record.moves.clone()))?;
+        self.each_ban(|voter, moves| known.load_bans(voter, moves.to_vec()))?;
+        Ok(known)
+    }
+
+    /// Every block of a slot's ballots from the one that begins at `from` on, in log order, as (key, record), until
+    /// told to break.
+    pub fn each_ballot_block(&self, slot: SlotNo, from: Seq, visit: VisitBlock<'_>) -> Result<(), Fault> {
+        // The newest version of a changed block shadows the stored one.
+        let mut changed: BTreeMap<[u8; 13], BallotBlock> = BTreeMap::new();
+        let tail = self.tails.get(&slot).filter(|tail| tail.dirty).and_then(|tail| tail.block.as_ref());
+        let full = self.full.iter().filter(|(of, _)| *of == slot).map(|(_, block)| block);
+        for block in full.chain(tail) {
+            changed.insert(keys::ballots(slot, block.head().first), block.clone());
+        }
+        let (_, to) = keys::ballots_of(slot);
+        let mut on = true;
+        self.store.scan(&keys::ballots(slot, from), &to, &mut |key, record| {
+            let flow = match <[u8; 13]>::try_from(key).ok().and_then(|key| changed.remove(&key)) {
+                Some(mut block) => visit(key, &block.record(slot))?,
+                None => visit(key, record)?,
+            };
+            on = flow.is_continue();
+            Ok(flow)
+        })?;
+        for (key, mut block) in changed.into_iter().filter(|(_, block)| block.head().first >= from) {
+            if !on {
+                break;
+            }
+            on = visit(&key, &block.record(slot))?.is_continue();
+        }
+        Ok(())
+    }
+
+    /// The head of a slot's last block.
+    pub fn last_ballots(&self, slot: SlotNo) -> Result<Option<ballot_block::Head>, Fault> {
+        if let Some(tail) = self.tails.get(&slot) {
+            return Ok(tail.block.as_ref().map(BallotBlock::head));
+        }
+        let (from, to) = keys::ballots_of(slot);
+        self.store.last_in(&from, &to)?.map(|(key, record)| ballot_block::head(&key, &record)).transpose()
+    }
+
+    /// Puts a clip's stored counts right. For `verify --repair` alone; takes effect with the next [`Tables::commit`].
+    pub fn repair_total(&mut self, clip: ClipNo, counts: (u64, u64)) -> Result<(), Fault> {
+        let paged =
+            cached(self.store.as_ref(), Table::Totals, Kind::Totals, &mut self.totals, TotalsPage::number(clip))?;
+        paged.page.set(clip, counts);
+        paged.dirty = true;
+        Ok(())
+    }
+
+    fn each<T: Decode<()>>(
+        &self,
+        table: Table,
+        kind: Kind,
+        changed: &BTreeMap<u32, Paged<T>>,
+        mut visit: impl FnMut(u32, &T),
+    ) -> Result<(), Fault> {
+        let (from, to) = keys::pages_of(table);
+        let mut new = changed.iter().peekable();
+        self.store.scan(&from, &to, &mut |key, record| {
+            let number = number_of(key)?;
+            while let Some((at, paged)) = new.next_if(|(at, _)| **at < number) {
+                visit(*at, &paged.page);
+            }
+            match new.next_if(|(at, _)| **at == number) {
+                Some((_, paged)) => visit(number, &paged.page),
+                None => visit(number, &codec::read(NAME, kind, key, record)?),
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        for (number, paged) in new {
+            visit(*number, &paged.page);
+        }
+        Ok(())
+    }
+}
+
+fn number_of(key: &[u8]) -> Result<u32, Fault> {
+    let number = key.get(1..).and_then(|rest| <[u8; 4]>::try_from(rest).ok()).map(u32::from_be_bytes);
+    number.ok_or_else(|| Fault::damaged(NAME, key, "its key has the wrong length"))
+}
+
+fn stored<T: Decode<()>>(store: &dyn Store, table: Table, kind: Kind, number: u32) -> Result<Option<T>, Fault> {
+    let key = keys::page(table, number);
+    store.get(&key)?.map(|record| codec::read(NAME, kind, &key, &record)).transpose()
+}
+
+/// The page, from memory, else from the store, else new.
+fn cached<'a, T: Decode<()> + Default>(
+    store: &dyn Store,
+    table: Table,
+    kind: Kind,
+    pages: &'a mut BTreeMap<u32, Paged<T>>,
+    number: u32,
+) -> Result<&'a mut Paged<T>, Fault> {
+    use std::collections::btree_map::Entry;
+    match pages.entry(number) {
+        Entry::Occupied(entry) => Ok(entry.into_mut()),
+        Entry::Vacant(entry) => {
+            let page = stored(store, table, kind, number)?.unwrap_or_default();
+            Ok(entry.insert(Paged { page, dirty: false }))
+        }
+    }
+}
+
+fn store_dirty<T: Encode>(
+    store: &dyn Store,
+    table: Table,
+    kind: Kind,
+    pages: &mut BTreeMap<u32, Paged<T>>,
+) -> Result<(), Fault> {
+    for (number, paged) in pages.iter().filter(|(_, paged)| paged.dirty) {
+        let key = keys::page(table, *number);
+        store.insert(&key, &codec::record(kind, &key, &paged.page))?;
+    }
+    // Counts of clips that are voted for stay; the rest is small and rare enough to be read again.
+    pages.retain(|_, paged| std::mem::take(&mut paged.dirty));
+    Ok(())
+}
+
+impl Pages for Tables {
+    fn ballot(&mut self, slot: SlotNo, entry: Stored) -> Result<(), Fault> {
+        if !self.tails.contains_key(&slot) {
+            let (from, to) = keys::ballots_of(slot);
+            let last = self.store.last_in(&from, &to)?;
+            let block = last.map(|(key, record)| BallotBlock::resume(&key, &record)).transpose()?;
+            self.tails.insert(slot, Tail { block, dirty: false });
+        }
+        let tail = self.tails.get_mut(&slot).expect("put in above");
+        match &mut tail.block {
+            Some(block) if entry.seq <= block.head().last => return Ok(()),
+            Some(block) if !block.is_full() => block.append(entry),
+            Some(block) => {
+                let full = std::mem::replace(block, BallotBlock::begin(entry));
+                if tail.dirty {
+                    self.full.push((slot, full));
+                }
+            }
+            None => tail.block = Some(BallotBlock::begin(entry)),
+        }
+        tail.dirty = true;
+        Ok(())
+    }
+
+    fn total(&mut self, seq: Seq, clip: ClipNo, change: Change) -> Result<(), Fault> {
+        let number = TotalsPage::number(clip);
+        let paged = cached(self.store.as_ref(), Table::Totals, Kind::Totals, &mut self.totals, number)?;
+        paged.dirty = true;
+        paged.page.add(seq, clip, change)
+    }
+
+    fn season(&mut self, seq: Seq, season: &Season) -> Result<(), Fault> {
+        let (number, place) = (season.no.0 / keys::SEASONS_A_PAGE, season.no.0 % keys::SEASONS_A_PAGE);
+        let paged = cached(self.store.as_ref(), Table::Seasons, Kind::Seasons, &mut self.seasons, number)?;
+        paged.dirty = true;
+        paged.page.push(seq, place, season)
+    }
+
+    fn slot(&mut self, seq: Seq, at: u64, slot: SlotNo, change: SlotChange) -> Result<(), Fault> {
+        let known = match self.slots.remove(&slot.0) {
+            Some(paged) => Some(paged.page),
+            None => stored(self.store.as_ref(), Table::Slots, Kind::Slot, slot.0)?,
+        };
+        let page = match (known, change) {
+            (Some(mut record), _) => {
+                SlotRecord::change(&mut record, seq, at, change);
+                record
+            }
+            (None, SlotChange::Created(slot)) => SlotRecord::new(seq, at, slot),
+            (None, _) => {
+                return Err(Fault::Inconsistent {
+                    why: format!("event {seq} changes slot {}, which has no record", slot.0),
+                });
+            }
+        };
+        self.slots.insert(slot.0, Paged { page, dirty: true });
+        Ok(())
+    }
+
+    fn clip(&mut self, seq: Seq, clip: &Clip) -> Result<(), Fault> {
+        let (number, place) = (clip.no.0 / keys::CLIPS_A_PAGE, clip.no.0 % keys::CLIPS_A_PAGE);
+        let paged = cached(self.store.as_ref(), Table::Clips, Kind::Clips, &mut self.clips, number)?;
+        paged.dirty = true;
+        paged.page.push(seq, place, clip)
+    }
+
+    fn ban(&mut self, voter: VoterId, step: BanMove) -> Result<(), Fault> {
+        let floor = self.mark.map_or(0, |mark| mark.seq);
+        let paged = cached(self.store.as_ref(), Table::Bans, Kind::Bans, &mut self.bans, keys::bans_page(voter))?;
+        paged.dirty = true;
+        paged.page.step(floor, voter, step);
+        Ok(())
+    }
+}

@@ -1,5 +1,6 @@
 //! Plaudit takes votes at burst scale in one process: exact counts, nothing acknowledged is lost.
 
+pub mod ballots;
 pub mod clock;
 pub mod codec;
 pub mod domain;

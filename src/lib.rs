@@ -6,6 +6,8 @@ pub mod codec;
 pub mod domain;
 pub mod error;
 pub mod fold;
+pub mod log;
 pub mod metrics;
+pub mod stage;
 pub mod store;
 pub mod tally;

@@ -1,0 +1,92 @@
+//! The applier: folds settled blocks of the log into the tables, then drops them from the log.
+//!
+//! Order: pages, the mark, a flush of the tables, and only then the log's blocks up to the mark go, all but the last,
+//! which proves at the next start that log and mark belong together. It never passes settlement, and is the only
+//! writer of the tables.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::block::{self, Link};
+use super::progress::Progress;
+use super::recover::Recovered;
+use crate::domain::{Logged, Seq};
+use crate::error::Fault;
+use crate::fold::{Mark, Tables, Transitions, fold, judge};
+use crate::store::Store;
+
+/// Events that a step folds at most: its changed pages stay in memory until they are stored.
+const STEP_EVENTS: u64 = 64 * 1024;
+
+/// What the applier owns.
+#[derive(Debug)]
+pub struct Applier {
+    log: Arc<dyn Store>,
+    tables: Tables,
+    transitions: Transitions,
+    /// The end of what is folded; ahead of the tables' mark until the next commit.
+    folded: Mark,
+    /// Keys of the blocks in the log that are in the tables, oldest first.
+    drops: Vec<Seq>,
+    progress: Arc<Progress>,
+}
+
+impl Applier {
+    /// Goes on where recovery ended: what that folded is committed by the first step.
+    pub fn new(log: Arc<dyn Store>, recovered: Recovered, progress: Arc<Progress>) -> Self {
+        let Recovered { tables, transitions, end, blocks, .. } = recovered;
+        Self { log, tables, transitions, folded: end, drops: blocks, progress }
+    }
+
+    /// Folds and stores what has been settled since the last step; says how many events that were.
+    pub fn step(&mut self, now_ms: u64) -> Result<u64, Fault> {
+        let from = self.tables.mark().map_or(0, |mark| mark.seq);
+        let settled = self.progress.settled().min(self.folded.seq + STEP_EVENTS);
+        let (first, last) = (block::key(self.folded.seq + 1), block::key(settled + 1));
+        let Self { log, tables, transitions, folded, drops, .. } = self;
+        log.scan(&first, &last, &mut |key, record| {
+            let link = follow(*folded, key, record, |logged| take(transitions, tables, &logged))?;
+            *folded = Mark { seq: link.last, block: link.first, chain: link.chain };
+            drops.push(link.first);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        if self.folded.seq == from {
+            return Ok(0);
+        }
+        self.tables.commit(self.folded)?;
+        self.transitions.forget_before(self.folded.seq);
+        let kept = self.drops.len().saturating_sub(1);
+        for first in self.drops.drain(..kept) {
+            self.log.remove(&block::key(first))?;
+        }
+        self.progress.note_applied(self.folded.seq, now_ms);
+        Ok(self.folded.seq - from)
+    }
+}
+
+/// Judges an event again, which must agree, and folds it.
+pub(super) fn take(transitions: &mut Transitions, tables: &mut Tables, logged: &Logged) -> Result<(), Fault> {
+    let Logged { seq, at, event } = logged;
+    if let Err(refusal) = judge(transitions, *seq, *at, event) {
+        return Err(Fault::Inconsistent {
+            why: format!("event {seq} is in the log and its order refuses it: {refusal:?}"),
+        });
+    }
+    transitions.note(*seq, *at, event);
+    fold(tables, logged)
+}
+
+/// Reads the block that must follow `end`.
+pub(super) fn follow(
+    end: Mark,
+    key: &[u8],
+    record: &[u8],
+    visit: impl FnMut(Logged) -> Result<(), Fault>,
+) -> Result<Link, Fault> {
+    let link = block::read(key, record, visit)?;
+    if link.first != end.seq + 1 || link.previous != end.chain {
+        let why = format!("it does not follow event {}: blocks before it are missing or changed", end.seq);
+        return Err(Fault::damaged("log", key, why));
+    }
+    Ok(link)
+}

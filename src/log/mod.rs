@@ -1,0 +1,18 @@
+//! The write-ahead log: everything that was acknowledged is in it, in one order, before anything else knows of it.
+//!
+//! ```text
+//! queue ─▶ commit (sequence, verdict, block, flush) ─▶ settlement ─▶ apply (tables, mark, drop)
+//! ```
+
+pub mod apply;
+pub mod block;
+pub mod commit;
+pub mod progress;
+pub mod queue;
+pub mod recover;
+
+pub use apply::Applier;
+pub use commit::{Batch, Committer, Decided, End, Turn};
+pub use progress::Progress;
+pub use queue::{Body, Entry, Outcome, Queue, Reading, queue};
+pub use recover::{Recovered, recover};

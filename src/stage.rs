@@ -1,0 +1,258 @@
+//! Seasons, slots, clips and bans as readers see them: a snapshot that settlement swaps, in log order.
+//!
+//! Readers load it without a lock. Counts are not in it but beside it: each clip has its tally, which outlives
+//! snapshots. Never: decides whether a vote stands (the judge does, by the log's order); a snapshot only spares the
+//! queue what is refused anyway.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::{ArcSwap, Guard};
+
+use crate::domain::{
+    Clip, ClipId, ClipNo, Event, Season, SeasonId, SeasonNo, Slot, SlotNo, SlotStatus, Span, VoterId, VoterKey,
+};
+use crate::error::Reject;
+use crate::tally::Tally;
+
+/// The current snapshot.
+#[derive(Debug)]
+pub struct Stage {
+    now: ArcSwap<Scene>,
+    voter_key: VoterKey,
+    stripes: usize,
+}
+
+/// Everything at one moment of the log.
+#[derive(Clone, Debug, Default)]
+pub struct Scene {
+    /// By number.
+    pub seasons: Vec<Arc<SeasonState>>,
+    /// By number.
+    pub slots: Vec<Arc<SlotState>>,
+    /// By number.
+    pub clips: Vec<Arc<ClipState>>,
+    season_ids: HashMap<SeasonId, SeasonNo>,
+    clip_ids: HashMap<ClipId, ClipNo>,
+    /// Voters who may not vote.
+    pub bans: Arc<HashMap<VoterId, Ban>>,
+}
+
+/// A season and its slots.
+#[derive(Clone, Debug)]
+pub struct SeasonState {
+    /// The season.
+    pub season: Season,
+    /// Its slots, by position.
+    pub slots: Vec<SlotNo>,
+}
+
+/// A slot, where it is in its life, and its clips.
+#[derive(Clone, Debug)]
+pub struct SlotState {
+    /// The slot.
+    pub slot: Slot,
+    /// Where it is.
+    pub status: SlotStatus,
+    /// When it takes votes.
+    pub span: Span,
+    /// Whether its counts are hidden until it locks.
+    pub hide: bool,
+    /// Its best clip, once locked.
+    pub winner: Option<ClipNo>,
+    /// Its clips, in the order of their addition.
+    pub clips: Vec<ClipNo>,
+    /// Grows with every change that a reader of the slot can see. Settlement writes it, after the tallies.
+    pub version: Arc<AtomicU64>,
+}
+
+impl SlotState {
+    /// Whether nobody may see its counts now.
+    pub fn hides_counts(&self) -> bool {
+        self.hide && self.status != SlotStatus::Locked
+    }
+
+    /// Something that a reader can see has changed.
+    pub fn touch(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// A clip and its counts.
+#[derive(Debug)]
+pub struct ClipState {
+    /// The clip.
+    pub clip: Clip,
+    /// The voter whose votes for it are refused.
+    pub owner: Option<VoterId>,
+    /// Its counts. Settlement writes them.
+    pub tally: Tally,
+}
+
+/// A ban in force.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ban {
+    /// Until when, Unix milliseconds; `None`: until lifted.
+    pub until: Option<u64>,
+    /// Why.
+    pub reason: String,
+}
+
+impl Stage {
+    /// An empty one. `stripes`: how wide a contended counter becomes.
+    pub fn new(voter_key: VoterKey, stripes: usize) -> Self {
+        Self { now: ArcSwap::default(), voter_key, stripes }
+    }
+
+    /// The current snapshot, for the length of a short look.
+    pub fn look(&self) -> Guard<Arc<Scene>> {
+        self.now.load()
+    }
+
+    /// Changes the snapshot. Settlement calls this alone, in log order; before it recovery does.
+    pub fn change(&self, change: impl FnOnce(&mut Scene)) {
+        let mut scene = Scene::clone(&self.now.load());
+        change(&mut scene);
+        self.now.store(Arc::new(scene));
+    }
+
+    /// Takes in a settled event. Votes are no change of the stage.
+    pub fn settle(&self, at: u64, event: &Event) {
+        match event {
+            Event::Started | Event::Voted(_) | Event::Retracted(_) => {}
+            Event::SeasonCreated(season) => self.change(|scene| scene.add_season(season.clone())),
+            Event::SlotCreated(slot) => self.change(|scene| scene.add_slot(*slot)),
+            Event::ClipAdded(clip) => {
+                let state = self.clip(clip.as_ref().clone());
+                self.change(|scene| scene.add_clip(state));
+            }
+            Event::SlotWaits(slot) => self.move_slot(*slot, SlotStatus::WaitingForClips, |_| {}),
+            Event::SlotOpened { slot, ends_at, hidden } => self.move_slot(*slot, SlotStatus::Voting, |state| {
+                state.span = Span { started_at: Some(at), ends_at: *ends_at };
+                state.hide = *hidden;
+            }),
+            Event::SlotFrozen(slot) => self.move_slot(*slot, SlotStatus::Frozen, |_| {}),
+            Event::SlotLocked { slot, winner } => {
+                self.move_slot(*slot, SlotStatus::Locked, |state| state.winner = *winner);
+            }
+            Event::Banned { voter, until, reason } => self.change(|scene| {
+                Arc::make_mut(&mut scene.bans).insert(*voter, Ban { until: *until, reason: reason.clone() });
+            }),
+            Event::Unbanned(voter) => self.change(|scene| {
+                Arc::make_mut(&mut scene.bans).remove(voter);
+            }),
+        }
+    }
+
+    /// A clip with no counts yet.
+    pub fn clip(&self, clip: Clip) -> Arc<ClipState> {
+        let owner = clip.draft.owner.as_deref().map(|sub| self.voter_key.user(sub));
+        Arc::new(ClipState { clip, owner, tally: Tally::new(self.stripes) })
+    }
+
+    fn move_slot(&self, slot: SlotNo, to: SlotStatus, change: impl FnOnce(&mut SlotState)) {
+        self.change(|scene| {
+            let state = Arc::make_mut(&mut scene.slots[slot.index()]);
+            state.status = to;
+            change(state);
+            state.touch();
+        });
+    }
+}
+
+impl Scene {
+    /// Adds a season, whose number must be the next.
+    pub fn add_season(&mut self, season: Season) {
+        assert_eq!(season.no.index(), self.seasons.len(), "seasons come in the order of their numbers");
+        self.season_ids.insert(season.id.clone(), season.no);
+        self.seasons.push(Arc::new(SeasonState { season, slots: Vec::new() }));
+    }
+
+    /// Adds a slot, whose number must be the next.
+    pub fn add_slot(&mut self, slot: Slot) {
+        assert_eq!(slot.no.index(), self.slots.len(), "slots come in the order of their numbers");
+        self.slots.push(Arc::new(SlotState {
+            slot,
+            status: SlotStatus::Upcoming,
+            span: Span::default(),
+            hide: false,
+            winner: None,
+            clips: Vec::new(),
+            version: Arc::default(),
+        }));
+        let slots = &self.slots;
+        let season = Arc::make_mut(&mut self.seasons[slot.season.index()]);
+        let place = season.slots.partition_point(|other| slots[other.index()].slot.position < slot.position);
+        season.slots.insert(place, slot.no);
+    }
+
+    /// Adds a clip, whose number must be the next.
+    pub fn add_clip(&mut self, state: Arc<ClipState>) {
+        let Clip { no, slot, ref id, .. } = state.clip;
+        assert_eq!(no.index(), self.clips.len(), "clips come in the order of their numbers");
+        self.clip_ids.insert(id.clone(), no);
+        let of = Arc::make_mut(&mut self.slots[slot.index()]);
+        of.clips.push(no);
+        of.touch();
+        self.clips.push(state);
+    }
+
+    /// A clip by its id.
+    pub fn clip(&self, id: &str) -> Result<&Arc<ClipState>, Reject> {
+        self.clip_ids.get(id).map(|no| &self.clips[no.index()]).ok_or(Reject::ClipNotFound)
+    }
+
+    /// A season by its id.
+    pub fn season(&self, id: &str) -> Result<&Arc<SeasonState>, Reject> {
+        self.season_ids.get(id).map(|no| &self.seasons[no.index()]).ok_or(Reject::NotFound)
+    }
+
+    /// A slot by its season and position.
+    pub fn slot(&self, season: &SeasonState, position: u32) -> Result<&Arc<SlotState>, Reject> {
+        let slots = season.slots.iter().map(|no| &self.slots[no.index()]);
+        slots.into_iter().find(|state| state.slot.position == position).ok_or(Reject::SlotNotFound)
+    }
+
+    /// The open slot of a season.
+    pub fn open_slot(&self, season: &SeasonState) -> Option<&Arc<SlotState>> {
+        season.slots.iter().map(|no| &self.slots[no.index()]).find(|state| state.status == SlotStatus::Voting)
+    }
+
+    /// Whether every slot of a season is locked, and it has some.
+    pub fn is_finished(&self, season: &SeasonState) -> bool {
+        let mut slots = season.slots.iter().map(|no| &self.slots[no.index()]);
+        !season.slots.is_empty() && slots.all(|state| state.status == SlotStatus::Locked)
+    }
+
+    /// The newest season that isn't finished, else the newest.
+    pub fn newest_active(&self) -> Option<&Arc<SeasonState>> {
+        self.seasons.iter().rev().find(|season| !self.is_finished(season)).or(self.seasons.last())
+    }
+
+    /// A clip's slot.
+    pub fn slot_of(&self, clip: &Clip) -> &Arc<SlotState> {
+        &self.slots[clip.slot.index()]
+    }
+
+    /// Whether a vote for the clip can be let into the queue; the reason if not.
+    pub fn admits(&self, clip: &Clip) -> Result<(), Reject> {
+        let slot = self.slot_of(clip);
+        match slot.status {
+            SlotStatus::Voting => Ok(()),
+            SlotStatus::Frozen | SlotStatus::Locked => Err(Reject::VotingClosed),
+            SlotStatus::Upcoming | SlotStatus::WaitingForClips => {
+                let season = &self.seasons[slot.slot.season.index()];
+                Err(if self.open_slot(season).is_some() { Reject::WrongSlot } else { Reject::NoActiveSlot })
+            }
+        }
+    }
+
+    /// Whether the voter may vote at this time.
+    pub fn allows(&self, voter: VoterId, now_ms: u64) -> Result<(), Reject> {
+        match self.bans.get(&voter) {
+            Some(ban) if ban.until.is_none_or(|until| now_ms < until) => Err(Reject::Banned { until: ban.until }),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The public operations: what HTTP, benches, tests and embedders use. Transport-free.
+//!
+//! An engine is five threads around a log: callers claim and enqueue ([`vote`]), the commit thread writes, settlement
+//! answers, the applier folds, and a keeper runs what can wait. Opening recovers; closing applies everything first.
+
+mod api;
+mod load;
+mod operate;
+mod read;
+mod settle;
+mod threads;
+mod verify;
+mod vote;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use api::{
+    Ack, Allowance, BanView, ClipView, Counts, QueueView, Receipt, SeasonView, Settings, SlotClips, SlotView,
+};
+pub use verify::{Row, Verified, print_log, verify, verify_stores};
+
+use crate::ballots::Ballots;
+use crate::clock::Clock;
+use crate::domain::{ClipNo, Event};
+use crate::error::{Fault, Reject};
+use crate::log::{Applier, Progress, Queue, Recovered, block, recover};
+use crate::metrics::Metrics;
+use crate::stage::Stage;
+use crate::store::{Home, Store};
+use threads::Threads;
+
+/// A running engine over one data directory. Clones share it; [`Engine::close`] ends it for all, and so does dropping
+/// the last, which leaves to the next start what the tables do not contain yet.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    core: Arc<Core>,
+    threads: Arc<Threads>,
+}
+
+/// What every operation shares.
+#[derive(Debug)]
+struct Core {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    stage: Arc<Stage>,
+    ballots: Arc<Ballots>,
+    queue: Queue,
+    progress: Arc<Progress>,
+    metrics: Arc<Metrics>,
+    /// One operator's change at a time.
+    operator: tokio::sync::Mutex<()>,
+    closing: AtomicBool,
+    log: Arc<dyn Store>,
+    tables: Arc<dyn Store>,
+    /// The directory, with its marker; `None` over stores that someone else keeps.
+    home: Option<Home>,
+    /// Events that the tables did not contain at the start.
+    recovered: u64,
+}
+
+impl Engine {
+    /// Opens or creates the store in `settings.data_dir`, recovers, and starts the threads.
+    pub fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
+        settings.check()?;
+        if settings.ack == Ack::Durable {
+            crate::store::make_flushes_real()?;
+        }
+        let home = Home::open_or_create(&settings.data_dir, settings.voter_key.fingerprint())?;
+        let home = renewed(home)?;
+        let (log, tables) = (home.log(), home.tables());
+        Self::start(settings, clock, log, tables, Some(home))
+    }
+
+    /// Opens over two stores that the caller keeps: for tests and for embedders with a disk of their own.
+    pub fn over(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        log: Arc<dyn Store>,
+        tables: Arc<dyn Store>,
+    ) -> Result<Self, Fault> {
+        settings.check()?;
+        Self::start(settings, clock, log, tables, None)
+    }
+
+    fn start(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        log: Arc<dyn Store>,
+        tables: Arc<dyn Store>,
+        home: Option<Home>,
+    ) -> Result<Self, Fault> {
+        let genesis = block::genesis(home.as_ref().map_or([0; 16], Home::store_id));
+        let recovered = recover(log.as_ref(), Arc::clone(&tables), genesis)?;
+        if let Some(home) = &home {
+            home.check_not_older(recovered.end.seq)?;
+        }
+        let stage = Arc::new(Stage::new(settings.voter_key.clone(), settings.stripes));
+        let ballots = Arc::new(Ballots::new(settings.daily_limit, settings.max_voters));
+        load::load(&recovered.tables, &stage, &ballots, clock.now_ms())?;
+
+        let metrics = Arc::new(Metrics::default());
+        let applied = recovered.tables.mark().map_or(0, |mark| mark.seq);
+        let progress = Arc::new(Progress::new(recovered.end.seq, applied));
+        let (queue, inbox) = crate::log::queue(settings.queue);
+        let tail = recovered.tail;
+        let end = crate::log::End { seq: recovered.end.seq, chain: recovered.end.chain };
+        let transitions = recovered.transitions.clone();
+        let applier = Applier::new(Arc::clone(&log), recovered, Arc::clone(&progress));
+        let operator = tokio::sync::Mutex::new(());
+        let closing = AtomicBool::new(false);
+        let core = Core {
+            settings,
+            clock,
+            stage,
+            ballots,
+            queue,
+            progress,
+            metrics,
+            operator,
+            closing,
+            log,
+            tables,
+            home,
+            recovered: tail,
+        };
+        let core = Arc::new(core);
+        let threads = Arc::new(Threads::start(&core, inbox, transitions, end, applier)?);
+        let engine = Self { core, threads };
+        engine.log_start()?;
+        Ok(engine)
+    }
+
+    /// Each start is an event, so that no position is ever given twice.
+    fn log_start(&self) -> Result<(), Fault> {
+        let core = &self.core;
+        let (waiter, answer) = tokio::sync::oneshot::channel();
+        let body = crate::log::Body::Event(Event::Started);
+        let entry = crate::log::Entry::new(core.clock.now_ms(), body, Some(waiter));
+        assert!(core.queue.urge(entry).is_ok(), "the queue of an engine that nobody has yet is empty");
+        let wait = crate::log::queue::wait_here(answer);
+        match wait {
+            Some(crate::log::Outcome::Done(_)) => Ok(()),
+            _ => Err(self.failure().unwrap_or_else(|| Fault::Latched("the first event was not written".into()))),
+        }
+    }
+
+    /// Takes no more writes, finishes what is queued, applies all of it, flushes, notes the clean end and stops the
+    /// threads. Blocks. A second call only waits.
+    pub fn close(&self) -> Result<(), Fault> {
+        self.core.closing.store(true, Ordering::SeqCst);
+        self.threads.finish(&self.core);
+        if let Some(failure) = self.core.progress.failure() {
+            self.core.home.iter().for_each(Home::make_room);
+            return Err(failure.clone());
+        }
+        match &self.core.home {
+            Some(home) => home.note_clean(self.core.progress.applied()),
+            None => Ok(()),
+        }
+    }
+
+    /// The failure that was latched, if one was: no write is taken until a restart.
+    pub fn failure(&self) -> Option<Fault> {
+        self.core.progress.failure().cloned()
+    }
+
+    /// Its counters.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.core.metrics
+    }
+
+    /// The clock it runs by.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.core.clock
+    }
+
+    /// The settings it runs with.
+    pub fn settings(&self) -> &Settings {
+        &self.core.settings
+    }
+
+    /// Events that recovery took from the log's tail.
+    pub fn recovered(&self) -> u64 {
+        self.core.recovered
+    }
+
+    /// Voters with a ballot in memory.
+    pub fn voters(&self) -> u64 {
+        self.core.ballots.voters()
+    }
+
+    /// Bytes on disk of both stores.
+    pub fn disk_bytes(&self) -> u64 {
+        self.core.log.disk_bytes() + self.core.tables.disk_bytes()
+    }
+}
+
+/// Renews a log that has grown, if the tables contain all of it: then its last block is all that a start needs.
+fn renewed(home: Home) -> Result<Home, Fault> {
+    if !home.log_has_grown() {
+        return Ok(home);
+    }
+    let Recovered { end, tail, .. } = recover(home.log().as_ref(), home.tables(), block::genesis(home.store_id()))?;
+    let key = block::key(end.block);
+    match home.log().get(&key)? {
+        Some(record) if tail == 0 => home.renew_log(&key, &record),
+        _ => Ok(home),
+    }
+}
+
+impl Core {
+    fn takes_writes(&self) -> Result<(), Reject> {
+        if self.progress.failure().is_some() {
+            return Err(Reject::StorageFailed);
+        }
+        if self.closing.load(Ordering::Relaxed) {
+            return Err(Reject::Overloaded);
+        }
+        Ok(())
+    }
+
+    fn overloaded(&self) -> Reject {
+        self.metrics.overloaded.inc();
+        Reject::Overloaded
+    }
+
+    fn clip_id(&self, clip: ClipNo) -> String {
+        self.stage.look().clips[clip.index()].clip.id.to_string()
+    }
+}

@@ -1,0 +1,246 @@
+//! What operators do: seasons, slots, clips, bans. One at a time, each an event in the same log as the votes.
+
+use tokio::sync::{MutexGuard, oneshot};
+
+use super::api::{ClipView, SeasonView, SlotView};
+use super::read::clip_view;
+use super::{Core, Engine};
+use crate::domain::{
+    Clip, ClipDraft, ClipId, ClipNo, Event, Season, SeasonId, SeasonNo, Slot, SlotNo, SlotStatus, VoterId, bounded_text,
+};
+use crate::error::Reject;
+use crate::log::{Body, Entry};
+use crate::stage::SlotState;
+
+/// Bans in force at most: they are in memory, and copied when one changes.
+const BANS_MAX: usize = 65_536;
+/// Bytes of a ban's reason at most: 256 bans share a page.
+const REASON_MAX: usize = 120;
+/// Clips at most, of all slots.
+const CLIPS_MAX: usize = 1 << 20;
+
+impl Engine {
+    /// Creates a season; without an id it gets `season-<n>`.
+    pub async fn create_season(&self, id: Option<SeasonId>, name: String) -> Result<SeasonView, Reject> {
+        bounded_text("name", &name, 200)?;
+        let core = &*self.core;
+        let _turn = core.turn().await?;
+        let no = core.stage.look().seasons.len();
+        let id = id.map_or_else(|| SeasonId::new(&format!("season-{}", no + 1)), Ok)?;
+        if core.stage.look().season(id.as_str()).is_ok() {
+            return Err(exists("season", id.as_str()));
+        }
+        let no = SeasonNo(u32::try_from(no).expect("bounded by memory"));
+        core.write(Event::SeasonCreated(Season { no, id: id.clone(), name })).await?;
+        self.season(id.as_str())
+    }
+
+    /// Creates a slot; without a position, behind the season's last.
+    pub async fn create_slot(&self, season: &str, position: Option<u32>) -> Result<SlotView, Reject> {
+        let core = &*self.core;
+        let _turn = core.turn().await?;
+        let (slot, position) = {
+            let scene = core.stage.look();
+            let state = scene.season(season)?;
+            let last = state.slots.last().map_or(0, |no| scene.slots[no.index()].slot.position);
+            let position = position.unwrap_or(last + 1);
+            if position == 0 || position > 1_000_000 {
+                let why = "a position is 1 to 1000000".into();
+                return Err(Reject::InvalidParameter { name: "position", why });
+            }
+            if scene.slot(state, position).is_ok() {
+                return Err(exists("slot", &position.to_string()));
+            }
+            let no = SlotNo(u32::try_from(scene.slots.len()).expect("bounded by memory"));
+            (Slot { no, season: state.season.no, position }, position)
+        };
+        core.write(Event::SlotCreated(slot)).await?;
+        self.slot(season, position)
+    }
+
+    /// Adds a clip to a slot that isn't frozen or locked; without an id it gets `clip-<n>`.
+    pub async fn add_clip(
+        &self,
+        season: &str,
+        position: u32,
+        id: Option<ClipId>,
+        draft: ClipDraft,
+    ) -> Result<ClipView, Reject> {
+        let draft = draft.checked()?;
+        let core = &*self.core;
+        let _turn = core.turn().await?;
+        let slot = core.slot_state(season, position)?;
+        if slot.status >= SlotStatus::Frozen {
+            return Err(wrong_state(&slot, "takes no more clips"));
+        }
+        let no = core.stage.look().clips.len();
+        if no >= CLIPS_MAX {
+            return Err(core.overloaded());
+        }
+        let id = id.map_or_else(|| ClipId::new(&format!("clip-{}", no + 1)), Ok)?;
+        if core.stage.look().clip(id.as_str()).is_ok() {
+            return Err(exists("clip", id.as_str()));
+        }
+        let no = ClipNo(u32::try_from(no).expect("below CLIPS_MAX"));
+        let clip = Clip { no, slot: slot.slot.no, id, draft };
+        core.write(Event::ClipAdded(Box::new(clip))).await?;
+        let scene = core.stage.look();
+        Ok(clip_view(&scene, &scene.clips[no.index()]))
+    }
+
+    /// Opens a slot for votes, until `ends_at` (Unix milliseconds) if given; one without clips waits for them. A season has
+    /// at most one open slot.
+    pub async fn open_slot(
+        &self,
+        season: &str,
+        position: u32,
+        ends_at: Option<u64>,
+        hidden: bool,
+    ) -> Result<SlotView, Reject> {
+        let core = &*self.core;
+        let _turn = core.turn().await?;
+        let slot = core.slot_state(season, position)?;
+        if ends_at.is_some_and(|at| at <= core.clock.now_ms()) {
+            return Err(Reject::InvalidParameter {
+                name: "votingEndsAt",
+                why: "must be in the future, Unix ms".into(),
+            });
+        }
+        if slot.status >= SlotStatus::Voting {
+            return Err(wrong_state(&slot, "can't be opened"));
+        }
+        {
+            let scene = core.stage.look();
+            if let Some(open) = scene.open_slot(scene.season(season)?) {
+                return Err(wrong_state(open, "is open: lock it first"));
+            }
+        }
+        let no = slot.slot.no;
+        let event =
+            if slot.clips.is_empty() { Event::SlotWaits(no) } else { Event::SlotOpened { slot: no, ends_at, hidden } };
+        core.write(event).await?;
+        self.slot(season, position)
+    }
+
+    /// Freezes an open slot: no vote behind this event counts.
+    pub async fn freeze_slot(&self, season: &str, position: u32) -> Result<SlotView, Reject> {
+        let core = &*self.core;
+        let _turn = core.turn().await?;
+        let slot = core.slot_state(season, position)?;
+        if slot.status != SlotStatus::Voting {
+            return Err(wrong_state(&slot, "can't be frozen"));
+        }
+        core.write(Event::SlotFrozen(slot.slot.no)).await?;
+        self.slot(season, position)
+    }
+
+    /// Locks a slot with its winner, freezing it first if it is open.
+    pub async fn lock_slot(&self, season: &str, position: u32) -> Result<SlotView, Reject> {
+        let core = &*self.core;
+        let _turn = core.turn().await?;
+        let slot = core.slot_state(season, position)?;
+        match slot.status {
+            SlotStatus::Voting => {
+                core.write(Event::SlotFrozen(slot.slot.no)).await?;
+            }
+            SlotStatus::Frozen => {}
+            _ => return Err(wrong_state(&slot, "can't be locked")),
+        }
+        // The freeze is settled, and settlement is in log order: no tally of this slot moves any more.
+        let winner = core.best_clip(slot.slot.no);
+        core.write(Event::SlotLocked { slot: slot.slot.no, winner }).await?;
+        self.slot(season, position)
+    }
+
+    /// Refuses a voter's votes from here on, until a time in Unix milliseconds if given.
+    pub async fn ban(&self, voter: VoterId, until: Option<u64>, reason: String) -> Result<(), Reject> {
+        if !reason.is_empty() {
+            bounded_text("reason", &reason, REASON_MAX)?;
+        }
+        let core = &*self.core;
+        let _turn = core.turn().await?;
+        let bans = core.stage.look().bans.clone();
+        if bans.len() >= BANS_MAX && !bans.contains_key(&voter) {
+            return Err(core.overloaded());
+        }
+        core.write(Event::Banned { voter, until, reason }).await
+    }
+
+    /// Lifts a ban; that there is none is no error.
+    pub async fn unban(&self, voter: VoterId) -> Result<(), Reject> {
+        let core = &*self.core;
+        let _turn = core.turn().await?;
+        let banned = core.stage.look().bans.contains_key(&voter);
+        if banned { core.write(Event::Unbanned(voter)).await } else { Ok(()) }
+    }
+
+    /// Waits until everything enqueued before is settled and in the tables; says how many events that moved there.
+    pub async fn drain(&self) -> Result<u64, Reject> {
+        let core = &*self.core;
+        let before = core.progress.applied();
+        core.barrier().await?;
+        let settled = core.progress.settled();
+        core.progress.nudge();
+        core.progress.until_applied(settled).await.map_err(|_| Reject::StorageFailed)?;
+        Ok(settled.saturating_sub(before))
+    }
+}
+
+impl Core {
+    /// One operator at a time, each behind whatever an earlier one, whose request may be gone, has in flight: numbers and
+    /// states are then as they will be when this one's event is judged.
+    async fn turn(&self) -> Result<MutexGuard<'_, ()>, Reject> {
+        let turn = self.operator.lock().await;
+        self.takes_writes()?;
+        self.barrier_urgently().await?;
+        Ok(turn)
+    }
+
+    /// Logs an operator's event and waits until it is settled.
+    pub(super) async fn write(&self, event: Event) -> Result<(), Reject> {
+        self.takes_writes()?;
+        let (waiter, answer) = oneshot::channel();
+        let at = self.clock.now_ms();
+        self.urge(Entry::new(at, Body::Event(event), Some(waiter)))?;
+        self.outcome(answer).await?;
+        if self.settings.ack == super::Ack::Memory {
+            // Answered before settlement; what follows reads the stage.
+            self.barrier_urgently().await?;
+        }
+        Ok(())
+    }
+
+    async fn barrier_urgently(&self) -> Result<(), Reject> {
+        let (waiter, answer) = oneshot::channel();
+        self.urge(Entry::new(0, Body::Barrier, Some(waiter)))?;
+        self.outcome(answer).await.map(|_| ())
+    }
+
+    fn urge(&self, entry: Entry) -> Result<(), Reject> {
+        self.queue.urge(entry).map_err(|_| self.overloaded())
+    }
+
+    fn slot_state(&self, season: &str, position: u32) -> Result<std::sync::Arc<SlotState>, Reject> {
+        let scene = self.stage.look();
+        scene.slot(scene.season(season)?, position).cloned()
+    }
+
+    /// Highest weight, then most votes, then the clip that was added first.
+    fn best_clip(&self, slot: SlotNo) -> Option<ClipNo> {
+        let scene = self.stage.look();
+        let clips = scene.slots[slot.index()].clips.iter();
+        clips.copied().max_by_key(|no| {
+            let (votes, weight) = scene.clips[no.index()].tally.read();
+            (weight, votes, std::cmp::Reverse(*no))
+        })
+    }
+}
+
+fn exists(what: &str, id: &str) -> Reject {
+    Reject::WrongState { state: "exists", why: format!("{what} {id} exists already") }
+}
+
+fn wrong_state(slot: &SlotState, why: &str) -> Reject {
+    let (position, state) = (slot.slot.position, slot.status.as_str());
+    Reject::WrongState { state, why: format!("slot {position} is {state} and {why}") }
+}

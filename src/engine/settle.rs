@@ -1,0 +1,119 @@
+//! Settlement, in log order: claims become votes that stand, tallies and stage follow, and only then are waiters woken, so
+//! that an answer's counts contain its own vote.
+//!
+//! It runs behind the flush and never depends on a request's future: that nobody waits any more changes nothing.
+
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Instant;
+
+use crate::ballots::Ballots;
+use crate::domain::{ClipNo, Event, SlotNo};
+use crate::log::commit::answer;
+use crate::log::{Batch, Body, Progress, Reading};
+use crate::metrics::Metrics;
+use crate::stage::{Scene, Stage};
+
+/// What settlement writes into.
+#[derive(Debug)]
+pub(crate) struct Settler {
+    pub(crate) ballots: Arc<Ballots>,
+    pub(crate) stage: Arc<Stage>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) sums: Sums,
+    /// Slots whose ballots may leave memory.
+    pub(crate) locked: Sender<SlotNo>,
+}
+
+/// A batch's changes, summed a clip: a hot clip's tally is added to once a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Sums {
+    /// By clip number: votes and weight.
+    changes: Vec<(i64, i64)>,
+    touched: Vec<ClipNo>,
+}
+
+impl Settler {
+    /// Settles a batch; it is empty afterwards.
+    pub(crate) fn settle(&mut self, batch: &mut Batch) {
+        let began = Instant::now();
+        for decided in &mut batch.decided {
+            match (&mut decided.body, decided.refused.is_some()) {
+                (Body::Event(Event::Voted(vote)), false) => {
+                    self.ballots.settle(vote.voter, decided.claimed, decided.seq);
+                    self.sums.add(vote.clip, 1, i64::from(vote.weight));
+                    self.metrics.votes.inc();
+                }
+                (Body::Event(Event::Retracted(back)), false) => {
+                    self.ballots.settle_back(back.voter, back.clip);
+                    self.sums.add(back.clip, -1, -i64::from(back.weight));
+                    self.metrics.retractions.inc();
+                }
+                (Body::Event(event), false) => {
+                    self.sums.flow(&self.stage.look());
+                    self.stage.settle(decided.at, event);
+                    if let Event::SlotLocked { slot, .. } = event {
+                        // At most one message a slot; the keeper ends after settlement.
+                        let _ = self.locked.send(*slot);
+                    }
+                }
+                (Body::Event(event), true) => {
+                    self.metrics.dead_letter.inc();
+                    match event {
+                        Event::Voted(vote) => self.ballots.release(vote.voter, vote.clip),
+                        Event::Retracted(back) => self.ballots.restore(back.voter, back.clip),
+                        _ => {}
+                    }
+                }
+                (Body::Barrier | Body::Close, _) => {}
+                (Body::Probe(_), _) => {
+                    let scene = self.stage.look();
+                    self.sums.flow(&scene);
+                    let counts = scene.clips.iter().map(|clip| clip.tally.read()).collect();
+                    let Body::Probe(to) = std::mem::replace(&mut decided.body, Body::Barrier) else { unreachable!() };
+                    // The job that asked may have ended.
+                    let _ = to.send(Reading { seq: decided.seq, counts });
+                }
+            }
+        }
+        self.sums.flow(&self.stage.look());
+        batch.decided.iter_mut().for_each(answer);
+        batch.decided.clear();
+        self.metrics.voters.set(i64::try_from(self.ballots.voters()).unwrap_or(i64::MAX));
+        self.metrics.settle.observe(began.elapsed());
+        self.progress.note_settled(batch.last);
+    }
+}
+
+impl Sums {
+    fn add(&mut self, clip: ClipNo, votes: i64, weight: i64) {
+        if self.changes.len() <= clip.index() {
+            self.changes.resize(clip.index() + 1, (0, 0));
+        }
+        let sum = &mut self.changes[clip.index()];
+        if *sum == (0, 0) {
+            self.touched.push(clip);
+        }
+        *sum = (sum.0 + votes, sum.1 + weight);
+    }
+
+    /// Adds the sums to the tallies and tells the slots that their counts have changed.
+    fn flow(&mut self, scene: &Scene) {
+        let mut slot: Option<SlotNo> = None;
+        for clip in self.touched.drain(..) {
+            let (votes, weight) = std::mem::take(&mut self.changes[clip.index()]);
+            if (votes, weight) == (0, 0) {
+                continue;
+            }
+            let state = &scene.clips[clip.index()];
+            state.tally.add(votes, weight, 0);
+            let of = &scene.slots[state.clip.slot.index()];
+            // What nobody may see changes no version, and so no ETag.
+            if slot != Some(of.slot.no) && !of.hides_counts() {
+                of.touch();
+                slot = Some(of.slot.no);
+            }
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The engine's threads, their loops and their end. Each loop only repeats a `step()` that a test can call.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use parking_lot::Mutex;
+
+use super::Core;
+use super::settle::{Settler, Sums};
+use crate::domain::SlotNo;
+use crate::error::Fault;
+use crate::fold::Transitions;
+use crate::jobs::{Forget, Reconcile};
+use crate::log::{Applier, Batch, Body, Committer, End, Entry, Turn};
+
+/// Batches between commit and settlement: enough that neither waits for the other's scheduling.
+const BATCHES: usize = 8;
+/// The applier steps once so many events are settled, or so long after the last step...
+const APPLY_EVENTS: u64 = 1_000;
+const APPLY_EVERY: Duration = Duration::from_millis(100);
+/// ...but under load not more often than this. Its flush and the log's share a disk: at full speed, a step every 100 ms instead
+/// of every 25 ms gave a fifth more votes.
+const APPLY_PAUSE: Duration = Duration::from_millis(100);
+/// Past so many settled and unapplied events commits pause: the log's tail, and with it the next start, stays bounded.
+const UNAPPLIED_MAX: u64 = 1 << 20;
+/// The first recount begins so long after the start at the latest.
+const FIRST_RECOUNT: Duration = Duration::from_secs(5);
+/// The pause of the keeper between two steps of its jobs.
+const KEEPER_PAUSE: Duration = Duration::from_millis(20);
+
+/// The running threads.
+#[derive(Debug)]
+pub(super) struct Threads {
+    pipeline: Mutex<Vec<JoinHandle<()>>>,
+    applier: Mutex<Option<JoinHandle<()>>>,
+    stop: Arc<Stop>,
+    close: crate::log::Queue,
+    progress: Arc<crate::log::Progress>,
+}
+
+/// How the applier and the keeper are told to end.
+#[derive(Debug, Default)]
+struct Stop {
+    /// The keeper ends.
+    now: AtomicBool,
+    /// Settlement has ended: the applier ends too. Not before, since commits may wait for it.
+    settled: AtomicBool,
+    /// It applies everything that is settled first.
+    finish: AtomicBool,
+}
+
+impl Threads {
+    /// Starts them.
+    pub(super) fn start(
+        core: &Arc<Core>,
+        inbox: Receiver<Entry>,
+        transitions: Transitions,
+        end: End,
+        applier: Applier,
+    ) -> Result<Self, Fault> {
+        let (outbox, batches) = bounded::<Batch>(BATCHES);
+        let (back, spare) = bounded::<Batch>(BATCHES);
+        let (locked, to_forget) = mpsc::channel();
+        let committer = Committer {
+            inbox,
+            outbox,
+            spare,
+            store: Arc::clone(&core.log),
+            transitions,
+            end,
+            early: core.settings.ack == super::Ack::Memory,
+            progress: Arc::clone(&core.progress),
+            metrics: Arc::clone(&core.metrics),
+            pending: crate::log::commit::Pending::default(),
+            closing: false,
+            typical: 0,
+        };
+        let settler = Settler {
+            ballots: Arc::clone(&core.ballots),
+            stage: Arc::clone(&core.stage),
+            progress: Arc::clone(&core.progress),
+            metrics: Arc::clone(&core.metrics),
+            sums: Sums::default(),
+            locked,
+        };
+        let stop = Arc::new(Stop::default());
+        let settle = move || settle(settler, &batches, &back);
+        let keeper = Keeper::new(core, Arc::clone(&stop), to_forget);
+        let apply = {
+            // Not the core itself: it would keep the engine alive that stops these threads when it is dropped.
+            let (progress, metrics) = (Arc::clone(&core.progress), Arc::clone(&core.metrics));
+            let (clock, stop) = (Arc::clone(&core.clock), Arc::clone(&stop));
+            move || apply(applier, &progress, &metrics, clock.as_ref(), &stop)
+        };
+        let pipeline = vec![
+            spawn("commit", move || commit(committer))?,
+            spawn("settle", settle)?,
+            spawn("keeper", move || keeper.run())?,
+        ];
+        let applier = Mutex::new(Some(spawn("apply", apply)?));
+        Ok(Self {
+            pipeline: Mutex::new(pipeline),
+            applier,
+            stop,
+            close: core.queue.clone(),
+            progress: Arc::clone(&core.progress),
+        })
+    }
+
+    /// Writes what is queued, applies everything, ends the threads.
+    pub(super) fn finish(&self, core: &Core) {
+        self.stop.finish.store(true, Ordering::SeqCst);
+        self.end();
+        core.metrics.unapplied.set(i64::try_from(core.progress.unapplied()).unwrap_or(i64::MAX));
+    }
+
+    fn end(&self) {
+        let mut pipeline = self.pipeline.lock();
+        self.stop.now.store(true, Ordering::SeqCst);
+        let mut entry = Entry::new(0, Body::Close, None);
+        // The commit thread makes room: it takes entries until it meets this one.
+        while pipeline.first().is_some_and(|commit| !commit.is_finished()) {
+            match self.close.urge(entry) {
+                Ok(()) => break,
+                Err(refused) => entry = refused,
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        pipeline.drain(..).for_each(join);
+        self.stop.settled.store(true, Ordering::SeqCst);
+        self.progress.nudge();
+        self.applier.lock().take().into_iter().for_each(join);
+    }
+}
+
+fn join(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("a thread of the engine panicked");
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Fault> {
+    let thread = std::thread::Builder::new().name(format!("plaudit-{name}")).spawn(run);
+    thread.map_err(|why| Fault::io(format!("starting the {name} thread"), &why))
+}
+
+fn commit(mut committer: Committer) {
+    let progress = Arc::clone(&committer.progress);
+    loop {
+        while progress.unapplied() > UNAPPLIED_MAX && progress.failure().is_none() {
+            progress.wait(Duration::from_millis(20), |progress| progress.unapplied() <= UNAPPLIED_MAX);
+        }
+        if committer.step(Duration::from_secs(1)) == Turn::Ended {
+            return;
+        }
+    }
+}
+
+fn settle(mut settler: Settler, batches: &Receiver<Batch>, back: &Sender<Batch>) {
+    for mut batch in batches {
+        settler.settle(&mut batch);
+        // Full, or hung up: then the batch's memory is simply freed.
+        let _ = back.try_send(batch);
+    }
+}
+
+fn apply(
+    mut applier: Applier,
+    progress: &crate::log::Progress,
+    metrics: &crate::metrics::Metrics,
+    clock: &dyn crate::clock::Clock,
+    stop: &Stop,
+) {
+    loop {
+        // Before the step: then one that finds nothing has found that nothing is left.
+        let ending = stop.settled.load(Ordering::SeqCst);
+        if ending && !stop.finish.load(Ordering::SeqCst) {
+            return;
+        }
+        let began = Instant::now();
+        let applied = match applier.step(clock.now_ms()) {
+            Ok(applied) => applied,
+            Err(failure) => {
+                metrics.storage_failed.set(1);
+                progress.fail(failure);
+                return;
+            }
+        };
+        if applied > 0 {
+            metrics.apply.observe(began.elapsed());
+        }
+        metrics.unapplied.set(i64::try_from(progress.unapplied()).unwrap_or(i64::MAX));
+        if progress.failure().is_some() {
+            return;
+        }
+        if ending && applied == 0 {
+            return;
+        }
+        if !stop.now.load(Ordering::SeqCst) {
+            progress.pause(APPLY_PAUSE.saturating_sub(began.elapsed()));
+            progress.wait_settled(APPLY_EVENTS, APPLY_EVERY);
+        } else if !ending {
+            progress.wait(Duration::from_millis(5), |progress| progress.unapplied() > 0);
+        }
+    }
+}
+
+/// What can wait, a step at a time.
+struct Keeper {
+    forget: Forget,
+    reconcile: Option<Reconcile>,
+    every: Duration,
+    stop: Arc<Stop>,
+    clock: Arc<dyn crate::clock::Clock>,
+    metrics: Arc<crate::metrics::Metrics>,
+}
+
+impl Keeper {
+    fn new(core: &Arc<Core>, stop: Arc<Stop>, locked: mpsc::Receiver<SlotNo>) -> Self {
+        let every = Duration::from_secs(core.settings.reconcile_every_s);
+        let (queue, progress) = (core.queue.clone(), Arc::clone(&core.progress));
+        let reconcile = Reconcile::new(Arc::clone(&core.stage), queue, progress, Arc::clone(&core.tables));
+        Self {
+            forget: Forget::new(Arc::clone(&core.stage), Arc::clone(&core.ballots), locked),
+            reconcile: (!every.is_zero()).then_some(reconcile),
+            every,
+            stop,
+            clock: Arc::clone(&core.clock),
+            metrics: Arc::clone(&core.metrics),
+        }
+    }
+
+    fn run(mut self) {
+        // The first one soon: a store that came up wrong should not wait to be noticed.
+        let mut next = Instant::now() + self.every.min(FIRST_RECOUNT);
+        while !self.stop.now.load(Ordering::SeqCst) {
+            self.forget.step(self.clock.now_ms());
+            if let Some(reconcile) = self.reconcile.as_mut().filter(|_| Instant::now() >= next) {
+                match reconcile.step() {
+                    Ok(None) => {}
+                    Ok(Some(drift)) => {
+                        self.metrics.drift.set(i64::try_from(drift).unwrap_or(i64::MAX));
+                        self.metrics.reconciles.inc();
+                        next = Instant::now() + self.every;
+                    }
+                    Err(failure) => {
+                        tracing::error!("the recount failed: {failure}");
+                        next = Instant::now() + self.every;
+                    }
+                }
+            }
+            std::thread::sleep(KEEPER_PAUSE);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! `verify` and `log`: reading a stopped store, all of it.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+
+use super::load::put;
+use crate::ballots::Ballots;
+use crate::codec::Chain;
+use crate::domain::{Clip, ClipNo, Event, Logged, SlotNo, VoterId, VoterKey};
+use crate::error::Fault;
+use crate::fold::ballot_block::{self, Act};
+use crate::log::{Recovered, block, recover};
+use crate::store::{Home, Store};
+
+/// Problems listed at most; the rest are counted.
+const LISTED: usize = 100;
+
+/// A clip as it was recounted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// The clip's id.
+    pub id: String,
+    /// Votes that stand.
+    pub votes: u64,
+    /// Their weight.
+    pub weight: u64,
+}
+
+/// What a verification found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Verified {
+    /// Every clip, recounted from the stored ballots and the log's tail.
+    pub rows: Vec<Row>,
+    /// What is wrong, for people; at most a hundred.
+    pub problems: Vec<String>,
+    /// How many things are wrong.
+    pub wrong: u64,
+    /// Clips whose stored counts were put right.
+    pub repaired: u64,
+    /// The last sequence.
+    pub last: u64,
+    /// Events that are in the log and not yet in the tables.
+    pub tail: u64,
+}
+
+impl Verified {
+    fn note(&mut self, problem: String) {
+        self.wrong += 1;
+        if self.problems.len() < LISTED {
+            self.problems.push(problem);
+        }
+    }
+}
+
+/// Reads every record of the store in `dir`: checksums, the log's chain, the judge again, a recount of every clip. `repair`
+/// puts stored counts right that differ from the recount, and changes nothing else.
+pub fn verify(dir: &Path, repair: bool) -> Result<Verified, Fault> {
+    let home = Home::open_existing(dir)?;
+    let (log, tables) = (home.log(), home.tables());
+    let found = verify_stores(log.as_ref(), tables, block::genesis(home.store_id()), repair)?;
+    home.check_not_older(found.last)?;
+    Ok(found)
+}
+
+/// The same over two stores.
+pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, repair: bool) -> Result<Verified, Fault> {
+    let Recovered { mut tables, end, tail, .. } = recover(log, tables, genesis)?;
+    let mut found = Verified { last: end.seq, tail, ..Verified::default() };
+    let mut clips: Vec<Clip> = Vec::new();
+    tables.each_clip(|clip| clips.push(clip.clone()))?;
+    tables.each_season(|_| {})?;
+    let mut slots: Vec<SlotNo> = Vec::new();
+    tables.each_slot(|record| slots.push(record.slot.no))?;
+
+    let mut counted: BTreeMap<ClipNo, (i64, i64)> = BTreeMap::new();
+    for slot in slots {
+        // One slot's voters at a time: duplicates can't span slots, since a clip never moves.
+        let ballots = Ballots::new(u32::MAX, u64::MAX);
+        tables.each_ballot_block(slot, 0, &mut |key, record| {
+            ballot_block::read(key, record, |stored| {
+                if let Err(problem) = put(&ballots, stored) {
+                    found.note(problem.to_string());
+                }
+                if clips.get(stored.ballot.clip.index()).is_none_or(|clip| clip.slot != slot) {
+                    found.note(format!("event {}: its clip is not of its slot", stored.seq));
+                }
+                let sign = if matches!(stored.ballot.act, Act::Cast(_)) { 1 } else { -1 };
+                let sum = counted.entry(stored.ballot.clip).or_default();
+                *sum = (sum.0 + sign, sum.1 + sign * i64::from(stored.ballot.weight));
+                Ok(())
+            })?;
+            Ok(ControlFlow::Continue(()))
+        })?;
+    }
+
+    let mut stored: BTreeMap<ClipNo, (u64, u64)> = BTreeMap::new();
+    tables.each_total(|clip, votes, weight| {
+        stored.insert(clip, (votes, weight));
+    })?;
+    for clip in &clips {
+        let (votes, weight) = counted.get(&clip.no).copied().unwrap_or_default();
+        let sums = (u64::try_from(votes).unwrap_or(0), u64::try_from(weight).unwrap_or(0));
+        let kept = stored.get(&clip.no).copied().unwrap_or_default();
+        if sums != kept {
+            let (id, (votes, weight), (had, weighed)) = (&clip.id, sums, kept);
+            found.note(format!("clip {id}: stored {had} votes of weight {weighed}, recounted {votes} of {weight}"));
+            if repair {
+                tables.repair_total(clip.no, sums)?;
+                found.repaired += 1;
+            }
+        }
+        found.rows.push(Row { id: clip.id.to_string(), votes: sums.0, weight: sums.1 });
+    }
+    if found.repaired > 0 {
+        tables.commit(end)?;
+    }
+    Ok(found)
+}
+
+/// Prints the events that the log still holds, a JSON object a line; the applied head of the log is dropped as it goes. Voters
+/// appear by their public name.
+pub fn print_log(dir: &Path, key: &VoterKey, out: &mut dyn Write) -> Result<u64, Fault> {
+    let home = Home::open_existing(dir)?;
+    let mut printed = 0;
+    home.log().scan(&block::key(0), &[0xff; 9], &mut |at, record| {
+        block::read(at, record, |logged| {
+            printed += 1;
+            writeln!(out, "{}", line(key, &logged)).map_err(|why| Fault::io("printing", &why))
+        })?;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(printed)
+}
+
+fn line(key: &VoterKey, logged: &Logged) -> Json {
+    let name = |voter: VoterId| key.public(voter);
+    let mut line = match &logged.event {
+        Event::Started => json!({"event": "started"}),
+        Event::Voted(vote) => json!({
+            "event": "voted", "voter": name(vote.voter), "clip": vote.clip, "slot": vote.slot, "kind": vote.kind,
+            "weight": vote.weight, "day": vote.day,
+        }),
+        Event::Retracted(back) => json!({
+            "event": "retracted", "voter": name(back.voter), "clip": back.clip, "slot": back.slot, "vote": back.vote,
+            "weight": back.weight, "day": back.day,
+        }),
+        Event::SeasonCreated(season) => {
+            json!({"event": "season_created", "season": season.no, "id": season.id, "name": season.name})
+        }
+        Event::SlotCreated(slot) => {
+            json!({"event": "slot_created", "slot": slot.no, "season": slot.season, "position": slot.position})
+        }
+        Event::ClipAdded(clip) => {
+            json!({"event": "clip_added", "clip": clip.no, "slot": clip.slot, "id": clip.id, "title": clip.draft.title})
+        }
+        Event::SlotWaits(slot) => json!({"event": "slot_waits", "slot": slot}),
+        Event::SlotOpened { slot, ends_at, hidden } => {
+            json!({"event": "slot_opened", "slot": slot, "ends_at": ends_at, "hidden": hidden})
+        }
+        Event::SlotFrozen(slot) => json!({"event": "slot_frozen", "slot": slot}),
+        Event::SlotLocked { slot, winner } => json!({"event": "slot_locked", "slot": slot, "winner": winner}),
+        Event::Banned { voter, until, reason } => {
+            json!({"event": "banned", "voter": name(*voter), "until": until, "reason": reason})
+        }
+        Event::Unbanned(voter) => json!({"event": "unbanned", "voter": name(*voter)}),
+    };
+    line["seq"] = logged.seq.into();
+    line["at"] = logged.at.into();
+    line
+}

@@ -1,0 +1,7 @@
+//! What can wait: each a `step()` that does a little and returns. They change things through the queue alone.
+
+mod forget;
+mod reconcile;
+
+pub use forget::Forget;
+pub use reconcile::Reconcile;

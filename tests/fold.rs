@@ -1,0 +1,411 @@
+//! Folding again is harmless however the batches fall: any valid log, cut into commits anywhere, with crashes between and
+//! within them, ends in the same tables, and those say what a naive reading of the whole log says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use plaudit::domain::{
+    Clip, ClipDraft, ClipId, ClipNo, Event, Logged, Retraction, Season, SeasonId, SeasonNo, Slot, SlotNo, SlotStatus,
+    Span, Vote, VoteKind, VoterId,
+};
+use plaudit::error::Fault;
+use plaudit::fold::{Ballot, BanMove, Mark, Stored, Tables, ballot_block, fold, judge};
+use plaudit::store::FaultyDisk;
+use proptest::prelude::*;
+
+const NOON: u64 = 1_700_000_000_000;
+
+/// What a step asks for; it becomes no event where the state before it forbids it.
+#[derive(Clone, Copy, Debug)]
+enum Verb {
+    Vote {
+        who: u16,
+        clip: u32,
+        weight: u16,
+    },
+    /// As many votes of voters who have not voted yet: some fill a block, some several.
+    Burst {
+        votes: u16,
+        clip: u32,
+    },
+    Retract {
+        nth: usize,
+    },
+    Season,
+    Slot {
+        season: u32,
+    },
+    Clips {
+        count: u32,
+        slot: u32,
+    },
+    Wait {
+        slot: u32,
+    },
+    Open {
+        slot: u32,
+        ends: bool,
+    },
+    Freeze {
+        slot: u32,
+    },
+    Lock {
+        slot: u32,
+    },
+    Ban {
+        who: u16,
+        until: bool,
+    },
+    Unban {
+        who: u16,
+    },
+}
+
+fn verb() -> impl Strategy<Value = Verb> {
+    prop_oneof![
+        20 => (0_u16..40, any::<u32>(), 1_u16..20).prop_map(|(who, clip, weight)| Verb::Vote { who, clip, weight }),
+        2 => (1_u16..400, any::<u32>()).prop_map(|(votes, clip)| Verb::Burst { votes, clip }),
+        1 => (2_000_u16..4_000, any::<u32>()).prop_map(|(votes, clip)| Verb::Burst { votes, clip }),
+        10 => any::<usize>().prop_map(|nth| Verb::Retract { nth }),
+        1 => Just(Verb::Season),
+        2 => any::<u32>().prop_map(|season| Verb::Slot { season }),
+        2 => (1_u32..300, any::<u32>()).prop_map(|(count, slot)| Verb::Clips { count, slot }),
+        1 => any::<u32>().prop_map(|slot| Verb::Wait { slot }),
+        3 => (any::<u32>(), any::<bool>()).prop_map(|(slot, ends)| Verb::Open { slot, ends }),
+        1 => any::<u32>().prop_map(|slot| Verb::Freeze { slot }),
+        1 => any::<u32>().prop_map(|slot| Verb::Lock { slot }),
+        3 => (0_u16..40, any::<bool>()).prop_map(|(who, until)| Verb::Ban { who, until }),
+        2 => (0_u16..40).prop_map(|who| Verb::Unban { who }),
+    ]
+}
+
+/// What happens behind a stretch of the log.
+#[derive(Clone, Copy, Debug)]
+enum Cut {
+    /// The stretch is committed.
+    Commit,
+    /// The commit fails at its k-th write, and the machine dies.
+    DieWithin { k: u64, seed: u64 },
+    /// The machine dies before the commit.
+    Die { seed: u64 },
+}
+
+fn cuts() -> impl Strategy<Value = Vec<(prop::sample::Index, Cut)>> {
+    let cut = prop_oneof![
+        3 => Just(Cut::Commit),
+        4 => (1_u64..12, any::<u64>()).prop_map(|(k, seed)| Cut::DieWithin { k, seed }),
+        1 => any::<u64>().prop_map(|seed| Cut::Die { seed }),
+    ];
+    prop::collection::vec((any::<prop::sample::Index>(), cut), 0..16)
+}
+
+/// What the log must come to, found the plain way while it is made.
+#[derive(Clone, Debug, Default)]
+struct Model {
+    log: Vec<Logged>,
+    seasons: Vec<Season>,
+    slots: Vec<SlotModel>,
+    clips: Vec<Clip>,
+    standing: BTreeMap<(VoterId, ClipNo), Retraction>,
+    ballots: BTreeMap<SlotNo, Vec<Stored>>,
+    bans: BTreeMap<VoterId, Option<BanMove>>,
+    newcomers: u32,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct SlotModel {
+    slot: Slot,
+    status: SlotStatus,
+    span: Span,
+    hidden: bool,
+    winner: Option<ClipNo>,
+}
+
+impl Model {
+    fn voter(n: u32) -> VoterId {
+        // Few first bytes, so that bans share pages.
+        let mut id = [u8::try_from(n % 3).expect("small"); 16];
+        id[12..].copy_from_slice(&n.to_be_bytes());
+        VoterId(id)
+    }
+
+    /// Sequence and time of the next event; the time runs in circles, as a clock that jumps back.
+    fn next(&self) -> (u64, u64) {
+        let seq = self.log.len() as u64 + 1;
+        (seq, NOON + seq * 7 % 1_000)
+    }
+
+    fn push(&mut self, event: Event) -> (u64, u64) {
+        let (seq, at) = self.next();
+        self.log.push(Logged { seq, at, event });
+        (seq, at)
+    }
+
+    fn banned(&self, voter: VoterId) -> bool {
+        let (_, at) = self.next();
+        let ban = self.bans.get(&voter).and_then(Option::as_ref);
+        ban.is_some_and(|ban| ban.until.is_none_or(|until| at < until))
+    }
+
+    fn vote(&mut self, voter: VoterId, clip: u32, weight: u16) {
+        if self.clips.is_empty() {
+            return;
+        }
+        let Clip { no: clip, slot, .. } = self.clips[clip as usize % self.clips.len()];
+        let open = self.slots[slot.index()].status == SlotStatus::Voting;
+        if !open || self.standing.contains_key(&(voter, clip)) || self.banned(voter) {
+            return;
+        }
+        let day = 19_675 + u16::from(weight.is_multiple_of(5));
+        let kind = [VoteKind::Standard, VoteKind::Super, VoteKind::Mega][usize::from(weight % 3)];
+        let vote = Vote { voter, clip, slot, kind, weight, day };
+        let (seq, at) = self.push(Event::Voted(vote));
+        self.standing.insert((voter, clip), Retraction { voter, clip, slot, vote: seq, weight, day });
+        self.ballots.entry(slot).or_default().push(Stored { seq, at, ballot: Ballot::cast(&vote) });
+    }
+
+    fn retract(&mut self, nth: usize) {
+        let Some((key, back)) = self.standing.iter().nth(nth % self.standing.len().max(1)) else { return };
+        let (key, back) = (*key, *back);
+        if self.slots[back.slot.index()].status != SlotStatus::Voting {
+            return;
+        }
+        let (seq, at) = self.push(Event::Retracted(back));
+        self.standing.remove(&key);
+        self.ballots.entry(back.slot).or_default().push(Stored { seq, at, ballot: Ballot::taken_back(&back) });
+    }
+
+    fn slot(
+        &mut self,
+        slot: u32,
+        from: &[SlotStatus],
+        event: impl Fn(SlotNo) -> Event,
+    ) -> Option<(u64, &mut SlotModel)> {
+        let at = slot as usize % self.slots.len().max(1);
+        let known = self.slots.get(at).filter(|known| from.contains(&known.status))?;
+        let (_, at_ms) = self.push(event(known.slot.no));
+        Some((at_ms, &mut self.slots[at]))
+    }
+
+    fn take(&mut self, verb: Verb) {
+        use SlotStatus::{Frozen, Locked, Upcoming, Voting, WaitingForClips};
+        match verb {
+            Verb::Vote { who, clip, weight } => self.vote(Self::voter(who.into()), clip, weight),
+            Verb::Burst { votes, clip } => {
+                for _ in 0..votes {
+                    self.newcomers += 1;
+                    self.vote(Self::voter(1_000 + self.newcomers), clip, 1);
+                }
+            }
+            Verb::Retract { nth } => self.retract(nth),
+            Verb::Season => {
+                let no = u32::try_from(self.seasons.len()).expect("few");
+                let id = SeasonId::new(&format!("s{no}")).expect("an id");
+                let season = Season { no: SeasonNo(no), id, name: format!("Season {no}") };
+                self.seasons.push(season.clone());
+                self.push(Event::SeasonCreated(season));
+            }
+            Verb::Slot { season } if !self.seasons.is_empty() => {
+                let no = u32::try_from(self.slots.len()).expect("few");
+                let season = self.seasons[season as usize % self.seasons.len()].no;
+                let slot = Slot { no: SlotNo(no), season, position: no + 1 };
+                self.slots.push(SlotModel {
+                    slot,
+                    status: Upcoming,
+                    span: Span::default(),
+                    hidden: false,
+                    winner: None,
+                });
+                self.push(Event::SlotCreated(slot));
+            }
+            Verb::Clips { count, slot } if !self.slots.is_empty() => {
+                let slot = self.slots[slot as usize % self.slots.len()].slot.no;
+                for _ in 0..count {
+                    let no = u32::try_from(self.clips.len()).expect("few");
+                    let draft = ClipDraft { title: format!("Clip {no}"), ..ClipDraft::default() };
+                    let id = ClipId::new(&format!("c{no}")).expect("an id");
+                    let clip = Clip { no: ClipNo(no), slot, id, draft };
+                    self.clips.push(clip.clone());
+                    self.push(Event::ClipAdded(Box::new(clip)));
+                }
+            }
+            Verb::Slot { .. } | Verb::Clips { .. } => {}
+            Verb::Wait { slot } => {
+                if let Some((_, known)) = self.slot(slot, &[Upcoming, WaitingForClips], Event::SlotWaits) {
+                    known.status = WaitingForClips;
+                }
+            }
+            Verb::Open { slot, ends } => {
+                let (ends_at, hidden) = (ends.then_some(NOON + 9), ends);
+                let open = |slot| Event::SlotOpened { slot, ends_at, hidden };
+                if let Some((at, known)) = self.slot(slot, &[Upcoming, WaitingForClips], open) {
+                    (known.status, known.hidden) = (Voting, hidden);
+                    known.span = Span { started_at: Some(at), ends_at };
+                }
+            }
+            Verb::Freeze { slot } => {
+                if let Some((_, known)) = self.slot(slot, &[Voting], Event::SlotFrozen) {
+                    known.status = Frozen;
+                }
+            }
+            Verb::Lock { slot } => {
+                let winner = self.clips.first().map(|clip| clip.no);
+                if let Some((_, known)) = self.slot(slot, &[Frozen], |slot| Event::SlotLocked { slot, winner }) {
+                    (known.status, known.winner) = (Locked, winner);
+                }
+            }
+            Verb::Ban { who, until } => {
+                let (voter, until) = (Self::voter(who.into()), until.then_some(NOON + 500));
+                let reason = format!("reason {who}");
+                let (seq, _) = self.push(Event::Banned { voter, until, reason: reason.clone() });
+                self.bans.insert(voter, Some(BanMove { seq, lifted: false, until, reason }));
+            }
+            Verb::Unban { who } => {
+                let voter = Self::voter(who.into());
+                self.push(Event::Unbanned(voter));
+                self.bans.insert(voter, None);
+            }
+        }
+    }
+
+    /// Votes and weight of every clip that has or had a vote.
+    fn counts(&self) -> BTreeMap<ClipNo, (u64, u64)> {
+        let mut counts = BTreeMap::new();
+        for vote in self.standing.values() {
+            let (votes, weight) = counts.entry(vote.clip).or_default();
+            *votes += 1;
+            *weight += u64::from(vote.weight);
+        }
+        counts
+    }
+}
+
+/// The log that these verbs make, and what it comes to.
+fn model(verbs: &[Verb]) -> Model {
+    let mut model = Model::default();
+    // Something to vote for from the start; what the verbs add comes behind it.
+    let first = [Verb::Season, Verb::Slot { season: 0 }, Verb::Clips { count: 3, slot: 0 }];
+    let open = [Verb::Open { slot: 0, ends: false }];
+    for verb in first.iter().chain(&open).chain(verbs) {
+        model.take(*verb);
+    }
+    model
+}
+
+/// Opens the tables and folds the log from their mark to `end`, each event judged again first.
+fn catch_up(disk: &FaultyDisk, log: &[Logged], end: usize) -> Result<Tables, Fault> {
+    let mut tables = Tables::open(disk.open("tables"))?;
+    let mark = tables.mark().map_or(0, |mark| mark.seq);
+    let mut known = tables.transitions()?;
+    for logged in log.iter().take(end).skip(usize::try_from(mark).expect("small")) {
+        let Logged { seq, at, event } = logged;
+        assert_eq!(judge(&known, *seq, *at, event), Ok(()), "event {seq} was judged fine before: {event:?}");
+        known.note(*seq, *at, event);
+        fold(&mut tables, logged)?;
+    }
+    Ok(tables)
+}
+
+fn mark(end: usize) -> Mark {
+    Mark { seq: end as u64, block: 1, chain: [0; 32] }
+}
+
+/// What the tables say, against what the model says. A lifted ban may be forgotten or not.
+fn check(tables: &Tables, model: &Model) -> Result<(), TestCaseError> {
+    let mut counts = BTreeMap::new();
+    tables.each_total(|clip, votes, weight| {
+        if (votes, weight) != (0, 0) {
+            counts.insert(clip, (votes, weight));
+        }
+    })?;
+    prop_assert_eq!(counts, model.counts());
+
+    for slot in &model.slots {
+        let mut stored = Vec::new();
+        tables.each_ballot_block(slot.slot.no, 0, &mut |key, record| {
+            check_bounds(
+                &ballot_block::read(key, record, |entry| {
+                    stored.push(entry);
+                    Ok(())
+                })?,
+                record,
+            );
+            Ok(ControlFlow::Continue(()))
+        })?;
+        let wanted = model.ballots.get(&slot.slot.no).cloned().unwrap_or_default();
+        prop_assert!(stored == wanted, "slot {}: {} ballots, {} wanted", slot.slot.no.0, stored.len(), wanted.len());
+        let last = tables.last_ballots(slot.slot.no)?;
+        prop_assert_eq!(last.map(|head| head.last), wanted.last().map(|entry| entry.seq));
+    }
+
+    let mut slots = Vec::new();
+    tables.each_slot(|record| {
+        let (status, winner) = (record.status(), record.winner);
+        slots.push(SlotModel { slot: record.slot, status, span: record.span, hidden: record.hidden, winner });
+    })?;
+    prop_assert_eq!(&slots, &model.slots);
+    let (mut seasons, mut clips) = (Vec::new(), Vec::new());
+    tables.each_season(|season| seasons.push(season.clone()))?;
+    tables.each_clip(|clip| clips.push(clip.clone()))?;
+    prop_assert_eq!(&seasons, &model.seasons);
+    prop_assert!(clips == model.clips, "{} clips, {} wanted", clips.len(), model.clips.len());
+
+    let mut bans: BTreeMap<VoterId, BanMove> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    tables.each_ban(|voter, moves| {
+        assert!(seen.insert(voter), "a voter is listed once");
+        let last = moves.last().expect("a voter without steps is not listed");
+        if !last.lifted {
+            bans.insert(voter, last.clone());
+        }
+    })?;
+    let wanted = model.bans.iter().filter_map(|(voter, ban)| Some((*voter, ban.clone()?))).collect();
+    prop_assert_eq!(bans, wanted);
+    Ok(())
+}
+
+/// A block stays within its bounds.
+fn check_bounds(head: &ballot_block::Head, record: &[u8]) {
+    assert!(head.entries > 0 && record.len() <= ballot_block::LIMIT + 256, "{} bytes", record.len());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 1_000, ..ProptestConfig::default() })]
+    #[test]
+    fn the_tables_are_the_logs_however_it_was_cut(verbs in prop::collection::vec(verb(), 0..150), cuts in cuts()) {
+        let model = model(&verbs);
+        let disk = FaultyDisk::new(1);
+        let mut tables = catch_up(&disk, &model.log, 0)?;
+        let mut folded = 0;
+        let mut cuts: Vec<_> = cuts.into_iter().map(|(at, cut)| (at.index(model.log.len() + 1), cut)).collect();
+        cuts.sort_by_key(|(at, _)| *at);
+        for (end, cut) in cuts {
+            for logged in &model.log[folded..end] {
+                fold(&mut tables, logged)?;
+            }
+            folded = end;
+            match cut {
+                Cut::Commit => tables.commit(mark(end))?,
+                Cut::DieWithin { k, seed } => {
+                    disk.fail_at(k);
+                    // A commit with fewer writes than k ends before its failure.
+                    let _ = tables.commit(mark(end));
+                    disk.crash(seed);
+                    tables = catch_up(&disk, &model.log, end)?;
+                }
+                Cut::Die { seed } => {
+                    disk.crash(seed);
+                    tables = catch_up(&disk, &model.log, end)?;
+                }
+            }
+        }
+        for logged in &model.log[folded..] {
+            fold(&mut tables, logged)?;
+        }
+        // Over what is stored, as recovery and `verify` read it; then stored; then read anew.
+        check(&tables, &model)?;
+        tables.commit(mark(model.log.len()))?;
+        check(&tables, &model)?;
+        check(&Tables::open(disk.open("tables"))?, &model)?;
+    }
+}

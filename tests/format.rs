@@ -1,0 +1,292 @@
+//! The bytes on the disk: one record of every kind as version 1 wrote it, kept under `tests/fixtures/v1`, still read, and
+//! still what this program writes.
+//!
+//! `PLAUDIT_WRITE_FIXTURES=1 cargo test --test format` writes the files anew (run it once more without, since the
+//! last two tests read what the others write). That is right for a kind of record that no
+//! released program has written yet. For any other a change of its bytes is a new version: raise `codec::VERSION`, put
+//! its records under `tests/fixtures/v2`, and keep `v1` and the tests that read it as they are.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use plaudit::codec::{self, Chain, Kind};
+use plaudit::domain::{
+    Clip, ClipDraft, ClipId, ClipNo, Event, Logged, Retraction, Season, SeasonId, SeasonNo, Slot, SlotNo, SlotStatus,
+    Span, Vote, VoteKind, VoterId,
+};
+use plaudit::fold::ballot_block::{self, Act, Head};
+use plaudit::fold::keys::{self, Table};
+use plaudit::fold::records::{BansPage, ClipsPage, SeasonsPage, SlotRecord};
+use plaudit::fold::totals::TotalsPage;
+use plaudit::fold::{BallotBlock, BanMove, Mark, Move, Stored};
+use plaudit::log::block::{self, Builder};
+
+const NOON: u64 = 1_700_000_000_000;
+const DAY: u16 = 19_675;
+const VOTER: VoterId = VoterId([0xa1; 16]);
+const OTHER: VoterId = VoterId([0xa1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 255]);
+const SLOT: SlotNo = SlotNo(3);
+/// The first sequence of the fixtures' blocks: one that needs more than one byte.
+const FIRST: u64 = 70_000;
+const GENESIS: Chain = [0x5a; 32];
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1").join(name)
+}
+
+/// The kept bytes of a record, once they are compared with what is written today.
+fn kept(name: &str, written: &[u8]) -> Vec<u8> {
+    if std::env::var_os("PLAUDIT_WRITE_FIXTURES").is_some() {
+        fs::write(file(name), written).unwrap();
+    }
+    let kept = fs::read(file(name)).unwrap();
+    assert!(
+        kept == written,
+        "{name}: the format has changed, first at byte {} (kept {}, written {} bytes). Stores in the field hold the kept \
+         form: raise codec::VERSION, keep reading version 1, and put the new form under tests/fixtures/v2",
+        kept.iter().zip(written).position(|(a, b)| a != b).unwrap_or(kept.len().min(written.len())),
+        kept.len(),
+        written.len()
+    );
+    kept
+}
+
+/// Writes a record of one value, compares the bytes, and reads the kept ones back.
+fn one<T>(name: &str, kind: Kind, key: &[u8], value: &T)
+where
+    T: bincode::Encode + bincode::Decode<()> + PartialEq + std::fmt::Debug,
+{
+    let kept = kept(name, &codec::record(kind, key, value));
+    assert_eq!(&codec::read::<T>("tables", kind, key, &kept).unwrap(), value, "{name}");
+}
+
+fn clip() -> Clip {
+    let draft = ClipDraft {
+        title: "Neon Rain".into(),
+        owner: Some("ada".into()),
+        username: Some("Ada L.".into()),
+        avatar_url: Some("https://example.org/a.png".into()),
+        video_url: Some("/v/1.mp4".into()),
+        thumbnail_url: Some("/t/1.jpg".into()),
+    };
+    Clip { no: ClipNo(300), slot: SLOT, id: ClipId::new("clip-1").unwrap(), draft }
+}
+
+fn plain_clip() -> Clip {
+    let draft = ClipDraft { title: "Ünï".into(), ..ClipDraft::default() };
+    Clip { no: ClipNo(301), slot: SlotNo(0), id: ClipId::new("Z.z_=@-9").unwrap(), draft }
+}
+
+fn season(no: u32, id: &str, name: &str) -> Season {
+    Season { no: SeasonNo(no), id: SeasonId::new(id).unwrap(), name: name.into() }
+}
+
+fn vote(kind: VoteKind, weight: u16) -> Event {
+    Event::Voted(Vote { voter: VOTER, clip: ClipNo(300), slot: SLOT, kind, weight, day: DAY })
+}
+
+fn retraction() -> Retraction {
+    Retraction { voter: VOTER, clip: ClipNo(300), slot: SLOT, vote: 68_999, weight: 10, day: DAY - 1 }
+}
+
+/// An event of every variant, those with options in both forms; the time steps forwards and back.
+fn events() -> Vec<(u64, Event)> {
+    let slot = Slot { no: SLOT, season: SeasonNo(1), position: 2 };
+    let all = vec![
+        Event::Started,
+        vote(VoteKind::Standard, 1),
+        vote(VoteKind::Super, 3),
+        vote(VoteKind::Mega, 1_000),
+        Event::Retracted(retraction()),
+        Event::SeasonCreated(season(1, "s-2", "Season two")),
+        Event::SlotCreated(slot),
+        Event::ClipAdded(Box::new(clip())),
+        Event::ClipAdded(Box::new(plain_clip())),
+        Event::SlotWaits(SLOT),
+        Event::SlotOpened { slot: SLOT, ends_at: Some(NOON + 3_600_000), hidden: true },
+        Event::SlotOpened { slot: SLOT, ends_at: None, hidden: false },
+        Event::SlotFrozen(SLOT),
+        Event::SlotLocked { slot: SLOT, winner: Some(ClipNo(300)) },
+        Event::SlotLocked { slot: SLOT, winner: None },
+        Event::Banned { voter: VOTER, until: Some(NOON), reason: "spam".into() },
+        Event::Banned { voter: OTHER, until: None, reason: String::new() },
+        Event::Unbanned(VOTER),
+    ];
+    all.into_iter().zip(0..).map(|(event, n): (_, u64)| (NOON + 40 * n - 300 * (n % 3), event)).collect()
+}
+
+/// The on-disk tag of an event. A new variant doesn't compile until it is named here, and fails until it is in [`events`].
+fn tag(event: &Event) -> u8 {
+    match event {
+        Event::Started => 0,
+        Event::Voted(_) => 1,
+        Event::Retracted(_) => 2,
+        Event::SeasonCreated(_) => 3,
+        Event::SlotCreated(_) => 4,
+        Event::ClipAdded(_) => 5,
+        Event::SlotWaits(_) => 6,
+        Event::SlotOpened { .. } => 7,
+        Event::SlotFrozen(_) => 8,
+        Event::SlotLocked { .. } => 9,
+        Event::Banned { .. } => 10,
+        Event::Unbanned(_) => 11,
+    }
+}
+
+#[test]
+fn a_log_block_with_every_event() {
+    let mut builder = Builder::default();
+    for (at, event) in &events() {
+        builder.add(*at, event);
+    }
+    let (record, chain) = builder.seal(FIRST, GENESIS);
+    let kept = kept("log_block.bin", record);
+
+    let mut seen = Vec::new();
+    let link = block::read(&block::key(FIRST), &kept, |logged| {
+        seen.push(logged);
+        Ok(())
+    });
+    let link = link.unwrap();
+    let wanted: Vec<_> =
+        events().into_iter().zip(FIRST..).map(|((at, event), seq)| Logged { seq, at, event }).collect();
+    assert_eq!(seen, wanted);
+    assert_eq!((link.first, link.last), (FIRST, FIRST + wanted.len() as u64 - 1));
+    assert_eq!((link.previous, link.chain), (GENESIS, chain));
+    let tags: BTreeSet<u8> = wanted.iter().map(|logged| tag(&logged.event)).collect();
+    assert_eq!(tags, (0..12).collect(), "every variant is in the block");
+    for logged in &wanted {
+        let mut bytes = Vec::new();
+        codec::put(&logged.event, &mut bytes);
+        assert_eq!(bytes[0], tag(&logged.event), "a tag is on the disk: append variants, never reorder");
+    }
+}
+
+#[test]
+fn a_ballot_block_with_every_act() {
+    let ballot = |voter, weight, day, act| ballot_block::Ballot { voter, clip: ClipNo(300), weight, day, act };
+    let entries = [
+        Stored { seq: FIRST, at: NOON, ballot: ballot(VOTER, 1, DAY, Act::Cast(VoteKind::Standard)) },
+        Stored { seq: FIRST + 1, at: NOON - 7, ballot: ballot(OTHER, 3, DAY + 1, Act::Cast(VoteKind::Super)) },
+        Stored {
+            seq: FIRST + 400,
+            at: NOON + 90_000,
+            ballot: ballot(VOTER, 1_000, DAY - 1, Act::Cast(VoteKind::Mega)),
+        },
+        Stored { seq: FIRST + 401, at: NOON + 90_000, ballot: ballot(VOTER, 1, DAY, Act::Retract(FIRST)) },
+    ];
+    let mut block = BallotBlock::begin(entries[0]);
+    entries[1..].iter().for_each(|entry| block.append(*entry));
+    let key = keys::ballots(SLOT, FIRST);
+    let kept = kept("ballot_block.bin", &block.record(SLOT));
+
+    let mut seen = Vec::new();
+    let head = ballot_block::read(&key, &kept, |stored| {
+        seen.push(stored);
+        Ok(())
+    });
+    let wanted = Head { first: FIRST, last: FIRST + 401, day: DAY, max_day: DAY + 1, entries: 4, at: NOON };
+    assert_eq!(head.unwrap(), wanted);
+    assert_eq!(seen, entries);
+    assert_eq!(ballot_block::head(&key, &kept).unwrap(), wanted);
+
+    // A later version may have to go on with an old block.
+    let mut resumed = BallotBlock::resume(&key, &kept).unwrap();
+    let last = Stored { seq: FIRST + 402, at: NOON, ballot: ballot(OTHER, 3, DAY, Act::Retract(FIRST + 1)) };
+    resumed.append(last);
+    let mut seen = Vec::new();
+    let read = ballot_block::read(&key, &resumed.record(SLOT), |stored| {
+        seen.push(stored);
+        Ok(())
+    });
+    read.unwrap();
+    assert_eq!(seen, [&entries[..], &[last]].concat());
+}
+
+#[test]
+fn a_page_of_totals() {
+    let mut page = TotalsPage::default();
+    page.last = FIRST + 401;
+    page.set(ClipNo(256), (1, 3));
+    page.set(ClipNo(258), (70_000, u64::from(u32::MAX) + 9));
+    one("totals.bin", Kind::Totals, &keys::page(Table::Totals, 1), &page);
+    let listed: Vec<_> = page.iter(1).collect();
+    let wanted = [(ClipNo(256), 1, 3), (ClipNo(257), 0, 0), (ClipNo(258), 70_000, u64::from(u32::MAX) + 9)];
+    assert_eq!(listed, wanted);
+}
+
+#[test]
+fn a_page_of_seasons() {
+    let page = SeasonsPage { last: FIRST + 5, items: vec![season(0, "s-1", "Öne"), season(1, "s-2", "Season two")] };
+    one("seasons.bin", Kind::Seasons, &keys::page(Table::Seasons, 0), &page);
+}
+
+#[test]
+fn a_slot_that_went_through_its_whole_life() {
+    use SlotStatus::{Frozen, Locked, Upcoming, Voting, WaitingForClips};
+    let lives = [Upcoming, WaitingForClips, Voting, Frozen, Locked];
+    let moves = lives.into_iter().zip(0..).map(|(to, n)| Move { seq: FIRST + n, at: NOON + 10 * n, to }).collect();
+    let slot = SlotRecord {
+        last: FIRST + 4,
+        slot: Slot { no: SLOT, season: SeasonNo(1), position: 2 },
+        moves,
+        span: Span { started_at: Some(NOON + 20), ends_at: Some(NOON + 3_600_000) },
+        hidden: true,
+        winner: Some(ClipNo(300)),
+    };
+    one("slot.bin", Kind::Slot, &keys::page(Table::Slots, SLOT.0), &slot);
+    assert_eq!(slot.status(), Locked);
+    let new = SlotRecord::new(FIRST, NOON, Slot { no: SlotNo(0), season: SeasonNo(0), position: 1 });
+    one("slot_new.bin", Kind::Slot, &keys::page(Table::Slots, 0), &new);
+}
+
+#[test]
+fn a_page_of_clips() {
+    let page = ClipsPage { last: FIRST + 8, items: vec![clip(), plain_clip()] };
+    one("clips.bin", Kind::Clips, &keys::page(Table::Clips, 18), &page);
+}
+
+#[test]
+fn a_page_of_bans() {
+    let ban = |seq, lifted, until, reason: &str| BanMove { seq, lifted, until, reason: reason.into() };
+    let page = BansPage {
+        last: FIRST + 17,
+        voters: vec![
+            (OTHER, vec![ban(FIRST + 16, false, None, "")]),
+            (VOTER, vec![ban(FIRST + 15, false, Some(NOON), "spam"), ban(FIRST + 17, true, None, "")]),
+        ],
+    };
+    one("bans.bin", Kind::Bans, &keys::page(Table::Bans, keys::bans_page(VOTER)), &page);
+}
+
+#[test]
+fn the_mark() {
+    one("mark.bin", Kind::Mark, keys::MARK, &Mark { seq: FIRST + 17, block: FIRST, chain: [0xc3; 32] });
+}
+
+/// The envelope as `codec` documents it, put together here by hand.
+#[test]
+fn the_envelope_is_as_documented() {
+    let key = keys::MARK;
+    let kept = fs::read(file("mark.bin")).unwrap();
+    let body = &kept[24..];
+    assert_eq!(&kept[..4], [b'P', b'l', 1, 8]);
+    assert_eq!(kept[4..8], u32::try_from(body.len()).unwrap().to_be_bytes());
+    let key_length = u8::try_from(key.len()).unwrap();
+    let hash = blake3::hash(&[&kept[..8], &[key_length], key, body].concat());
+    assert_eq!(kept[8..24], hash.as_bytes()[..16]);
+}
+
+#[test]
+fn every_kept_record_is_of_a_kind_and_every_kind_is_kept() {
+    let mut kinds = BTreeSet::new();
+    for entry in fs::read_dir(file("")).unwrap() {
+        let record = fs::read(entry.unwrap().path()).unwrap();
+        assert_eq!(&record[..3], [b'P', b'l', 1]);
+        kinds.insert(record[3]);
+    }
+    assert_eq!(kinds, (Kind::LogBlock as u8..=Kind::Mark as u8).collect());
+}

@@ -1,12 +1,15 @@
 //! Plaudit takes votes at burst scale in one process: exact counts, nothing acknowledged is lost.
 
+pub mod admission;
 pub mod ballots;
 pub mod clock;
 pub mod codec;
+pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod error;
 pub mod fold;
+pub mod identity;
 pub mod jobs;
 pub mod log;
 pub mod metrics;

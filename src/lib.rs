@@ -9,6 +9,7 @@ pub mod domain;
 pub mod engine;
 pub mod error;
 pub mod fold;
+pub mod http;
 pub mod identity;
 pub mod jobs;
 pub mod log;

@@ -1,0 +1,254 @@
+//! The operator's routes: seasons, slots, clips and bans. Every one asks for the bearer token before it looks at anything
+//! else of the request. Never checks a state: the engine says what it forbids.
+
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+use subtle::ConstantTimeEq;
+
+use super::query::invalid;
+use super::reply::{self, Whole};
+use super::routes::Outcome;
+use super::seasons::{self, SlotPath, slot_of, unreadable};
+use super::view::{BanBody, ClipBody, SeasonBody, SlotBody};
+use super::{App, body};
+use crate::domain::{ClipDraft, ClipId, SeasonId, VoterId, bounded_text};
+use crate::engine::SlotView;
+use crate::error::Reject;
+
+const NAME_MAX: usize = 200;
+const REASON_MAX: usize = 500;
+const SUB_MAX: usize = 256;
+
+/// `GET /api/admin/seasons`
+pub(super) async fn seasons(State(app): State<App>, headers: HeaderMap) -> Outcome {
+    check(&app, &headers)?;
+    Ok(seasons::seasons(&app))
+}
+
+/// `POST /api/admin/seasons`
+pub(super) async fn create_season(State(app): State<App>, request: Request) -> Outcome {
+    #[derive(Deserialize)]
+    struct Sent {
+        id: Option<String>,
+        name: Option<String>,
+    }
+    let text = allowed(&app, request).await?;
+    let sent: Sent = body::parse(&text)?;
+    let id = sent.id.as_deref().map(SeasonId::new).transpose()?;
+    let name = sent.name.unwrap_or_default();
+    bounded_text("name", &name, NAME_MAX)?;
+    let season = app.engine().create_season(id, name).await?;
+    Ok(reply::json(StatusCode::CREATED, &SeasonBody::at(app.now_ms(), &season)))
+}
+
+/// `POST /api/admin/seasons/{id}/slots`
+pub(super) async fn create_slot(
+    State(app): State<App>,
+    path: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Outcome {
+    #[derive(Deserialize, Default)]
+    struct Sent {
+        position: Option<u32>,
+    }
+    let text = allowed(&app, request).await?;
+    let Path(season) = path.map_err(|_| unreadable())?;
+    let sent: Sent = optional(&text)?;
+    if sent.position == Some(0) {
+        return Err(invalid("position", "a whole number from 1").into());
+    }
+    let slot = app.engine().create_slot(&season, sent.position).await?;
+    Ok(reply::json(StatusCode::CREATED, &SlotBody::at(app.now_ms(), &slot)))
+}
+
+/// `POST /api/admin/seasons/{id}/slots/{n}/clips`
+pub(super) async fn add_clip(State(app): State<App>, path: SlotPath, request: Request) -> Outcome {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Sent {
+        id: Option<String>,
+        title: Option<String>,
+        owner_id: Option<String>,
+        username: Option<String>,
+        avatar_url: Option<String>,
+        video_url: Option<String>,
+        thumbnail_url: Option<String>,
+    }
+    let text = allowed(&app, request).await?;
+    let (season, position) = slot_of(path)?;
+    let sent: Sent = body::parse(&text)?;
+    let id = sent.id.as_deref().map(ClipId::new).transpose()?;
+    let draft = ClipDraft {
+        title: sent.title.unwrap_or_default(),
+        owner: sent.owner_id,
+        username: sent.username,
+        avatar_url: sent.avatar_url,
+        video_url: sent.video_url,
+        thumbnail_url: sent.thumbnail_url,
+    };
+    let clip = app.engine().add_clip(&season, position, id, draft.checked()?).await?;
+    Ok(reply::json(StatusCode::CREATED, &ClipBody::from(&clip)))
+}
+
+/// `POST /api/admin/seasons/{id}/slots/{n}/open`
+pub(super) async fn open(State(app): State<App>, path: SlotPath, request: Request) -> Outcome {
+    #[derive(Deserialize, Default)]
+    #[serde(rename_all = "camelCase")]
+    struct Sent {
+        voting_ends_at: Option<u64>,
+        results_hidden: Option<bool>,
+    }
+    let text = allowed(&app, request).await?;
+    let (season, position) = slot_of(path)?;
+    let sent: Sent = optional(&text)?;
+    future("votingEndsAt", sent.voting_ends_at, app.now_ms())?;
+    let hidden = sent.results_hidden.unwrap_or(false);
+    let slot = app.engine().open_slot(&season, position, sent.voting_ends_at, hidden).await?;
+    Ok(done(&app, &slot))
+}
+
+/// `POST /api/admin/seasons/{id}/slots/{n}/freeze`
+pub(super) async fn freeze(State(app): State<App>, headers: HeaderMap, path: SlotPath) -> Outcome {
+    check(&app, &headers)?;
+    let (season, position) = slot_of(path)?;
+    let slot = app.engine().freeze_slot(&season, position).await?;
+    Ok(done(&app, &slot))
+}
+
+/// `POST /api/admin/seasons/{id}/slots/{n}/lock`
+pub(super) async fn lock(State(app): State<App>, headers: HeaderMap, path: SlotPath) -> Outcome {
+    check(&app, &headers)?;
+    let (season, position) = slot_of(path)?;
+    let slot = app.engine().lock_slot(&season, position).await?;
+    Ok(done(&app, &slot))
+}
+
+/// `GET /api/admin/bans`
+pub(super) async fn bans(State(app): State<App>, headers: HeaderMap) -> Outcome {
+    check(&app, &headers)?;
+    let bans = app.engine().bans();
+    let list: Vec<_> = bans.iter().map(BanBody::from).collect();
+    Ok(reply::json(StatusCode::OK, &json!({ "bans": list })))
+}
+
+/// `PUT /api/admin/bans/{sub}`
+pub(super) async fn ban(
+    State(app): State<App>,
+    path: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Outcome {
+    #[derive(Deserialize, Default)]
+    struct Sent {
+        reason: Option<String>,
+        until: Option<u64>,
+    }
+    let text = allowed(&app, request).await?;
+    let voter = voter(&app, path)?;
+    let sent: Sent = optional(&text)?;
+    let reason = sent.reason.unwrap_or_default();
+    if !reason.is_empty() {
+        bounded_text("reason", &reason, REASON_MAX)?;
+    }
+    future("until", sent.until, app.now_ms())?;
+    app.engine().ban(voter, sent.until, reason).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// `DELETE /api/admin/bans/{sub}`
+pub(super) async fn unban(
+    State(app): State<App>,
+    headers: HeaderMap,
+    path: Result<Path<String>, PathRejection>,
+) -> Outcome {
+    check(&app, &headers)?;
+    app.engine().unban(voter(&app, path)?).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// Whether a request carries this bearer secret. Takes as long for a wrong one as for the right one, and nobody has a
+/// secret that is not set.
+pub(super) fn bears(headers: &HeaderMap, secret: Option<&[u8]>) -> bool {
+    let Some(secret) = secret.filter(|secret| !secret.is_empty()) else { return false };
+    let Some(value) = headers.get(AUTHORIZATION).map(http::HeaderValue::as_bytes) else { return false };
+    let Some((scheme, given)) = value.split_at_checked(b"Bearer ".len()) else { return false };
+    scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(given.ct_eq(secret))
+}
+
+fn check(app: &App, headers: &HeaderMap) -> Result<(), Reject> {
+    if bears(headers, app.0.options.admin_token.as_deref()) { Ok(()) } else { Err(Reject::Unauthorized) }
+}
+
+/// The body of a request whose token was right; the token comes first.
+async fn allowed(app: &App, request: Request<Body>) -> Result<bytes::Bytes, Reject> {
+    let (parts, body) = request.into_parts();
+    check(app, &parts.headers)?;
+    body::read(&parts.headers, body, app.0.options.body_timeout).await
+}
+
+/// Reads an object of which every field has a default; so has an absent body.
+fn optional<'a, T: Deserialize<'a> + Default>(text: &'a [u8]) -> Result<T, Reject> {
+    if text.is_empty() { Ok(T::default()) } else { body::parse(text) }
+}
+
+fn done(app: &App, slot: &SlotView) -> Whole {
+    reply::json(StatusCode::OK, &SlotBody::at(app.now_ms(), slot))
+}
+
+fn future(name: &'static str, at: Option<u64>, now_ms: u64) -> Result<(), Reject> {
+    let past = at.is_some_and(|at| at <= now_ms);
+    if past { Err(invalid(name, "a time to come, in Unix milliseconds")) } else { Ok(()) }
+}
+
+fn voter(app: &App, path: Result<Path<String>, PathRejection>) -> Result<VoterId, Reject> {
+    let Path(sub) = path.map_err(|_| unreadable())?;
+    if sub.len() > SUB_MAX {
+        return Err(invalid("sub", "1 to 256 bytes"));
+    }
+    Ok(app.engine().settings().voter_key.user(&sub))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_must_be_borne_exactly() {
+        let bears = |value: Option<&str>, secret: Option<&[u8]>| {
+            let mut headers = HeaderMap::new();
+            if let Some(value) = value {
+                headers.insert(AUTHORIZATION, value.parse().unwrap());
+            }
+            bears(&headers, secret)
+        };
+        assert!(bears(Some("Bearer s3cret"), Some(b"s3cret")));
+        assert!(bears(Some("bearer s3cret"), Some(b"s3cret")));
+        for wrong in [None, Some(""), Some("Bearer"), Some("Bearer "), Some("Bearer s3cre"), Some("Bearer s3crets")] {
+            assert!(!bears(wrong, Some(b"s3cret")), "{wrong:?}");
+        }
+        assert!(!bears(Some("Bearer "), Some(b"")), "an empty secret is none");
+        assert!(!bears(Some("Bearer x"), None));
+    }
+
+    #[test]
+    fn an_absent_body_has_every_default() {
+        #[derive(Deserialize, Default)]
+        struct Sent {
+            position: Option<u32>,
+        }
+        assert_eq!(optional::<Sent>(b"").unwrap().position, None);
+        assert_eq!(optional::<Sent>(b"{\"position\":3}").unwrap().position, Some(3));
+        assert!(optional::<Sent>(b"3").is_err());
+    }
+
+    #[test]
+    fn an_end_lies_ahead() {
+        assert!(future("until", None, 5).is_ok());
+        assert!(future("until", Some(6), 5).is_ok());
+        assert!(future("until", Some(5), 5).is_err());
+    }
+}

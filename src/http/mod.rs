@@ -1,0 +1,102 @@
+//! HTTP: the contract's routes over the engine's operations. Sole user of hyper's server.
+//!
+//! [`serve`] accepts and bounds connections, `front` stands before every request (id, panic guard, counting) and sends
+//! the two hot calls straight to their handlers, `routes` has the rest on axum. Never decides whether a vote counts:
+//! it parses, bounds, asks and phrases the answer.
+
+mod admin;
+mod body;
+mod counts;
+mod front;
+mod idempotency;
+mod ops;
+mod query;
+mod reply;
+mod routes;
+mod seasons;
+mod serve;
+mod slot;
+mod view;
+mod vote;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+pub use body::BODY_MAX;
+pub use idempotency::IdempotencyOptions;
+pub use serve::{HEADERS_MAX, ServeOptions, serve};
+
+use crate::admission::{Admission, TrustedProxies};
+use crate::engine::Engine;
+use crate::identity::Identity;
+use idempotency::Idempotency;
+
+/// What the routes are told.
+#[derive(Clone)]
+pub struct AppOptions {
+    /// The bearer secret of the admin routes, as the bytes given; `None` or empty: they refuse everyone.
+    pub admin_token: Option<Vec<u8>>,
+    /// The bearer secret of the cron route, likewise.
+    pub cron_secret: Option<Vec<u8>>,
+    /// Whose forwarding headers count.
+    pub trusted_proxies: TrustedProxies,
+    /// How answers are kept for retries.
+    pub idempotency: IdempotencyOptions,
+    /// How long a body may take to arrive once its headers are in.
+    pub body_timeout: Duration,
+}
+
+impl Default for AppOptions {
+    fn default() -> Self {
+        Self {
+            admin_token: None,
+            cron_secret: None,
+            trusted_proxies: TrustedProxies::default(),
+            idempotency: IdempotencyOptions::default(),
+            body_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Everything that a request needs. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+struct Parts {
+    engine: Engine,
+    identity: Identity,
+    admission: Admission,
+    idempotency: Idempotency,
+    slots: slot::Rendered,
+    options: AppOptions,
+    /// Set by [`serve`] when it is told to stop; read by `/readyz`.
+    draining: AtomicBool,
+}
+
+impl App {
+    /// Puts the parts together.
+    pub fn new(engine: Engine, identity: Identity, admission: Admission, options: AppOptions) -> Self {
+        let idempotency = Idempotency::new(options.idempotency, Arc::clone(engine.clock()));
+        let slots = slot::Rendered::default();
+        let draining = AtomicBool::new(false);
+        Self(Arc::new(Parts { engine, identity, admission, idempotency, slots, options, draining }))
+    }
+
+    /// The engine that it serves.
+    pub fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.0.engine.clock().now_ms()
+    }
+
+    fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::Relaxed)
+    }
+
+    fn begin_draining(&self) {
+        self.0.draining.store(true, Ordering::Relaxed);
+    }
+}

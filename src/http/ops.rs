@@ -1,0 +1,75 @@
+//! What operators and their machines ask: is it alive, is it ready, what does it count, how long is the queue. Never
+//! changes anything but by draining what is queued already.
+
+use std::time::Instant;
+
+use axum::extract::State;
+use http::header::CACHE_CONTROL;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde_json::json;
+
+use super::App;
+use super::admin::bears;
+use super::reply::{self, Whole};
+use super::routes::Outcome;
+use crate::error::Reject;
+
+const OPENMETRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// `GET /livez`: the process answers.
+pub(super) async fn livez() -> Whole {
+    fresh(reply::json(StatusCode::OK, &json!({ "status": "alive" })))
+}
+
+/// `GET /readyz`: votes can be taken.
+pub(super) async fn readyz(State(app): State<App>) -> Whole {
+    let reason = match app.engine().failure() {
+        Some(failure) => Some(failure.to_string()),
+        None => app.is_draining().then(|| "the server is stopping".to_owned()),
+    };
+    let Some(reason) = reason else { return fresh(reply::json(StatusCode::OK, &json!({ "status": "ready" }))) };
+    fresh(reply::json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "not ready", "reason": reason })))
+}
+
+/// `GET /metrics`
+pub(super) async fn metrics(State(app): State<App>) -> Whole {
+    let text = app.engine().metrics().render(app.engine().settings().ack.as_str());
+    fresh(reply::bytes(StatusCode::OK, OPENMETRICS, text.into()))
+}
+
+/// `GET /api/queue`
+pub(super) async fn queue(State(app): State<App>) -> Whole {
+    let queue = app.engine().queue();
+    let body = json!({
+        "pending": queue.pending,
+        "processing": queue.processing,
+        "deadLetter": queue.dead_letter,
+        "lastProcessedAt": queue.last_processed_at,
+    });
+    fresh(reply::json(StatusCode::OK, &body))
+}
+
+/// `GET` and `POST /api/cron/process-vote-queue`
+pub(super) async fn drain(State(app): State<App>, headers: HeaderMap) -> Outcome {
+    if !bears(&headers, app.0.options.cron_secret.as_deref()) {
+        return Err(Reject::Unauthorized.into());
+    }
+    let began = Instant::now();
+    let refused_before = app.engine().queue().dead_letter;
+    let processed = app.engine().drain().await?;
+    let queue = app.engine().queue();
+    let body = json!({
+        "success": true,
+        "processed": processed,
+        "failed": queue.dead_letter.saturating_sub(refused_before),
+        "remainingInQueue": queue.pending + queue.processing,
+        "executionTimeMs": u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+    });
+    Ok(fresh(reply::json(StatusCode::OK, &body)))
+}
+
+fn fresh(mut answer: Whole) -> Whole {
+    answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    answer
+}

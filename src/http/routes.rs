@@ -1,0 +1,75 @@
+//! The routes behind the hot ones, on axum: which path takes which methods. Handlers return a [`Refused`] that carries
+//! its reason in the response's extensions; `front` phrases it, as for the hot calls.
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post, put};
+use http::Method;
+
+use super::reply::{self, Whole};
+use super::{App, admin, counts, ops, seasons};
+use crate::error::Reject;
+
+/// What a handler makes of a request.
+pub(super) type Outcome = Result<Whole, Refused>;
+
+/// A reject on its way to `front`.
+#[derive(Debug)]
+pub(super) struct Refused(Reject);
+
+impl From<Reject> for Refused {
+    fn from(reject: Reject) -> Self {
+        Self(reject)
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let mut response = Response::default();
+        response.extensions_mut().insert(self.0);
+        response
+    }
+}
+
+const READ: &str = "GET, HEAD, OPTIONS";
+const WRITE: &str = "POST, OPTIONS";
+const BOTH: &str = "GET, HEAD, POST, OPTIONS";
+const SLOT: &str = "/api/admin/seasons/{season}/slots/{position}";
+
+/// Every route but `/api/vote`.
+pub(super) fn router(app: App) -> Router {
+    Router::new()
+        .route("/api/vote/counts", only(READ, get(counts::counts)))
+        .route("/api/vote/mine", only(READ, get(counts::mine)))
+        .route("/api/vote/limit", only(READ, get(counts::limit)))
+        .route("/api/seasons", only(READ, get(seasons::list)))
+        .route("/api/seasons/{season}", only(READ, get(seasons::season)))
+        .route("/api/seasons/{season}/slots/{position}", only(READ, get(seasons::slot)))
+        .route("/api/queue", only(READ, get(ops::queue)))
+        .route("/api/cron/process-vote-queue", only(BOTH, get(ops::drain).post(ops::drain)))
+        .route("/api/admin/seasons", only(BOTH, get(admin::seasons).post(admin::create_season)))
+        .route("/api/admin/seasons/{season}/slots", only(WRITE, post(admin::create_slot)))
+        .route(&format!("{SLOT}/clips"), only(WRITE, post(admin::add_clip)))
+        .route(&format!("{SLOT}/open"), only(WRITE, post(admin::open)))
+        .route(&format!("{SLOT}/freeze"), only(WRITE, post(admin::freeze)))
+        .route(&format!("{SLOT}/lock"), only(WRITE, post(admin::lock)))
+        .route("/api/admin/bans", only(READ, get(admin::bans)))
+        .route("/api/admin/bans/{sub}", only("PUT, DELETE, OPTIONS", put(admin::ban).delete(admin::unban)))
+        .route("/livez", only(READ, get(ops::livez)))
+        .route("/readyz", only(READ, get(ops::readyz)))
+        .route("/metrics", only(READ, get(ops::metrics)))
+        .fallback(nothing)
+        .with_state(app)
+}
+
+/// A route that takes these methods, and says so to whoever tries another or asks.
+fn only(allow: &'static str, methods: MethodRouter<App>) -> MethodRouter<App> {
+    methods.fallback(move |method: Method| async move {
+        let asked = method == Method::OPTIONS;
+        if asked { Ok(reply::options(allow)) } else { Err(Refused(Reject::MethodNotAllowed { allow })) }
+    })
+}
+
+async fn nothing() -> Refused {
+    Refused(Reject::NotFound)
+}

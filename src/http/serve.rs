@@ -1,0 +1,270 @@
+//! Connections: accepts them, bounds them, runs hyper on each, and lets them finish when the server stops.
+//!
+//! HTTP/1.1 alone, with upgrades: the idle time before a first byte, headers and idle keep-alives all fall under hyper's
+//! header timeout, so no connection lives without one. Never reads a request itself.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, TcpListener};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use rustix::process::{Resource, getrlimit};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::App;
+use super::front::Front;
+use crate::error::{Fault, Reject};
+
+/// Bytes of the largest request line and headers; a larger one is answered with 431.
+pub const HEADERS_MAX: usize = 16 * 1024;
+/// Bytes that hyper may hold of one connection, each way.
+const BUFFER_MAX: usize = 64 * 1024;
+/// File descriptors left for the store, the log and what else a process opens.
+const FILES_KEPT: u64 = 256;
+/// Connections at once that are told that there is no room; past it they are closed without a word.
+const REFUSALS_MAX: usize = 64;
+const REFUSAL_TIME: Duration = Duration::from_secs(2);
+/// After an accept failed, as when the process is out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How connections are held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ServeOptions {
+    /// How long headers may take to arrive; also how long a connection may stay idle between two requests. A body has
+    /// its own time, [`super::AppOptions::body_timeout`].
+    pub header_timeout: Duration,
+    /// Connections at once. A further one gets 503 `OVERLOADED` and is closed.
+    pub max_connections: usize,
+    /// Connections at once of one address; `None`: as many as the server has. Listed proxies are held to the server's
+    /// number alone, for they stand for many.
+    pub max_connections_per_address: Option<usize>,
+    /// How long requests under way may take once the server stops.
+    pub drain: Duration,
+}
+
+impl Default for ServeOptions {
+    /// As many connections as the open-file limit allows, less some for the store.
+    fn default() -> Self {
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let room = files.saturating_sub(FILES_KEPT).clamp(1, 1 << 20);
+        Self {
+            header_timeout: Duration::from_secs(10),
+            max_connections: usize::try_from(room).expect("at most 2^20"),
+            max_connections_per_address: None,
+            drain: Duration::from_secs(8),
+        }
+    }
+}
+
+/// Serves until `shutdown` is ready; then accepts nothing more, lets what is under way finish, and returns. The listener
+/// is closed by then. Fails only when the listener can't be used at all.
+pub async fn serve(
+    listener: TcpListener,
+    app: App,
+    options: ServeOptions,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Fault> {
+    let usable = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
+    let listener = usable.map_err(|why| Fault::io("listening for connections", &why))?;
+    let server = Arc::new(Server::new(app, options));
+    let (stop, stopped) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            // Finished ones are taken off the set as they come, or it would grow for ever.
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => server.admit(stream, peer.ip().to_canonical(), &stopped, &mut connections),
+                Err(why) => {
+                    tracing::warn!(%why, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    // Not ready first, and only then no longer there.
+    server.app.begin_draining();
+    drop(listener);
+    // Nobody left to tell is as good as told.
+    let _ = stop.send(true);
+    let finished = timeout(options.drain, async { while connections.join_next().await.is_some() {} }).await;
+    if finished.is_err() {
+        tracing::warn!(cut = connections.len(), "connections were cut off: they did not finish in time");
+        connections.shutdown().await;
+    }
+    Ok(())
+}
+
+struct Server {
+    app: App,
+    front: Arc<Front>,
+    http: http1::Builder,
+    gate: Arc<Gate>,
+    refusals: Arc<Semaphore>,
+    refusal: Bytes,
+}
+
+impl Server {
+    fn new(app: App, options: ServeOptions) -> Self {
+        let mut http = http1::Builder::new();
+        // Without the timer the timeout would do nothing.
+        http.timer(TokioTimer::new())
+            .header_read_timeout(options.header_timeout)
+            .max_header_size(HEADERS_MAX)
+            .max_buf_size(BUFFER_MAX);
+        Self {
+            front: Arc::new(Front::new(app.clone())),
+            http,
+            gate: Arc::new(Gate {
+                max: options.max_connections,
+                max_of_one: options.max_connections_per_address.unwrap_or(usize::MAX),
+                app: app.clone(),
+                open: Mutex::default(),
+            }),
+            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+            refusal: refusal(),
+            app,
+        }
+    }
+
+    fn admit(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        peer: IpAddr,
+        stopped: &watch::Receiver<bool>,
+        connections: &mut JoinSet<()>,
+    ) {
+        if let Some(place) = self.gate.enter(peer) {
+            connections.spawn(Arc::clone(self).converse(stream, peer, stopped.clone(), place));
+            return;
+        }
+        self.app.engine().metrics().connections_refused.inc();
+        // A refusal is a courtesy: when too many are due, closing says enough.
+        if let Ok(turn) = Arc::clone(&self.refusals).try_acquire_owned() {
+            let refusal = self.refusal.clone();
+            connections.spawn(async move {
+                let _turn = turn;
+                let _ = timeout(REFUSAL_TIME, refuse(stream, &refusal)).await;
+            });
+        }
+    }
+
+    async fn converse(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: IpAddr,
+        mut stopped: watch::Receiver<bool>,
+        _place: Place,
+    ) {
+        // Answers are small and whole: waiting to fill a packet would only delay them.
+        let _ = stream.set_nodelay(true);
+        let service = service_fn(|request| {
+            let front = Arc::clone(&self.front);
+            async move { front.answer(peer, request).await }
+        });
+        let mut conversation = pin!(self.http.serve_connection(TokioIo::new(stream), service).with_upgrades());
+        let ended = tokio::select! {
+            biased;
+            ended = conversation.as_mut() => ended,
+            // Whatever it says: the one change there is means stop, and so does a server that is gone.
+            _ = stopped.changed() => {
+                conversation.as_mut().graceful_shutdown();
+                conversation.await
+            }
+        };
+        if let Err(why) = ended {
+            tracing::debug!(%peer, %why, "a connection broke off");
+        }
+    }
+}
+
+/// Counts connections.
+struct Gate {
+    max: usize,
+    max_of_one: usize,
+    app: App,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    all: usize,
+    of_address: HashMap<IpAddr, usize>,
+}
+
+impl Gate {
+    fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
+        let max_of_one = if self.app.0.options.trusted_proxies.trusts(peer) { usize::MAX } else { self.max_of_one };
+        let mut open = self.open.lock();
+        let own = open.of_address.get(&peer).copied().unwrap_or(0);
+        if open.all >= self.max || own >= max_of_one {
+            return None;
+        }
+        open.all += 1;
+        open.of_address.insert(peer, own + 1);
+        self.app.engine().metrics().connections.inc();
+        Some(Place { gate: Arc::clone(self), peer })
+    }
+}
+
+/// A connection's place; leaving gives it back.
+struct Place {
+    gate: Arc<Gate>,
+    peer: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.gate.open.lock();
+        open.all -= 1;
+        if let Some(own) = open.of_address.get_mut(&self.peer) {
+            *own -= 1;
+            if *own == 0 {
+                open.of_address.remove(&self.peer);
+            }
+        }
+        self.gate.app.engine().metrics().connections.dec();
+    }
+}
+
+/// The answer to a connection past the bound, as it goes over the wire: no request is read for it.
+fn refusal() -> Bytes {
+    let message = "too many connections, try again in a moment";
+    let body = json!({ "error": Reject::Overloaded.code(), "message": message, "retryAfter": 1 }).to_string();
+    let head = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+         retry-after: 1\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    (head + &body).into()
+}
+
+async fn refuse(mut stream: TcpStream, refusal: &[u8]) -> std::io::Result<()> {
+    stream.write_all(refusal).await?;
+    stream.shutdown().await?;
+    // Closing with bytes unread resets the connection, and the client may then lose the answer: so its request is read,
+    // up to a bound, until it closes too.
+    let mut unread = HEADERS_MAX;
+    let mut scrap = [0; 1024];
+    while unread > 0 {
+        match stream.read(&mut scrap).await? {
+            0 => break,
+            read => unread = unread.saturating_sub(read),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! `POST` and `DELETE /api/vote`: the path that everything else makes way for.
+//!
+//! The checks stand in the contract's order: the address's rate → body → identity → the voter's rate → the engine's own.
+//! Never waits for anything but the body, a twin with the same idempotency key, and the engine.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use http::header::{CONTENT_TYPE, SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use serde::{Deserialize, Serialize};
+
+use super::idempotency::{Idempotency, Kept, Turn};
+use super::reply::Whole;
+use super::{App, body, reply};
+use crate::domain::{VoteKind, VoterId};
+use crate::engine::Receipt;
+use crate::error::Reject;
+
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// What is done with a clip.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Act {
+    Cast,
+    Retract,
+}
+
+impl Act {
+    /// What an idempotency key is scoped to.
+    fn route(self) -> &'static str {
+        match self {
+            Self::Cast => "POST /api/vote",
+            Self::Retract => "DELETE /api/vote",
+        }
+    }
+}
+
+/// Answers a vote or a retraction.
+pub(super) async fn answer(
+    app: &App,
+    act: Act,
+    client: IpAddr,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Whole, Reject> {
+    let began = Instant::now();
+    admitted(app, app.0.admission.address(client))?;
+    let text = body::read(headers, body, app.0.options.body_timeout).await?;
+    let ballot = Ballot::read(&text)?;
+    let who = app.0.identity.resolve(headers, client, app.now_ms())?;
+    let mut answer = match admitted(app, app.0.admission.voter(who.voter)).and_then(|()| Idempotency::key(headers)) {
+        Err(reject) => reply::refusal(&reject, reply::wants_problem(headers)),
+        Ok(None) => engaged(app, act, who.voter, &ballot, headers, began).await,
+        Ok(Some(key)) => match app.0.idempotency.turn(who.voter, act.route(), key, &text).await {
+            Err(reject) => reply::refusal(&reject, reply::wants_problem(headers)),
+            Ok(Turn::Again(kept)) => replay(kept),
+            Ok(Turn::First(reservation)) => {
+                let (answer, kept) = keepable(engaged(app, act, who.voter, &ballot, headers, began).await);
+                reservation.keep(kept);
+                answer
+            }
+        },
+    };
+    // From the first answer on, whatever it says: the key is fixed now, and the device may move before the next one.
+    if let Some(cookie) = who.set_cookie {
+        answer.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    Ok(answer)
+}
+
+/// Asks the engine and phrases its answer.
+async fn engaged(
+    app: &App,
+    act: Act,
+    voter: VoterId,
+    ballot: &Ballot<'_>,
+    headers: &HeaderMap,
+    began: Instant,
+) -> Whole {
+    let outcome = match act {
+        Act::Cast => app.engine().vote(voter, &ballot.clip, ballot.kind).await,
+        Act::Retract => app.engine().retract(voter, &ballot.clip).await,
+    };
+    match outcome {
+        Ok(receipt) => reply::json(StatusCode::OK, &Voted::new(&ballot.clip, &receipt, began)),
+        Err(reject) => reply::refusal(&reject, reply::wants_problem(headers)),
+    }
+}
+
+/// Counts what a rate limit refused.
+fn admitted(app: &App, outcome: Result<(), Reject>) -> Result<(), Reject> {
+    outcome.inspect_err(|reject| {
+        let metrics = app.engine().metrics();
+        if *reject == Reject::Overloaded {
+            metrics.overloaded.inc()
+        } else {
+            metrics.rate_limited.inc()
+        };
+    })
+}
+
+struct Ballot<'a> {
+    clip: Cow<'a, str>,
+    kind: VoteKind,
+}
+
+impl<'a> Ballot<'a> {
+    fn read(text: &'a [u8]) -> Result<Self, Reject> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Sent<'a> {
+            #[serde(borrow)]
+            clip_id: Option<Cow<'a, str>>,
+            #[serde(borrow)]
+            vote_type: Option<Cow<'a, str>>,
+        }
+        let sent: Sent<'a> = body::parse(text).map_err(|why| odd_type(text).unwrap_or(why))?;
+        let clip = sent.clip_id.filter(|clip| !clip.is_empty()).ok_or(Reject::MissingClipId)?;
+        let kind = sent.vote_type.map_or(Ok(VoteKind::default()), |kind| VoteKind::parse(&kind))?;
+        Ok(Self { clip, kind })
+    }
+}
+
+/// A `voteType` that isn't even text is named as such, and not as broken JSON.
+fn odd_type(text: &[u8]) -> Option<Reject> {
+    let sent: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(text).ok()?;
+    let clip_is_text = sent.get("clipId").is_some_and(serde_json::Value::is_string);
+    let type_is_odd = sent.get("voteType").is_some_and(|kind| !kind.is_string() && !kind.is_null());
+    (clip_is_text && type_is_odd).then_some(Reject::InvalidVoteType)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Voted<'a> {
+    success: bool,
+    clip_id: &'a str,
+    vote_count: Option<u64>,
+    weighted_score: Option<u64>,
+    remaining_votes: u32,
+    queue_position: u64,
+    response_time: f64,
+    #[serde(rename = "async")]
+    async_: bool,
+    event_id: Decimal,
+}
+
+impl<'a> Voted<'a> {
+    fn new(clip_id: &'a str, receipt: &Receipt, began: Instant) -> Self {
+        let micros = u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX);
+        Self {
+            success: true,
+            clip_id,
+            vote_count: receipt.counts.map(|counts| counts.votes),
+            weighted_score: receipt.counts.map(|counts| counts.weight),
+            remaining_votes: receipt.remaining,
+            queue_position: receipt.queue_position,
+            response_time: f64::from(micros) / 1000.0,
+            async_: true,
+            event_id: Decimal(receipt.seq),
+        }
+    }
+}
+
+/// A number as a decimal string: JavaScript's own lose digits past 2^53.
+struct Decimal(u64);
+
+impl Serialize for Decimal {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&self.0)
+    }
+}
+
+fn keepable(answer: Whole) -> (Whole, Kept) {
+    let (parts, body) = answer.into_parts();
+    let body = body.into_inner().unwrap_or_default();
+    let content_type = parts.headers.get(CONTENT_TYPE).cloned().unwrap_or(reply::JSON);
+    let kept = Kept { status: parts.status, content_type, body: body.clone() };
+    (http::Response::from_parts(parts, Full::new(body)), kept)
+}
+
+fn replay(kept: Kept) -> Whole {
+    let Kept { status, content_type, body } = kept;
+    let mut answer = reply::bytes(status, content_type, body);
+    answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Counts;
+    use serde_json::{Value, json};
+
+    fn read(text: &str) -> Result<(String, VoteKind), Reject> {
+        Ballot::read(text.as_bytes()).map(|ballot| (ballot.clip.into_owned(), ballot.kind))
+    }
+
+    #[test]
+    fn a_ballot_names_a_clip_and_perhaps_a_kind() {
+        let standard = ("clip-1".to_owned(), VoteKind::Standard);
+        assert_eq!(read(r#"{"clipId":"clip-1"}"#), Ok(standard.clone()));
+        assert_eq!(read(r#"{"clipId":"clip\u002d1","voteType":null,"more":[1]}"#), Ok(standard));
+        assert_eq!(read(r#"{"voteType":"mega","clipId":"c"}"#), Ok(("c".into(), VoteKind::Mega)));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_ballot_has_a_code() {
+        for missing in ["{}", r#"{"clipId":null}"#, r#"{"clipId":""}"#, r#"{"clipid":"x"}"#] {
+            assert_eq!(read(missing), Err(Reject::MissingClipId), "{missing}");
+        }
+        for odd in [r#"{"clipId":"x","voteType":"huge"}"#, r#"{"clipId":"x","voteType":3}"#] {
+            assert_eq!(read(odd), Err(Reject::InvalidVoteType), "{odd}");
+        }
+        for broken in ["", "x", "[\"x\"]", r#"{"clipId":7}"#, r#"{"clipId":"x""#, r#"{"clipId":"a","clipId":"b"}"#] {
+            assert!(matches!(read(broken), Err(Reject::InvalidJson(_))), "{broken}");
+        }
+    }
+
+    #[test]
+    fn the_answer_has_the_contracts_fields() {
+        let counts = Some(Counts { votes: 3, weight: 14 });
+        let receipt = Receipt { seq: 9_007_199_254_740_993, counts, remaining: 190, queue_position: 2 };
+        let value = |receipt: &Receipt| -> Value {
+            let mut value = serde_json::to_value(Voted::new("clip-1", receipt, Instant::now())).unwrap();
+            assert!(value.as_object_mut().unwrap().remove("responseTime").unwrap().is_f64());
+            value
+        };
+        let expected = json!({
+            "success": true, "clipId": "clip-1", "voteCount": 3, "weightedScore": 14, "remainingVotes": 190,
+            "queuePosition": 2, "async": true, "eventId": "9007199254740993"
+        });
+        assert_eq!(value(&receipt), expected);
+        let hidden = value(&Receipt { counts: None, ..receipt });
+        assert_eq!((&hidden["voteCount"], &hidden["weightedScore"]), (&Value::Null, &Value::Null));
+    }
+}

@@ -1,0 +1,9 @@
+//! The HTTP contract as clients meet it: what is answered, who votes, and how connections are held.
+
+#![allow(clippy::unwrap_used, reason = "what a test can't go on without")]
+
+mod connections;
+mod contract;
+mod server;
+mod storage;
+mod voters;

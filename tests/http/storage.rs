@@ -1,0 +1,78 @@
+//! What clients see of a disk that is slow or fails.
+
+use std::sync::Arc;
+
+use plaudit::clock::ManualClock;
+use plaudit::engine::Engine;
+use plaudit::store::FaultyDisk;
+use serde_json::json;
+
+use crate::server::{NOON, Setup, TestServer, settings, until};
+
+async fn over(disk: &FaultyDisk) -> TestServer {
+    let clock = Arc::new(ManualClock::at(NOON));
+    let shared = Arc::<ManualClock>::clone(&clock);
+    let unused = tempfile::tempdir().unwrap();
+    let engine = Engine::over(settings(unused.path()), shared, disk.open("log"), disk.open("tables")).unwrap();
+    let server = TestServer::over(engine, clock, Setup::default(), None);
+    server.stage("s", 3).await;
+    server
+}
+
+fn keyed(server: &TestServer, key: &str) -> crate::server::Call {
+    server.call("POST", "/api/vote").user("ada").header("idempotency-key", key).json(json!({"clipId": "c0"}))
+}
+
+#[tokio::test]
+async fn a_failed_disk_refuses_writes_and_serves_reads() {
+    let disk = FaultyDisk::new(1);
+    let server = over(&disk).await;
+    server.vote("ada", "c1").await.is(200);
+    server.get("/readyz").await.is(200);
+    disk.fail_at(1);
+    keyed(&server, "k").send().await.refuses(503, "STORAGE_FAILED");
+    let retried = keyed(&server, "k").send().await;
+    retried.refuses(503, "STORAGE_FAILED");
+    assert_eq!(retried.header("idempotency-replayed"), None, "a failure is no answer to keep");
+    server.retract("ada", "c1").await.refuses(503, "STORAGE_FAILED");
+    server.admin("POST", "/api/admin/seasons", json!({"name": "x"})).await.refuses(503, "STORAGE_FAILED");
+    let counts = server.get("/api/vote/counts?clipIds=c0,c1").await.is(200);
+    assert_eq!((&counts["counts"]["c0"]["voteCount"], &counts["counts"]["c1"]["voteCount"]), (&json!(0), &json!(1)));
+    server.get("/api/vote").await.is(200);
+    let unready = server.get("/readyz").await;
+    assert!(unready.is(503)["reason"].as_str().is_some_and(|reason| !reason.is_empty()));
+    server.get("/livez").await.is(200);
+}
+
+#[tokio::test]
+async fn nothing_is_answered_or_shown_before_the_flush() {
+    let disk = FaultyDisk::new(1);
+    let server = over(&disk).await;
+    disk.hold_flushes(true);
+    let vote = tokio::spawn(keyed(&server, "k").send());
+    until("the vote's flush is held", async || disk.held_flushes() > 0).await;
+    assert_eq!(server.get("/api/vote").await.is(200)[0]["vote_count"], 0);
+    assert!(!vote.is_finished());
+    let twin = tokio::spawn(keyed(&server, "k").send());
+    disk.hold_flushes(false);
+    let (first, second) = (vote.await.unwrap(), twin.await.unwrap());
+    assert_eq!(first.is(200)["voteCount"], 1);
+    assert_eq!((second.status, &second.body), (first.status, &first.body));
+    assert_eq!(second.header("idempotency-replayed"), Some("true"));
+}
+
+#[tokio::test]
+async fn a_retry_after_its_client_left_meets_the_vote_that_stands() {
+    let disk = FaultyDisk::new(1);
+    let server = over(&disk).await;
+    disk.hold_flushes(true);
+    let vote = tokio::spawn(keyed(&server, "k").send());
+    until("the vote's flush is held", async || disk.held_flushes() > 0).await;
+    vote.abort();
+    assert!(vote.await.unwrap_err().is_cancelled());
+    until("the server has noticed", async || server.engine.metrics().connections.get() == 0).await;
+    let retry = tokio::spawn(keyed(&server, "k").send());
+    disk.hold_flushes(false);
+    retry.await.unwrap().refuses(409, "ALREADY_VOTED");
+    assert_eq!(server.get("/api/vote").await.is(200)[0]["vote_count"], 1);
+}

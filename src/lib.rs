@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod ballots;
+pub mod cli;
 pub mod clock;
 pub mod codec;
 pub mod config;

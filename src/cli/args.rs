@@ -1,0 +1,173 @@
+//! The command line: commands and the flags that aren't settings of the server. Never acts.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{AckMode, Common, Config, DataDir, TokenSettings, parse_duration};
+
+/// The command that a line without one means.
+pub(super) const SERVE: &str = "serve";
+
+#[derive(Parser, Debug)]
+#[command(name = "plaudit", version, about, override_usage = "plaudit [COMMAND] [OPTIONS]")]
+#[command(
+    after_help = "Without a command: serve. Every setting is a flag, a variable (PLAUDIT_…) and a key of the file\n\
+    named by --config; flags go first, then variables, then the file.\n\n\
+    Try it:  plaudit            serves a demo season on http://127.0.0.1:8080\n         \
+    plaudit bench      measures votes over HTTP on this machine"
+)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Command {
+    /// Serve votes over HTTP (the default command)
+    Serve(Box<Serve>),
+    /// Check a stopped store, and print every clip's recounted votes
+    Verify(Verify),
+    /// Print a voter's token, for trying out
+    Token(Token),
+    /// Measure a server over HTTP, or the engine alone
+    Bench(Box<Bench>),
+    /// Print the events that a stopped store's log still holds, as JSON lines
+    Log(Log),
+}
+
+impl Command {
+    pub(super) fn common(&self) -> &Common {
+        match self {
+            Self::Serve(serve) => &serve.common,
+            Self::Verify(verify) => &verify.common,
+            Self::Token(token) => &token.common,
+            Self::Bench(bench) => &bench.common,
+            Self::Log(log) => &log.common,
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Each flag is a variable too, --daily-limit is PLAUDIT_DAILY_LIMIT, and a key of the file that\n\
+    --config names, daily-limit = 200. Flags go first, then variables, then the file."
+)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    pub(super) config: Config,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Reads every record: checksums, the log's chain, a recount of each clip. Prints a row a clip,\n\
+    id votes weight, and exits with 1 when something is wrong."
+)]
+pub(super) struct Verify {
+    #[command(flatten)]
+    pub(super) store: DataDir,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Put stored counts right that differ from the recount
+    #[arg(long)]
+    pub(super) repair: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Token {
+    /// Whom the token is for
+    #[arg(long, value_name = "USER", value_parser = subject)]
+    pub(super) sub: String,
+    /// How long it is valid, such as 90s, 10m, 1h, 2d
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration)]
+    pub(super) ttl: Duration,
+    /// A name to show, for the token's `name`
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: Option<String>,
+    #[command(flatten)]
+    pub(super) tokens: TokenSettings,
+    #[command(flatten)]
+    pub(super) store: DataDir,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Log {
+    #[command(flatten)]
+    pub(super) store: DataDir,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Casts votes, each of a voter of its own. Starts a server of its own on a fresh directory unless\n\
+    --target or --engine says otherwise. Latency without --rate is that of a closed loop."
+)]
+pub(super) struct Bench {
+    /// Server to drive, http://HOST:PORT; default: one of its own
+    #[arg(long, value_name = "URL", help_heading = "What", conflicts_with_all = ["engine", "keep"])]
+    pub(super) target: Option<String>,
+    /// Drive the engine alone, without HTTP
+    #[arg(long, help_heading = "What", conflicts_with = "gets")]
+    pub(super) engine: bool,
+    /// Read GET /api/vote instead of voting
+    #[arg(long, help_heading = "What")]
+    pub(super) gets: bool,
+    /// Clips that the votes go to, in turn; over HTTP those of the open slot
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000), help_heading = "What")]
+    pub(super) clips: u32,
+    /// When a vote is answered: durable or memory; not with --target
+    #[arg(long, value_name = "MODE", env = "PLAUDIT_ACK", default_value = "durable", help_heading = "What")]
+    #[arg(hide_possible_values = true)]
+    pub(super) ack: AckMode,
+    /// Keep the store in DIR, which must not hold one yet; default: a temporary one, removed at the end
+    #[arg(long, value_name = "DIR", help_heading = "What")]
+    pub(super) keep: Option<PathBuf>,
+
+    /// Connections over HTTP
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=60_000), help_heading = "How much")]
+    pub(super) connections: u32,
+    /// Votes under way at once, with --engine
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=16_384), help_heading = "How much")]
+    pub(super) in_flight: u32,
+    /// Requests a second, latency counted from each one's scheduled time; default: as fast as answers come
+    #[arg(long, value_name = "R", value_parser = rate, help_heading = "How much", conflicts_with = "engine")]
+    pub(super) rate: Option<f64>,
+    /// Stop after this time; default: 10 s, none with --votes
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "How much")]
+    pub(super) seconds: Option<Duration>,
+    /// Stop after N votes (or reads)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "How much")]
+    pub(super) votes: Option<u64>,
+
+    /// End with a line of JSON
+    #[arg(long, help_heading = "Report")]
+    pub(super) json: bool,
+    /// Process of the server at --target, for its CPU time and memory
+    #[arg(long, value_name = "PID", requires = "target", help_heading = "Report")]
+    pub(super) server_pid: Option<u32>,
+    /// Store of the server at --target, for its secrets and its size
+    #[arg(long, value_name = "DIR", env = "PLAUDIT_DATA_DIR", help_heading = "Report")]
+    pub(super) data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) tokens: TokenSettings,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+fn subject(text: &str) -> Result<String, &'static str> {
+    if (1..=256).contains(&text.len()) { Ok(text.to_owned()) } else { Err("must be 1 to 256 bytes") }
+}
+
+fn rate(text: &str) -> Result<f64, &'static str> {
+    let rate = text.parse().ok().filter(|rate: &f64| (0.1..=10_000_000.0).contains(rate));
+    rate.ok_or("must be a number from 0.1 to 10000000")
+}

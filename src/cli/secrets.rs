@@ -1,0 +1,213 @@
+//! `DIR/secrets.toml`: the store's secrets. All are made at once at the first start, so that the file is written once and
+//! never again: a file that nobody rewrites can't be lost half-way.
+//!
+//! The keys of voters and devices come from here alone; a flag goes before the others. Losing the file would turn every
+//! voter into somebody new, so a store without it is refused, never given another. Never printed, never logged.
+
+use std::fmt::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::Deserialize;
+
+use crate::domain::VoterKey;
+use crate::error::Fault;
+
+const FILE: &str = "secrets.toml";
+
+/// What a directory with a store in it holds at least one of.
+const STORE_PARTS: [&str; 3] = ["MARKER", "log", "tables"];
+
+/// The secrets of a store.
+pub(super) struct Secrets {
+    /// Signs voters' tokens.
+    pub(super) jwt: Vec<u8>,
+    /// Opens the cron route.
+    pub(super) cron: Vec<u8>,
+    /// Opens the admin routes.
+    pub(super) admin: Vec<u8>,
+    /// Makes and signs devices' keys.
+    pub(super) cookie_key: [u8; 32],
+    /// Turns names into voters.
+    pub(super) voter_key: VoterKey,
+}
+
+/// The secrets of the store in `dir`; [`Fault::NoStore`] if there is none.
+pub(super) fn load(dir: &Path) -> Result<Secrets, Fault> {
+    match read(dir)? {
+        Some(secrets) => Ok(secrets),
+        None if holds_store(dir) => Err(lost(dir)),
+        None => Err(Fault::NoStore(dir.to_owned())),
+    }
+}
+
+/// The secrets of the store in `dir`, and whether they were made just now. Makes the directory, parents included.
+pub(super) fn load_or_make(dir: &Path) -> Result<(Secrets, bool), Fault> {
+    fs::create_dir_all(dir).map_err(|why| Fault::io(format!("making {}", dir.display()), &why))?;
+    if let Some(secrets) = read(dir)? {
+        return Ok((secrets, false));
+    }
+    if holds_store(dir) {
+        return Err(lost(dir));
+    }
+    let made = publish(dir, &fresh()?)?;
+    // Read back what is there: another process may have been first, and a file that can't be read is found now.
+    let secrets = read(dir)?.ok_or_else(|| lost(dir))?;
+    Ok((secrets, made))
+}
+
+/// Whether `dir` holds a store, whole or not.
+pub(super) fn holds_store(dir: &Path) -> bool {
+    STORE_PARTS.iter().any(|part| dir.join(part).exists())
+}
+
+fn lost(dir: &Path) -> Fault {
+    Fault::Inconsistent {
+        why: format!(
+            "{} holds a store, but its {FILE} is gone; without it every voter would be somebody new. Bring the file \
+             back from a backup",
+            dir.display()
+        ),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Text {
+    jwt_secret: String,
+    cron_secret: String,
+    admin_token: String,
+    cookie_key: String,
+    voter_key: String,
+}
+
+fn read(dir: &Path) -> Result<Option<Secrets>, Fault> {
+    let path = dir.join(FILE);
+    let doing = || format!("reading {}", path.display());
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(why) if matches!(why.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        Err(why) => return Err(Fault::io(doing(), &why)),
+    };
+    let mode = fs::metadata(&path).map_err(|why| Fault::io(doing(), &why))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        tracing::warn!("others can read {}: chmod 600 it", path.display());
+    }
+    // The parser's message quotes the line, which may be a secret.
+    let wrong = |what: &str| Fault::Setting(format!("{}: {what}. Bring the file back from a backup", path.display()));
+    let text: Text = toml::from_str(&text).map_err(|_| wrong("not the five secrets, each once, as TOML"))?;
+    let key = |text: &str, name: &str| {
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok();
+        bytes
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or_else(|| wrong(&format!("{name} is not 32 bytes of base64url")))
+    };
+    if [&text.jwt_secret, &text.cron_secret, &text.admin_token].iter().any(|secret| secret.is_empty()) {
+        return Err(wrong("a secret is empty"));
+    }
+    Ok(Some(Secrets {
+        cookie_key: key(&text.cookie_key, "cookie-key")?,
+        voter_key: VoterKey::new(key(&text.voter_key, "voter-key")?),
+        jwt: text.jwt_secret.into_bytes(),
+        cron: text.cron_secret.into_bytes(),
+        admin: text.admin_token.into_bytes(),
+    }))
+}
+
+fn fresh() -> Result<String, Fault> {
+    let mut text = "# Made by plaudit at the first start. Keep it secret, and back it up with the store: without\n\
+                    # voter-key and cookie-key every voter becomes somebody new. The first three are used as the\n\
+                    # bytes between the quotes; the flags of these names go before them.\n"
+        .to_owned();
+    for name in ["jwt-secret", "cron-secret", "admin-token", "cookie-key", "voter-key"] {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes)
+            .map_err(|why| Fault::Io { doing: "making secrets".into(), why: why.to_string() })?;
+        writeln!(text, "{name} = \"{}\"", BASE64_URL_SAFE_NO_PAD.encode(bytes)).expect("writing to a string");
+    }
+    Ok(text)
+}
+
+/// Puts the file there whole, or leaves the one that is there already. The text is on the disk before it has its name,
+/// and the name before anyone is told, so that no crash leaves a store whose secrets are gone.
+fn publish(dir: &Path, text: &str) -> Result<bool, Fault> {
+    let (path, draft) = (dir.join(FILE), dir.join(format!("{FILE}.{}", std::process::id())));
+    let io = |doing: &str, path: &Path, why: &std::io::Error| Fault::io(format!("{doing} {}", path.display()), why);
+    if draft.exists() {
+        fs::remove_file(&draft).map_err(|why| io("removing", &draft, &why))?;
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)
+        .map_err(|why| io("making", &draft, &why))?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|why| io("writing", &draft, &why))?;
+    // A link, not a rename: of two first starts at once, the second must take over the first one's secrets.
+    let made = match fs::hard_link(&draft, &path) {
+        Ok(()) => true,
+        Err(why) if why.kind() == ErrorKind::AlreadyExists => false,
+        Err(why) => return Err(io("making", &path, &why)),
+    };
+    fs::remove_file(&draft).map_err(|why| io("removing", &draft, &why))?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|why| io("syncing", dir, &why))?;
+    Ok(made)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_made_once_for_the_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("a/b");
+        let (first, made) = load_or_make(&place).unwrap();
+        assert!(made);
+        assert_eq!(fs::metadata(place.join(FILE)).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(&place).unwrap().count(), 1, "no draft stays behind");
+        let (again, made) = load_or_make(&place).unwrap();
+        assert!(!made);
+        assert_eq!(first.jwt, again.jwt);
+        assert_eq!(first.voter_key.fingerprint(), load(&place).unwrap().voter_key.fingerprint());
+        assert_ne!(first.jwt, first.admin);
+        assert!(first.jwt.len() >= crate::config::SECRET_LEN);
+    }
+
+    #[test]
+    fn of_two_first_starts_one_wins_and_both_agree() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(publish(dir.path(), &fresh().unwrap()).unwrap());
+        let first = load(dir.path()).unwrap();
+        assert!(!publish(dir.path(), &fresh().unwrap()).unwrap());
+        assert_eq!(first.jwt, load(dir.path()).unwrap().jwt);
+    }
+
+    #[test]
+    fn a_store_without_its_secrets_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(load(dir.path()), Err(Fault::NoStore(_))));
+        fs::create_dir(dir.path().join("log")).unwrap();
+        assert!(matches!(load(dir.path()), Err(Fault::Inconsistent { .. })));
+        assert!(matches!(load_or_make(dir.path()), Err(Fault::Inconsistent { .. })));
+        assert!(!dir.path().join(FILE).exists());
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_without_showing_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = fresh().unwrap();
+        let secret = whole.lines().find(|line| line.starts_with("voter-key")).unwrap();
+        let cut = whole.replace(secret, &secret[..secret.len() - 4]);
+        for text in [cut.as_str(), "", &whole.replace("jwt-secret", "jwt"), &format!("{whole}{secret}\n")] {
+            fs::write(dir.path().join(FILE), text).unwrap();
+            let why = load(dir.path()).err().expect("must be refused").to_string();
+            assert!(why.contains(FILE), "{why}");
+            assert!(!why.contains(&secret[13..30]), "{why}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! `plaudit serve`: wires settings, secrets, engine and HTTP together, says what runs, and stops it in order.
+//!
+//! Never: decides what a request means, or goes on after a second signal.
+
+mod banner;
+mod stop;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+
+use super::args::Serve;
+use super::secrets::{self, Secrets};
+use super::{Done, demo, print, process};
+use crate::admission::{Admission, AdmissionOptions, TrustedProxies};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{AckMode, Config};
+use crate::domain::VoterKey;
+use crate::engine::{Ack, Engine, Settings};
+use crate::error::Fault;
+use crate::http::{self, App, AppOptions, ServeOptions};
+use crate::identity::{Identity, IdentityOptions};
+use stop::Stop;
+
+/// Connections that the system holds for us until they are accepted.
+const BACKLOG: i32 = 4096;
+
+/// The whole stop, from the first signal; a supervisor that waits 10 s never has to kill.
+const STOP_WITHIN: Duration = Duration::from_millis(9_500);
+
+/// Serves until told to stop.
+pub(super) fn run(args: Serve) -> Result<Done, Fault> {
+    let config = args.config;
+    let mut warnings = config.check()?;
+    // Before anything is made: the key is of no account to the check.
+    engine_settings(&config, VoterKey::new([0; 32])).check()?;
+    let (connections, fewer) = config.connections(process::raise_open_files())?;
+    warnings.extend(fewer);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    // The port before the store: a taken one is found before anything is made or changed on the disk.
+    let socket = bind(&config)?;
+    let dir = config.store.data_dir.clone();
+    let (secrets, made) = secrets::load_or_make(&dir)?;
+    tell_of_secrets(&config, &dir, made);
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|why| Fault::io("starting the runtime", &why))?;
+    let served = runtime.block_on(serve(config, connections, socket, secrets));
+    // An opening or closing that outlived its time is left to the next start's recovery.
+    runtime.shutdown_background();
+    served.map(|()| Done::Well)
+}
+
+/// How an engine is run by these settings.
+fn engine_settings(config: &Config, voter_key: VoterKey) -> Settings {
+    Settings {
+        ack: engine_ack(config.ack),
+        daily_limit: config.limits.daily_limit,
+        weights: config.limits.weights.0,
+        stripes: config.shards,
+        max_voters: config.limits.max_voters,
+        reconcile_every_s: config.reconcile_every.as_secs(),
+        ..Settings::new(&config.store.data_dir, voter_key)
+    }
+}
+
+/// The engine's name for a mode.
+pub(super) fn engine_ack(mode: AckMode) -> Ack {
+    match mode {
+        AckMode::Durable => Ack::Durable,
+        AckMode::Memory => Ack::Memory,
+    }
+}
+
+async fn serve(config: Config, connections: usize, socket: Socket, secrets: Secrets) -> Result<(), Fault> {
+    let mut stop = Stop::install()?;
+    let settings = engine_settings(&config, secrets.voter_key.clone());
+    let opening = tokio::task::spawn_blocking(move || Engine::open(settings, Arc::new(SystemClock) as Arc<dyn Clock>));
+    let engine = tokio::select! {
+        opened = opening => opened.map_err(|why| Fault::Setting(format!("opening the store failed: {why}")))??,
+        // Nothing was acknowledged yet, and recovery can be cut short anywhere.
+        () = stop.asked() => return Ok(()),
+    };
+    let started_empty = engine.is_empty();
+    if started_empty && !config.no_demo {
+        demo::load(&engine).await.map_err(|why| Fault::Setting(format!("the demo season can't be made: {why}")))?;
+    }
+    // Only now: who connects finds a server that has recovered.
+    let (listener, at) = listen(socket)?;
+    print(&banner::text(&config, &engine, at, started_empty))?;
+    tracing::info!(listen = %at, ack = engine.settings().ack.as_str(), recovered = engine.recovered(), "serving");
+
+    let app = app(&config, &secrets, engine.clone());
+    let options = ServeOptions {
+        max_connections: connections,
+        max_connections_per_address: config.limits.max_connections_per_address,
+        ..ServeOptions::default()
+    };
+    let (asked, when_asked) = tokio::sync::oneshot::channel();
+    let signals = tokio::spawn(async move {
+        stop.asked().await;
+        tracing::info!("stopping: requests under way are finished first; a second signal stops at once");
+        // The server may have ended by itself.
+        let _ended = asked.send(tokio::time::Instant::now());
+        stop.asked().await;
+        std::process::exit(1);
+    });
+    let (told, when_told) = tokio::sync::watch::channel(None);
+    let shutdown = async move {
+        let at = when_asked.await.ok();
+        told.send_replace(at);
+    };
+    let served = http::serve(listener, app, options, shutdown).await;
+    let deadline = when_told.borrow().unwrap_or_else(tokio::time::Instant::now) + STOP_WITHIN;
+    let closed = close(engine, deadline).await;
+    signals.abort();
+    served.and(closed)
+}
+
+/// Closes the engine. What it can't finish in time is no loss: all that was acknowledged is in the log.
+async fn close(engine: Engine, deadline: tokio::time::Instant) -> Result<(), Fault> {
+    let closing = tokio::task::spawn_blocking(move || engine.close());
+    let Ok(closed) = tokio::time::timeout_at(deadline, closing).await else {
+        tracing::warn!("stopped before all was applied: the next start takes the rest from the log");
+        return Ok(());
+    };
+    closed.map_err(|why| Fault::Setting(format!("closing the store failed: {why}")))??;
+    tracing::info!("stopped: everything is on the disk");
+    Ok(())
+}
+
+fn app(config: &Config, secrets: &Secrets, engine: Engine) -> App {
+    let given = |flag: &Option<crate::config::Secret>, kept: &[u8]| flag.as_ref().map_or(kept, |f| f.bytes()).to_vec();
+    let identity = Identity::new(IdentityOptions {
+        jwt_secret: given(&config.tokens.jwt_secret, &secrets.jwt),
+        jwt_issuer: config.tokens.jwt_issuer.clone(),
+        jwt_audience: config.tokens.jwt_audience.clone(),
+        cookie_key: secrets.cookie_key,
+        voter_key: secrets.voter_key.clone(),
+        devices_per_network: config.limits.devices_per_network,
+    });
+    let rates = AdmissionOptions {
+        per_voter: config.limits.rate_limit.voter,
+        per_address: config.limits.rate_limit.address,
+        ..AdmissionOptions::default()
+    };
+    let admission = Admission::new(rates, engine.clock());
+    let options = AppOptions {
+        admin_token: Some(given(&config.admin_token, &secrets.admin)),
+        cron_secret: Some(given(&config.cron_secret, &secrets.cron)),
+        trusted_proxies: TrustedProxies(config.trusted_proxies.0.clone()),
+        ..AppOptions::default()
+    };
+    App::new(engine, identity, admission, options)
+}
+
+/// Takes the port without listening on it yet.
+fn bind(config: &Config) -> Result<Socket, Fault> {
+    let failed = |why: &io::Error| {
+        let listen = &config.listen;
+        if why.kind() == io::ErrorKind::AddrInUse {
+            return Fault::Setting(format!(
+                "{listen} is in use by another program: stop it, or choose another with --listen"
+            ));
+        }
+        Fault::io(format!("listening on {listen}"), why)
+    };
+    let mut last = None;
+    for address in config.listen.addresses().map_err(|why| failed(&why))? {
+        let bound = Socket::new(Domain::for_address(address), Type::STREAM, None).and_then(|socket| {
+            // A restart must not wait for the last run's connections to time out.
+            socket.set_reuse_address(true)?;
+            socket.bind(&address.into())?;
+            Ok(socket)
+        });
+        match bound {
+            Ok(socket) => return Ok(socket),
+            Err(why) => last = Some(why),
+        }
+    }
+    Err(failed(&last.expect("a name has an address, or looking it up fails")))
+}
+
+fn listen(socket: Socket) -> Result<(TcpListener, SocketAddr), Fault> {
+    let listening = || -> io::Result<_> {
+        socket.listen(BACKLOG)?;
+        let listener = TcpListener::from(socket);
+        let at = listener.local_addr()?;
+        Ok((listener, at))
+    };
+    listening().map_err(|why| Fault::io("listening", &why))
+}
+
+fn tell_of_secrets(config: &Config, dir: &Path, made: bool) {
+    let flags = [
+        ("jwt-secret", config.tokens.jwt_secret.is_some()),
+        ("cron-secret", config.cron_secret.is_some()),
+        ("admin-token", config.admin_token.is_some()),
+    ];
+    let kept: Vec<&str> = flags.iter().filter(|(_, given)| !given).map(|(name, _)| *name).collect();
+    let names = [&kept[..], &["cookie-key", "voter-key"]].concat().join(", ");
+    let file = dir.join("secrets.toml");
+    if made {
+        tracing::warn!("made {names}: they are kept in {}, back it up", file.display());
+    } else {
+        tracing::info!("{names} are those in {}", file.display());
+    }
+}

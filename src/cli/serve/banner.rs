@@ -1,0 +1,87 @@
+//! What a starting server says: where it is, what it promises, what it found, and how to cast a vote at once.
+
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::config::Config;
+use crate::engine::{Ack, Engine};
+
+/// The banner, whole lines.
+pub(super) fn text(config: &Config, engine: &Engine, at: SocketAddr, started_empty: bool) -> String {
+    let dir = &config.store.data_dir;
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.clone());
+    let mut text = String::new();
+    let mut line = |name: &str, what: &str| writeln!(text, "  {name:<11} {what}").expect("writing to a string");
+    line("listening", &format!("http://{at}"));
+    line("data", &dir.display().to_string());
+    line("durability", durability(engine.settings().ack));
+    line("recovered", &recovered(engine, started_empty));
+    line("rate limit", &config.limits.rate_limit.to_string());
+    let vote = match open_clip(engine) {
+        Some(clip) => format!("cast a vote:\n  {}\n", curl(at, &clip)),
+        None => "no slot is open for voting: an admin opens one\n".to_owned(),
+    };
+    format!("plaudit {}\n{text}\n{vote}", env!("CARGO_PKG_VERSION"))
+}
+
+fn durability(ack: Ack) -> &'static str {
+    match ack {
+        Ack::Durable => "durable: a vote is answered once it is flushed to the disk, so it survives a power loss",
+        Ack::Memory => {
+            "memory: a vote is answered before the flush, which follows within 100 ms; a crash or a power loss can \
+             take that much"
+        }
+    }
+}
+
+fn recovered(engine: &Engine, started_empty: bool) -> String {
+    if started_empty {
+        return if engine.is_empty() { "nothing: a new store" } else { "nothing: a new store, with the demo season" }
+            .into();
+    }
+    format!(
+        "{}, {} with votes in open slots; {} were in the log alone",
+        counted(engine.seasons().len() as u64, "season"),
+        counted(engine.voters(), "voter"),
+        counted(engine.recovered(), "event")
+    )
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn open_clip(engine: &Engine) -> Option<String> {
+    let (slot, _) = engine.slot_version(None, None).ok()?;
+    Some(engine.slot_clips(slot).clips.first()?.id.to_string())
+}
+
+/// A command that casts a vote as a device. An id is of `[A-Za-z0-9_.=@-]`, so it needs no quoting.
+fn curl(at: SocketAddr, clip: &str) -> String {
+    let reached = match at.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    let at = SocketAddr::new(reached, at.port());
+    format!("curl -X POST http://{at}/api/vote -H 'content-type: application/json' -d '{{\"clipId\":\"{clip}\"}}'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_vote_goes_to_an_address_that_can_be_reached() {
+        for (at, to) in [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:81", "[::1]:81"), ("10.1.2.3:82", "10.1.2.3:82")] {
+            let line = curl(at.parse().unwrap(), "clip-1");
+            assert!(line.contains(&format!("http://{to}/api/vote")), "{line}");
+            assert!(line.ends_with(r#"-d '{"clipId":"clip-1"}'"#), "{line}");
+        }
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!([0, 1, 2].map(|n| counted(n, "voter")), ["0 voters", "1 voter", "2 voters"]);
+    }
+}

@@ -1,0 +1,9 @@
+//! The program as its users start it: the real binary, its output, its exit codes, and the server that it runs.
+
+#![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
+mod benching;
+mod commands;
+mod running;
+mod serving;
+mod settings;

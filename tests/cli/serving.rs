@@ -1,0 +1,147 @@
+//! `plaudit serve`: what it says, what it keeps, how it stops, and when it refuses to start.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use crate::running::{Running, err, out, plaudit, run, serve};
+
+#[test]
+fn no_command_serves_and_the_banner_casts_a_vote() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = plaudit();
+    command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(dir.path().join("made/with/parents"));
+    let server = Running::start(command);
+    assert!(server.banner.contains("durable: a vote is answered once it is flushed"), "{}", server.banner);
+    assert!(server.banner.contains("a new store, with the demo season"), "{}", server.banner);
+    let line = server.banner.lines().find(|line| line.trim().starts_with("curl")).unwrap().trim();
+    if Command::new("curl").arg("--version").output().is_ok() {
+        let answer = Command::new("sh").args(["-c", &format!("{line} --silent")]).output().unwrap();
+        assert!(out(&answer).contains(r#""success":true"#), "{line}: {}", out(&answer));
+    } else {
+        // The line's parts by hand: method, address, header, body.
+        assert!(line.starts_with(&format!(
+            "curl -X POST http://{}/api/vote -H 'content-type: application/json' -d '",
+            server.address
+        )));
+        let body = line.rsplit('\'').nth(1).unwrap();
+        assert_eq!(server.ask("POST", "/api/vote", &[], body).0, 200, "{line}");
+    }
+    let (_, slot) = server.ask("GET", "/api/vote", &[], "");
+    assert!(slot.contains(r#""vote_count":1"#), "{slot}");
+    server.stop();
+}
+
+#[test]
+fn a_new_store_can_stay_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = serve(dir.path(), &["--no-demo", "--ack", "memory"]);
+    assert!(server.banner.contains("no slot is open"), "{}", server.banner);
+    assert!(server.banner.contains("memory: a vote is answered before the flush"), "{}", server.banner);
+    assert_eq!(server.ask("GET", "/api/seasons", &[], "").1, r#"{"seasons":[]}"#);
+    server.stop();
+    let again = serve(dir.path(), &[]);
+    assert!(again.banner.contains("with the demo season"), "a store is empty until it has a season");
+    again.stop();
+}
+
+#[test]
+fn secrets_are_kept_for_the_owner_and_never_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = serve(dir.path(), &["--log", "debug"]);
+    let path = dir.path().join("secrets.toml");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let kept: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
+    let admin = format!("Bearer {}", kept["admin-token"].as_str().unwrap());
+    let season = server.ask("POST", "/api/admin/seasons", &[("authorization", &admin)], r#"{"id":"s","name":"S"}"#);
+    assert_eq!(season.0, 201, "{}", season.1);
+    assert_eq!(server.ask("POST", "/api/admin/seasons", &[], r#"{"id":"t","name":"T"}"#).0, 401);
+    server.wait_for("made jwt-secret, cron-secret, admin-token, cookie-key, voter-key");
+    let said = format!("{}{}", server.complaints(), server.banner);
+    assert_eq!(kept.len(), 5);
+    for (name, secret) in &kept {
+        assert!(!said.contains(secret.as_str().unwrap()), "{name} was shown");
+    }
+    server.stop();
+
+    fs::remove_file(&path).unwrap();
+    let refused = run(["serve", "--listen", "127.0.0.1:0", "--data-dir", dir.path().to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(err(&refused).contains("its secrets.toml is gone"), "{}", err(&refused));
+    assert!(!path.exists());
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_stop_and_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    for (signal, code, votes) in [(Signal::TERM, Some(0), 1), (Signal::INT, Some(0), 2), (Signal::KILL, None, 3)] {
+        let mut server = serve(dir.path(), &[]);
+        let token = run(["token", "--sub", &format!("voter-{votes}"), "--data-dir", dir.path().to_str().unwrap()]);
+        let (status, answer) = server.vote(out(&token).trim_end(), "clip-1");
+        assert_eq!(status, 200, "{answer}");
+        assert!(answer.contains(&format!(r#""voteCount":{votes}"#)), "{answer}");
+        server.signal(signal);
+        assert_eq!(server.ended().code(), code, "{}", server.complaints());
+    }
+    let server = serve(dir.path(), &[]);
+    assert!(server.banner.contains("1 season, 3 voters with votes in open slots"), "{}", server.banner);
+    server.stop();
+    let rows = run(["verify", "--data-dir", dir.path().to_str().unwrap()]);
+    assert!(out(&rows).contains("clip-1 3 3\n"), "{}", out(&rows));
+}
+
+#[test]
+fn a_stop_finishes_what_is_under_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = serve(dir.path(), &[]);
+    let vote = server.unfinished();
+    // An answer to another request: the server has taken the connection before it, too.
+    assert_eq!(server.ask("GET", "/livez", &[], "").0, 200);
+    server.signal(Signal::TERM);
+    server.wait_for("stopping");
+    let answer = vote.finish();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(server.ended().code(), Some(0), "{}", server.complaints());
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = serve(dir.path(), &[]);
+    let _kept_waiting = server.unfinished();
+    assert_eq!(server.ask("GET", "/livez", &[], "").0, 200);
+    server.signal(Signal::INT);
+    server.wait_for("stopping");
+    server.signal(Signal::INT);
+    assert_eq!(server.ended().code(), Some(1));
+}
+
+#[test]
+fn a_second_server_on_a_store_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = serve(dir.path(), &[]);
+    for args in [&["serve", "--listen", "127.0.0.1:0"][..], &["verify"]] {
+        let refused = run([args, &["--data-dir", dir.path().to_str().unwrap()]].concat());
+        assert_eq!(refused.status.code(), Some(1), "{args:?}");
+        assert!(
+            err(&refused).lines().any(|line| line.starts_with("error: ") && line.contains("in use")),
+            "{}",
+            err(&refused)
+        );
+    }
+    server.stop();
+}
+
+#[test]
+fn a_taken_port_is_said_before_anything_is_made() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let at = taken.local_addr().unwrap().to_string();
+    let refused = run(["serve", "--listen", &at, "--data-dir", dir.path().join("new").to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(err(&refused).contains(&format!("{at} is in use by another program")), "{}", err(&refused));
+    assert!(!dir.path().join("new").exists());
+}

@@ -1,4 +1,48 @@
 //! Plaudit takes votes at burst scale in one process: exact counts, nothing acknowledged is lost.
+//!
+//! # The path of one vote
+//!
+//! ```text
+//! http/front.rs, vote.rs   POST /api/vote: parse, bound
+//! identity/                bearer JWT or device → VoterId
+//! admission/               rate limits
+//! engine/vote.rs           the whole journey, stage by stage, in one function
+//!   ballots.rs               claim: one lock on the voter's shard decides duplicate and daily limit, and enqueues while
+//!                            holding it, so the log's order is the order of claims for each voter
+//!   log/commit.rs            bounded queue → commit thread: sequence, verdict → ONE block a batch → store → flush
+//!   engine/settle.rs         in log order: claims kept → tallies (summed a batch and clip, then added once) → waiters
+//! http/reply.rs            the answer, counts included
+//!
+//! log/apply.rs             every 100 ms or 1,000 settled events: fold whole blocks past the mark → pages, the mark, flush,
+//!                          drop the log's blocks up to the mark
+//! log/recover.rs           start: checks, then the same fold over the log's tail
+//! ```
+//!
+//! # The code map
+//!
+//! A file imports downwards only, and freely inside its own folder; `tests/levels.rs` holds the code to this table.
+//!
+//! | level | module | owns | never |
+//! |---|---|---|---|
+//! | 0 | [`error`], [`clock`] | the caller's faults and ours; time that a test can set | |
+//! | 1 | [`domain`] | ids, seasons, slots, clips, votes, events, each checked when it is made | time, settings, storage |
+//! | 1 | [`metrics`] | counters and gauges | a voter's or clip's name |
+//! | 2 | [`config`] | settings from flags, environment and file, held against each other | the disk |
+//! | 2 | [`codec`] | the envelope of every stored record; names bincode | what a record means |
+//! | 2 | [`tally`] | lock-free counts of a clip | a lock |
+//! | 2 | [`store`] | the one seam to the disk, its failing twin, the data directory; names sled | what the bytes mean |
+//! | 3 | [`fold`] | judge and fold, and the pages that the fold changes | a clock, a setting, a duplicate |
+//! | 4 | [`ballots`] | who voted for what in open slots, and today's budgets | blocking under a lock |
+//! | 4 | [`stage`] | seasons, slots and clips as a snapshot that settlement swaps | a verdict |
+//! | 5 | [`log`] | queue, commit, apply, recover | ballots and tallies |
+//! | 6 | [`jobs`] | what can wait, a step at a time, through the queue alone | a write of their own |
+//! | 7 | [`engine`] | the public operations; what benches, tests and embedders use | transport |
+//! | 8 | [`identity`] | credentials → voter | storing them |
+//! | 8 | [`admission`] | rate limits, client addresses | |
+//! | 10 | [`http`] | hyper's server, routes, answers | a decision about a vote |
+//! | 11 | [`cli`] | commands and wiring | |
+//!
+//! Left free for later: the one HTTP client (2), Merkle trees (3), comments, boards and the hub (4), push (9).
 
 pub mod admission;
 pub mod ballots;

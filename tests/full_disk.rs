@@ -28,7 +28,7 @@ const CLIENTS: usize = 8;
 
 #[test]
 fn a_full_disk_refuses_votes_and_a_stopped_server_has_lost_nothing() {
-    let Some((disk, _dir)) = small_disk("a server stopped on a full disk") else { return };
+    let Some((_dir, disk)) = small_disk("a server stopped on a full disk") else { return };
     let (server, mut ledger, filler) = run_full(&disk.at);
     let (status, said) = server.terminate();
     assert!(!status.success(), "a stop that could not save everything says so: {said}");
@@ -37,16 +37,17 @@ fn a_full_disk_refuses_votes_and_a_stopped_server_has_lost_nothing() {
 
 #[test]
 fn a_full_disk_refuses_votes_and_a_killed_server_has_lost_nothing() {
-    let Some((disk, _dir)) = small_disk("a server killed on a full disk") else { return };
+    let Some((_dir, disk)) = small_disk("a server killed on a full disk") else { return };
     let (server, mut ledger, filler) = run_full(&disk.at);
     server.kill();
     recovers(&disk.at, &mut ledger, &filler);
 }
 
-fn small_disk(test: &str) -> Option<(Mounted, tempfile::TempDir)> {
+/// The directory comes first, so that it is removed after what is mounted there is gone.
+fn small_disk(test: &str) -> Option<(tempfile::TempDir, Mounted)> {
     let dir = tempfile::tempdir().unwrap();
     let mounted = or_not_run(test, Mounted::tmpfs(dir.path(), MEBIBYTES))?;
-    Some((mounted, dir))
+    Some((dir, mounted))
 }
 
 /// Votes until the disk is full and every client was refused; then what clients see of it.

@@ -1,5 +1,5 @@
 //! Every interleaving of a few adds, checked by loom:
-//! `RUSTFLAGS="--cfg plaudit_loom" CARGO_TARGET_DIR=target/loom cargo test --lib tally`.
+//! `RUSTFLAGS="--cfg plaudit_loom" cargo test --manifest-path tests/loom/Cargo.toml --lib`, which `tests/run` does.
 //! Thresholds are 1 here, so that a single collision widens: the orders around that moment are what can go wrong.
 
 use loom::sync::Arc;

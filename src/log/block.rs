@@ -110,7 +110,7 @@ pub fn read(key: &[u8], record: &[u8], mut visit: impl FnMut(Logged) -> Result<(
     let mut at = head.at;
     let mut seq = head.first;
     for number in 0..u64::from(head.events) {
-        seq = head.first + number;
+        seq = head.first.checked_add(number).ok_or_else(|| damaged("its sequences do not fit"))?;
         let (time, event): (i64, Event) = codec::take(&mut body).ok_or_else(|| damaged("an event does not decode"))?;
         at = at.checked_add_signed(time).ok_or_else(|| damaged("an event's time does not fit"))?;
         visit(Logged { seq, at, event })?;
@@ -156,6 +156,15 @@ mod tests {
         let sent: Vec<_> = (0..5).map(|n| (41 + u64::from(n), 1_000 - u64::from(n), vote(n))).collect();
         assert_eq!(seen, sent);
         assert!(read(&key(42), &record, |_| Ok(())).is_err(), "under another key");
+    }
+
+    #[test]
+    fn a_block_at_the_end_of_all_sequences_is_damage_and_no_panic() {
+        let mut builder = Builder::default();
+        (0..3).for_each(|n| builder.add(0, &vote(n)));
+        let record = builder.seal(u64::MAX - 1, [0; 32]).0.to_vec();
+        let found = read(&key(u64::MAX - 1), &record, |_| Ok(()));
+        assert!(matches!(found, Err(Fault::Damaged { tree: "log", .. })), "{found:?}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The engine's threads, their loops and their end. Each loop only repeats a `step()` that a test can call.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,10 +15,12 @@ use crate::domain::SlotNo;
 use crate::error::Fault;
 use crate::fold::Transitions;
 use crate::jobs::{Forget, Reconcile};
-use crate::log::{Applier, Batch, Body, Committer, End, Entry, Turn};
+use crate::log::{Applier, Batch, Body, Committer, End, Entry, Outlet, Turn};
 
 /// Batches between commit and settlement: enough that neither waits for the other's scheduling.
 const BATCHES: usize = 8;
+/// Batches of at most so many entries are settled by the commit thread itself: in less time than a flush takes.
+const SETTLED_HERE: usize = 128;
 /// The applier steps once so many events are settled, or so long after the last step...
 const APPLY_EVENTS: u64 = 1_000;
 const APPLY_EVERY: Duration = Duration::from_millis(100);
@@ -65,20 +67,6 @@ impl Threads {
         let (outbox, batches) = bounded::<Batch>(BATCHES);
         let (back, spare) = bounded::<Batch>(BATCHES);
         let (locked, to_forget) = mpsc::channel();
-        let committer = Committer {
-            inbox,
-            outbox,
-            spare,
-            store: Arc::clone(&core.log),
-            transitions,
-            end,
-            early: core.settings.ack == super::Ack::Memory,
-            progress: Arc::clone(&core.progress),
-            metrics: Arc::clone(&core.metrics),
-            pending: crate::log::commit::Pending::default(),
-            closing: false,
-            typical: 0,
-        };
         let settler = Settler {
             ballots: Arc::clone(&core.ballots),
             stage: Arc::clone(&core.stage),
@@ -87,8 +75,23 @@ impl Threads {
             sums: Sums::default(),
             locked,
         };
+        let settlement = Arc::new(Settlement { settler: Mutex::new(settler), behind: AtomicUsize::new(0) });
+        let outlet = Handover { settlement: Arc::clone(&settlement), outbox, spare, kept: None };
+        let committer = Committer {
+            inbox,
+            outlet: Box::new(outlet),
+            store: Arc::clone(&core.log),
+            transitions,
+            end,
+            early: core.settings.ack == super::Ack::Memory,
+            progress: Arc::clone(&core.progress),
+            metrics: Arc::clone(&core.metrics),
+            pending: crate::log::commit::Pending::default(),
+            closing: false,
+            arrivals: crate::log::commit::Arrivals::default(),
+        };
         let stop = Arc::new(Stop::default());
-        let settle = move || settle(settler, &batches, &back);
+        let settle = move || settle(&settlement, &batches, &back);
         let keeper = Keeper::new(core, Arc::clone(&stop), to_forget);
         let apply = {
             // Not the core itself: it would keep the engine alive that stops these threads when it is dropped.
@@ -166,9 +169,48 @@ fn commit(mut committer: Committer) {
     }
 }
 
-fn settle(mut settler: Settler, batches: &Receiver<Batch>, back: &Sender<Batch>) {
+/// Settlement, on whichever thread it runs.
+#[derive(Debug)]
+struct Settlement {
+    settler: Mutex<Settler>,
+    /// Batches handed to the settle thread and not settled yet. The commit thread adds, the settle thread takes away.
+    behind: AtomicUsize,
+}
+
+/// Gets flushed batches settled: small ones on the commit thread itself, while a thread of its own would still be waking up; large
+/// ones on the settle thread, while the next flush is under way.
+#[derive(Debug)]
+struct Handover {
+    settlement: Arc<Settlement>,
+    outbox: Sender<Batch>,
+    /// Batches that the settle thread is done with.
+    spare: Receiver<Batch>,
+    /// The last batch that was settled here.
+    kept: Option<Batch>,
+}
+
+impl Outlet for Handover {
+    fn deliver(&mut self, mut batch: Batch) {
+        // In log order: only this thread hands batches over, so none is on its way when none is behind.
+        if batch.decided.len() <= SETTLED_HERE && self.settlement.behind.load(Ordering::Acquire) == 0 {
+            self.settlement.settler.lock().settle(&mut batch);
+            self.kept = Some(batch);
+            return;
+        }
+        self.settlement.behind.fetch_add(1, Ordering::Relaxed);
+        // Settlement ends only after this thread has hung up.
+        let _ = self.outbox.send(batch);
+    }
+
+    fn spare(&mut self) -> Batch {
+        self.kept.take().or_else(|| self.spare.try_recv().ok()).unwrap_or_default()
+    }
+}
+
+fn settle(settlement: &Settlement, batches: &Receiver<Batch>, back: &Sender<Batch>) {
     for mut batch in batches {
-        settler.settle(&mut batch);
+        settlement.settler.lock().settle(&mut batch);
+        settlement.behind.fetch_sub(1, Ordering::Release);
         // Full, or hung up: then the batch's memory is simply freed.
         let _ = back.try_send(batch);
     }

@@ -5,10 +5,11 @@
 //! After the first failed write or flush the outcome is unknown: the failure is latched and nothing is written again.
 //! Never: touches ballots or tallies.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::block::Builder;
 use super::progress::Progress;
@@ -25,13 +26,17 @@ use crate::store::Store;
 const FLUSH_WITHIN: Duration = Duration::from_millis(50);
 /// ...or after so many blocks.
 const FLUSH_BLOCKS: usize = 64;
-/// While batches hold at least so many entries...
-const LINGER_ABOVE: usize = 16;
-/// ...a batch that is smaller than those before it waits at most so long for the rest: a flush costs the same hundreds of
-/// microseconds of CPU for ten events as for a thousand. Measured with 64 HTTP connections: a tenth to a sixth less CPU a vote.
-const LINGER: Duration = Duration::from_micros(500);
-/// How often it looks meanwhile.
-const LINGER_LOOK: Duration = Duration::from_micros(50);
+/// A flush costs the same hundreds of microseconds of CPU for ten events as for a thousand. So a batch waits for more, at most
+/// so long...
+const LINGER: Duration = Duration::from_millis(1);
+/// ...looking every so often whether more have come, for once none has, none will for a while...
+const LINGER_LOOK: Duration = Duration::from_micros(100);
+/// ...until it holds so many, among which a flush is cheap enough...
+const LINGER_ENOUGH: usize = 256;
+/// ...and only while entries come so fast that a wait of [`LINGER`] gathers so many: a lone voter never waits for others.
+/// Measured with 64 HTTP connections: a tenth to a quarter less CPU a vote, at the same latency; at 10,000 votes a second 40 % less,
+/// for 0.7 ms at the median.
+const LINGER_GAIN: f64 = 8.0;
 /// Judged events are forgotten by the transitions every so many blocks.
 const FORGET_BLOCKS: u64 = 1024;
 
@@ -75,10 +80,8 @@ pub struct End {
 pub struct Committer {
     /// Takes entries from here.
     pub inbox: Receiver<Entry>,
-    /// Hands batches on here; bounded, so a slow settlement slows the commits.
-    pub outbox: Sender<Batch>,
-    /// Settled batches come back here, for their memory.
-    pub spare: Receiver<Batch>,
+    /// Hands flushed batches on here.
+    pub outlet: Box<dyn Outlet>,
     /// The log's store, which only this thread writes into.
     pub store: Arc<dyn Store>,
     /// Slot lives and bans as of [`Committer::end`].
@@ -95,8 +98,45 @@ pub struct Committer {
     pub pending: Pending,
     /// The last entry was taken: nothing that was enqueued behind it is looked at.
     pub closing: bool,
-    /// The largest of the last few batches, fading: how many entries can be expected to gather.
-    pub typical: usize,
+    /// How fast entries come.
+    pub arrivals: Arrivals,
+}
+
+/// Where flushed batches go, in log order.
+pub trait Outlet: Send + fmt::Debug {
+    /// Has a batch settled. May wait: a slow settlement slows the commits.
+    fn deliver(&mut self, batch: Batch);
+    /// An empty batch, with the memory of a settled one if there is one.
+    fn spare(&mut self) -> Batch;
+}
+
+/// Entries a second, as the last few batches tell.
+#[derive(Debug)]
+pub struct Arrivals {
+    a_second: f64,
+    counted: Instant,
+}
+
+impl Default for Arrivals {
+    fn default() -> Self {
+        Self { a_second: 0.0, counted: Instant::now() }
+    }
+}
+
+impl Arrivals {
+    /// So many have come since the last call.
+    fn count(&mut self, entries: usize) {
+        let now = Instant::now();
+        let took = now.duration_since(self.counted).as_secs_f64().max(1e-6);
+        let entries = u32::try_from(entries).map_or(f64::MAX, f64::from);
+        self.a_second += (entries / took - self.a_second) / 8.0;
+        self.counted = now;
+    }
+
+    /// How many may come within `time`.
+    fn within(&self, time: Duration) -> f64 {
+        self.a_second * time.as_secs_f64()
+    }
 }
 
 /// Batches that are put and not flushed: at most one when answers wait for the flush.
@@ -140,7 +180,7 @@ impl Committer {
         };
         self.linger();
         let began = Instant::now();
-        let mut batch = self.spare.try_recv().unwrap_or_default();
+        let mut batch = self.outlet.spare();
         if self.progress.failure().is_some() {
             self.closing |= std::iter::once(first).chain(self.inbox.try_iter()).any(refuse);
             return Turn::Took;
@@ -152,7 +192,7 @@ impl Committer {
             self.decide(entry, &mut batch);
         }
         batch.last = self.end.seq;
-        self.typical = batch.decided.len().max(self.typical - self.typical.div_ceil(8));
+        self.arrivals.count(batch.decided.len());
         self.metrics.queued.set(i64::try_from(self.inbox.len()).unwrap_or(i64::MAX));
         let wrote = self.write(before + 1);
         if self.early && wrote.is_ok() {
@@ -173,14 +213,19 @@ impl Committer {
         Turn::Took
     }
 
-    /// Lets a batch gather while there is reason to expect more; a lone voter never waits for others.
+    /// Lets a batch gather while more keep coming.
     fn linger(&self) {
-        if self.early || self.typical < LINGER_ABOVE {
+        if self.early || self.arrivals.within(LINGER) < LINGER_GAIN {
             return;
         }
         let began = Instant::now();
-        while self.inbox.len() + 1 < self.typical && began.elapsed() < LINGER {
+        let mut gathered = self.inbox.len() + 1;
+        while gathered < LINGER_ENOUGH && began.elapsed() < LINGER {
             std::thread::sleep(LINGER_LOOK);
+            let before = std::mem::replace(&mut gathered, self.inbox.len() + 1);
+            if gathered == before {
+                return;
+            }
         }
     }
 
@@ -235,8 +280,7 @@ impl Committer {
             self.metrics.flush.observe(began.elapsed());
         }
         for batch in self.pending.batches.drain(..) {
-            // Settlement ends only after this thread has hung up.
-            let _ = self.outbox.send(batch);
+            self.outlet.deliver(batch);
         }
     }
 

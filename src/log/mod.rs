@@ -12,7 +12,7 @@ pub mod queue;
 pub mod recover;
 
 pub use apply::Applier;
-pub use commit::{Batch, Committer, Decided, End, Turn};
+pub use commit::{Batch, Committer, Decided, End, Outlet, Turn};
 pub use progress::Progress;
 pub use queue::{Body, Entry, Outcome, Queue, Reading, queue};
 pub use recover::{Recovered, recover};

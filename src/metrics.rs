@@ -106,6 +106,8 @@ metrics! {
     drift: Gauge, "drift";
     /// Reconciles that ran to their end.
     reconciles: Counter, "reconciles";
+    /// Reconciles that could not be run to their end.
+    reconciles_failed: Counter, "reconciles_failed";
     /// Voters in memory.
     voters: Gauge, "voters";
     /// 1 once a failure of the store was latched.

@@ -126,6 +126,7 @@ impl Stage {
             Event::ClipAdded(clip) => {
                 let state = self.clip(clip.as_ref().clone());
                 self.change(|scene| scene.add_clip(state));
+                self.look().slots[clip.slot.index()].touch();
             }
             Event::SlotWaits(slot) => self.move_slot(*slot, SlotStatus::WaitingForClips, |_| {}),
             Event::SlotOpened { slot, ends_at, hidden } => self.move_slot(*slot, SlotStatus::Voting, |state| {
@@ -156,8 +157,9 @@ impl Stage {
             let state = Arc::make_mut(&mut scene.slots[slot.index()]);
             state.status = to;
             change(state);
-            state.touch();
         });
+        // Behind the swap: who reads the new version must find the new snapshot.
+        self.look().slots[slot.index()].touch();
     }
 }
 
@@ -194,7 +196,6 @@ impl Scene {
         self.clip_ids.insert(id.clone(), no);
         let of = Arc::make_mut(&mut self.slots[slot.index()]);
         of.clips.push(no);
-        of.touch();
         self.clips.push(state);
     }
 
@@ -225,9 +226,11 @@ impl Scene {
         !season.slots.is_empty() && slots.all(|state| state.status == SlotStatus::Locked)
     }
 
-    /// The newest season that isn't finished, else the newest.
+    /// The newest season that is voted in, else the newest that isn't finished, else the newest.
     pub fn newest_active(&self) -> Option<&Arc<SeasonState>> {
-        self.seasons.iter().rev().find(|season| !self.is_finished(season)).or(self.seasons.last())
+        let mut newest = self.seasons.iter().rev();
+        let voted_in = newest.clone().find(|season| self.open_slot(season).is_some());
+        voted_in.or_else(|| newest.find(|season| !self.is_finished(season))).or(self.seasons.last())
     }
 
     /// A clip's slot.

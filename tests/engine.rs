@@ -4,11 +4,15 @@
 
 mod support;
 
+use std::sync::Arc;
+
+use plaudit::clock::{DAY_MS, ManualClock};
 use plaudit::domain::VoteKind::{Mega, Standard};
-use plaudit::domain::{SlotStatus, VoteKind};
-use plaudit::engine::{Counts, Engine, verify};
+use plaudit::domain::{ClipDraft, ClipId, SeasonId, SlotStatus, VoteKind};
+use plaudit::engine::{Counts, Engine, Settings, verify};
 use plaudit::error::Reject;
-use support::{open, stage, voter};
+use plaudit::store::FaultyDisk;
+use support::{NOON, key, open, stage, voter};
 
 fn counts(engine: &Engine, clip: &str) -> (u64, u64) {
     let Counts { votes, weight } = engine.counts(clip).unwrap().unwrap();
@@ -176,4 +180,81 @@ async fn a_drain_leaves_nothing_unapplied() {
     }
     engine.drain().await.unwrap();
     assert_eq!(engine.queue().processing, 0);
+}
+
+/// A closed slot's last block may hold nothing but what was charged to earlier days.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn todays_budget_survives_a_restart_whatever_the_last_block_holds() {
+    let disk = FaultyDisk::new(1);
+    let clock = Arc::new(ManualClock::at(NOON));
+    let open = || {
+        let settings = Settings { daily_limit: 10, reconcile_every_s: 0, ..Settings::new("unused", key()) };
+        Engine::over(settings, Arc::<ManualClock>::clone(&clock), disk.open("log"), disk.open("tables")).unwrap()
+    };
+    let engine = open();
+    stage(&engine, 2).await;
+    engine.vote(voter(1), "c0", Standard).await.unwrap();
+    clock.advance(DAY_MS);
+    engine.vote(voter(7), "c1", Mega).await.unwrap();
+    let votes: Vec<_> = (100..600)
+        .map(|who| {
+            let engine = engine.clone();
+            tokio::spawn(async move { engine.vote(voter(who), "c1", Standard).await })
+        })
+        .collect();
+    for vote in votes {
+        vote.await.unwrap().unwrap();
+    }
+    engine.drain().await.unwrap();
+    engine.retract(voter(1), "c0").await.unwrap();
+    engine.lock_slot("s", 1).await.unwrap();
+    engine.create_slot("s", None).await.unwrap();
+    let draft = ClipDraft { title: "Next".into(), ..ClipDraft::default() };
+    engine.add_clip("s", 2, Some(ClipId::new("next").unwrap()), draft).await.unwrap();
+    engine.open_slot("s", 2, None, false).await.unwrap();
+    engine.close().unwrap();
+    drop(engine);
+    let engine = open();
+    assert_eq!(engine.allowance(voter(7)).used, 10);
+    assert!(matches!(engine.vote(voter(7), "next", Standard).await, Err(Reject::DailyLimit { remaining: 0, .. })));
+}
+
+#[tokio::test]
+async fn bans_one_after_the_other_never_outgrow_their_page() {
+    let disk = FaultyDisk::new(1);
+    let open = || {
+        let settings = Settings { reconcile_every_s: 0, ..Settings::new("unused", key()) };
+        Engine::over(settings, Arc::new(ManualClock::at(NOON)), disk.open("log"), disk.open("tables")).unwrap()
+    };
+    let engine = open();
+    for n in 0..600 {
+        engine.ban(voter(1), Some(NOON + 1 + n), "r".repeat(120)).await.unwrap();
+    }
+    drop(engine);
+    let engine = open();
+    engine.unban(voter(1)).await.unwrap();
+    engine.drain().await.unwrap();
+    assert!(engine.failure().is_none());
+}
+
+#[tokio::test]
+async fn a_season_that_nobody_votes_in_yet_does_not_hide_the_one_that_is_voted_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    stage(&engine, 1).await;
+    engine.create_season(None, "Next".into()).await.unwrap();
+    assert!(engine.slot_version(None, None).is_ok());
+}
+
+#[tokio::test]
+async fn a_slot_without_clips_does_not_take_what_it_would_forget() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    engine.create_season(Some(SeasonId::new("s").unwrap()), "S".into()).await.unwrap();
+    engine.create_slot("s", None).await.unwrap();
+    for (ends_at, hidden) in [(Some(NOON + 1), false), (None, true)] {
+        let refused = engine.open_slot("s", 1, ends_at, hidden).await;
+        assert!(matches!(refused, Err(Reject::WrongState { state: "upcoming", .. })), "{refused:?}");
+    }
+    assert_eq!(engine.open_slot("s", 1, None, false).await.unwrap().status, SlotStatus::WaitingForClips);
 }

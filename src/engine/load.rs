@@ -38,6 +38,7 @@ pub(crate) fn load(tables: &Tables, stage: &Stage, ballots: &Ballots, now_ms: u6
 
 fn load_stage(tables: &Tables, stage: &Stage) -> Result<(), Fault> {
     let mut scene = Scene::default();
+    check_numbers(tables)?;
     tables.each_season(|season| scene.add_season(season.clone()))?;
     tables.each_slot(|record| scene.add_slot(record.slot))?;
     tables.each_clip(|clip| scene.add_clip(stage.clip(clip.clone())))?;
@@ -65,6 +66,33 @@ fn load_stage(tables: &Tables, stage: &Stage) -> Result<(), Fault> {
     })?;
     stage.change(|now| *now = scene);
     Ok(())
+}
+
+/// That no page of seasons, slots or clips is lost: numbers have no gap, and what they name is there.
+pub(crate) fn check_numbers(tables: &Tables) -> Result<(), Fault> {
+    let (mut seasons, mut slots, mut clips) = (0, 0, 0);
+    let mut lost = None;
+    let mut note = |fits: bool, what: &str, no: u32| {
+        if !fits && lost.is_none() {
+            lost = Some(format!("{what} number {no} is there, and something that came before it is not"));
+        }
+    };
+    tables.each_season(|season| {
+        note(season.no.0 == seasons, "season", season.no.0);
+        seasons += 1;
+    })?;
+    tables.each_slot(|record| {
+        let slot = record.slot;
+        note(slot.no.0 == slots && slot.season.0 < seasons, "slot", slot.no.0);
+        slots += 1;
+    })?;
+    tables.each_clip(|clip| {
+        note(clip.no.0 == clips && clip.slot.0 < slots, "clip", clip.no.0);
+        clips += 1;
+    })?;
+    lost.map_or(Ok(()), |why| {
+        Err(Fault::Inconsistent { why: format!("{why}: a page of the tables is lost. Restore a backup") })
+    })
 }
 
 fn fill(

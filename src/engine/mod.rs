@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub use api::{
     Ack, Allowance, BanView, ClipView, Counts, QueueView, Receipt, SeasonView, Settings, SlotClips, SlotView,
 };
+pub use operate::REASON_MAX;
 pub use verify::{Row, Verified, print_log, verify, verify_stores};
 
 use crate::ballots::Ballots;
@@ -203,7 +204,9 @@ fn renewed(home: Home) -> Result<Home, Fault> {
     }
     let Recovered { end, tail, .. } = recover(home.log().as_ref(), home.tables(), block::genesis(home.store_id()))?;
     let key = block::key(end.block);
-    match home.log().get(&key)? {
+    // A statement of its own: the log must be closed when it is renewed.
+    let record = home.log().get(&key)?;
+    match record {
         Some(record) if tail == 0 => home.renew_log(&key, &record),
         _ => Ok(home),
     }

@@ -15,9 +15,11 @@ use crate::stage::SlotState;
 /// Bans in force at most: they are in memory, and copied when one changes.
 const BANS_MAX: usize = 65_536;
 /// Bytes of a ban's reason at most: 256 bans share a page.
-const REASON_MAX: usize = 120;
-/// Clips at most, of all slots.
-const CLIPS_MAX: usize = 1 << 20;
+pub const REASON_MAX: usize = 120;
+/// Seasons, slots and clips at most: the stage is copied when one of them changes, in milliseconds at this size.
+const SEASONS_MAX: usize = 4_096;
+const SLOTS_MAX: usize = 16_384;
+const CLIPS_MAX: usize = 65_536;
 
 impl Engine {
     /// Creates a season; without an id it gets `season-<n>`.
@@ -30,7 +32,10 @@ impl Engine {
         if core.stage.look().season(id.as_str()).is_ok() {
             return Err(exists("season", id.as_str()));
         }
-        let no = SeasonNo(u32::try_from(no).expect("bounded by memory"));
+        if no >= SEASONS_MAX {
+            return Err(core.overloaded());
+        }
+        let no = SeasonNo(u32::try_from(no).expect("below SEASONS_MAX"));
         core.write(Event::SeasonCreated(Season { no, id: id.clone(), name })).await?;
         self.season(id.as_str())
     }
@@ -51,7 +56,10 @@ impl Engine {
             if scene.slot(state, position).is_ok() {
                 return Err(exists("slot", &position.to_string()));
             }
-            let no = SlotNo(u32::try_from(scene.slots.len()).expect("bounded by memory"));
+            if scene.slots.len() >= SLOTS_MAX {
+                return Err(core.overloaded());
+            }
+            let no = SlotNo(u32::try_from(scene.slots.len()).expect("below SLOTS_MAX"));
             (Slot { no, season: state.season.no, position }, position)
         };
         core.write(Event::SlotCreated(slot)).await?;
@@ -115,6 +123,10 @@ impl Engine {
                 return Err(wrong_state(open, "is open: lock it first"));
             }
         }
+        if slot.clips.is_empty() && (ends_at.is_some() || hidden) {
+            // It would only wait, and what was asked would be forgotten by the time that it opens.
+            return Err(wrong_state(&slot, "has no clips: add some, then open it with votingEndsAt and resultsHidden"));
+        }
         let no = slot.slot.no;
         let event =
             if slot.clips.is_empty() { Event::SlotWaits(no) } else { Event::SlotOpened { slot: no, ends_at, hidden } };
@@ -159,10 +171,8 @@ impl Engine {
         }
         let core = &*self.core;
         let _turn = core.turn().await?;
-        let bans = core.stage.look().bans.clone();
-        if bans.len() >= BANS_MAX && !bans.contains_key(&voter) {
-            return Err(core.overloaded());
-        }
+        core.room_for_ban(voter).await?;
+        core.ban_pages_are_applied().await?;
         core.write(Event::Banned { voter, until, reason }).await
     }
 
@@ -170,8 +180,11 @@ impl Engine {
     pub async fn unban(&self, voter: VoterId) -> Result<(), Reject> {
         let core = &*self.core;
         let _turn = core.turn().await?;
-        let banned = core.stage.look().bans.contains_key(&voter);
-        if banned { core.write(Event::Unbanned(voter)).await } else { Ok(()) }
+        if !core.stage.look().bans.contains_key(&voter) {
+            return Ok(());
+        }
+        core.ban_pages_are_applied().await?;
+        core.write(Event::Unbanned(voter)).await
     }
 
     /// Waits until everything enqueued before is settled and in the tables; says how many events that moved there.
@@ -194,6 +207,27 @@ impl Core {
         self.takes_writes()?;
         self.barrier_urgently().await?;
         Ok(turn)
+    }
+
+    /// Lifts a ban that has expired when there is no room for another: expired ones stay in the log's account of who is banned,
+    /// since the judge forgets nothing by a clock.
+    async fn room_for_ban(&self, voter: VoterId) -> Result<(), Reject> {
+        let bans = self.stage.look().bans.clone();
+        if bans.len() < BANS_MAX || bans.contains_key(&voter) {
+            return Ok(());
+        }
+        let now = self.clock.now_ms();
+        let expired = bans.iter().find(|(_, ban)| ban.until.is_some_and(|until| until <= now));
+        let (expired, _) = expired.ok_or_else(|| self.overloaded())?;
+        self.ban_pages_are_applied().await?;
+        self.write(Event::Unbanned(*expired)).await
+    }
+
+    /// A page keeps every step of its voters' bans that the tables don't contain for good, so many of them at once would outgrow
+    /// it: at most one is on its way.
+    async fn ban_pages_are_applied(&self) -> Result<(), Reject> {
+        self.progress.nudge();
+        self.progress.until_applied(self.progress.settled()).await.map_err(|_| Reject::StorageFailed)
     }
 
     /// Logs an operator's event and waits until it is settled.

@@ -36,10 +36,11 @@ impl Engine {
 
     /// A slot's clips, by what [`Engine::slot_version`] found.
     pub fn slot_clips(&self, slot: SlotNo) -> SlotClips {
+        // Before the snapshot and the counts: they may be newer than their version says, and are then rendered once more,
+        // never less.
+        let version = self.core.stage.look().slots[slot.index()].version.load(Ordering::Acquire);
         let scene = self.core.stage.look();
         let slot = &scene.slots[slot.index()];
-        // Before the counts: they may be newer than their version says, and are then rendered once more, never less.
-        let version = slot.version.load(Ordering::Acquire);
         let clips = slot.clips.iter().map(|no| clip_view(&scene, &scene.clips[no.index()])).collect();
         SlotClips { version, slot: slot_view(&scene, slot), clips }
     }
@@ -50,7 +51,8 @@ impl Engine {
         scene.clip(clip).map(|state| counts(&scene, state))
     }
 
-    /// Those of the clips that a vote of the voter stands for.
+    /// Those of the clips that a vote of the voter stands for. Ballots of locked slots leave memory: for their clips it soon says
+    /// nothing.
     pub fn voted(&self, voter: VoterId, clips: &[&str]) -> Vec<ClipId> {
         let scene = self.core.stage.look();
         let known = clips.iter().filter_map(|id| scene.clip(id).ok());

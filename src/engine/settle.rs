@@ -100,15 +100,15 @@ impl Sums {
 
     /// Adds the sums to the tallies and tells the slots that their counts have changed.
     fn flow(&mut self, scene: &Scene) {
+        self.touched.retain(|clip| {
+            let (votes, weight) = std::mem::take(&mut self.changes[clip.index()]);
+            scene.clips[clip.index()].tally.add(votes, weight, 0);
+            (votes, weight) != (0, 0)
+        });
+        // Behind the last add: who reads the new version must find all counts that it stands for.
         let mut slot: Option<SlotNo> = None;
         for clip in self.touched.drain(..) {
-            let (votes, weight) = std::mem::take(&mut self.changes[clip.index()]);
-            if (votes, weight) == (0, 0) {
-                continue;
-            }
-            let state = &scene.clips[clip.index()];
-            state.tally.add(votes, weight, 0);
-            let of = &scene.slots[state.clip.slot.index()];
+            let of = scene.slot_of(&scene.clips[clip.index()].clip);
             // What nobody may see changes no version, and so no ETag.
             if slot != Some(of.slot.no) && !of.hides_counts() {
                 of.touch();

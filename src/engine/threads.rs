@@ -99,12 +99,14 @@ impl Threads {
             let (clock, stop) = (Arc::clone(&core.clock), Arc::clone(&stop));
             move || apply(applier, &progress, &metrics, clock.as_ref(), &stop)
         };
+        let (progress, metrics) = (&core.progress, &core.metrics);
+        let ends = |name| Ends { name, progress: Arc::clone(progress), metrics: Arc::clone(metrics) };
         let pipeline = vec![
-            spawn("commit", move || commit(committer))?,
-            spawn("settle", settle)?,
-            spawn("keeper", move || keeper.run())?,
+            spawn(ends("commit"), move || commit(committer))?,
+            spawn(ends("settle"), settle)?,
+            spawn(ends("keeper"), move || keeper.run())?,
         ];
-        let applier = Mutex::new(Some(spawn("apply", apply)?));
+        let applier = Mutex::new(Some(spawn(ends("apply"), apply)?));
         Ok(Self {
             pipeline: Mutex::new(pipeline),
             applier,
@@ -152,8 +154,28 @@ impl Drop for Threads {
     }
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Fault> {
-    let thread = std::thread::Builder::new().name(format!("plaudit-{name}")).spawn(run);
+/// Latches the panic of a thread: without it the others would go on for ever, or wait for ever.
+struct Ends {
+    name: &'static str,
+    progress: Arc<crate::log::Progress>,
+    metrics: Arc<crate::metrics::Metrics>,
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.metrics.storage_failed.set(1);
+            self.progress.fail(Fault::Latched(format!("the {} thread panicked: see the log", self.name)));
+        }
+    }
+}
+
+fn spawn(ends: Ends, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Fault> {
+    let name = ends.name;
+    let thread = std::thread::Builder::new().name(format!("plaudit-{name}")).spawn(move || {
+        let _ends = ends;
+        run();
+    });
     thread.map_err(|why| Fault::io(format!("starting the {name} thread"), &why))
 }
 
@@ -161,6 +183,8 @@ fn commit(mut committer: Committer) {
     let progress = Arc::clone(&committer.progress);
     loop {
         while progress.unapplied() > UNAPPLIED_MAX && progress.failure().is_none() {
+            // What was answered early must not wait for the tables.
+            committer.flush();
             progress.wait(Duration::from_millis(20), |progress| progress.unapplied() <= UNAPPLIED_MAX);
         }
         if committer.step(Duration::from_secs(1)) == Turn::Ended {
@@ -230,6 +254,7 @@ fn apply(
             return;
         }
         let began = Instant::now();
+        progress.begin_step();
         let applied = match applier.step(clock.now_ms()) {
             Ok(applied) => applied,
             Err(failure) => {
@@ -263,6 +288,8 @@ struct Keeper {
     reconcile: Option<Reconcile>,
     every: Duration,
     stop: Arc<Stop>,
+    stores: [Arc<dyn crate::store::Store>; 2],
+    progress: Arc<crate::log::Progress>,
     clock: Arc<dyn crate::clock::Clock>,
     metrics: Arc<crate::metrics::Metrics>,
 }
@@ -277,8 +304,19 @@ impl Keeper {
             reconcile: (!every.is_zero()).then_some(reconcile),
             every,
             stop,
+            stores: [Arc::clone(&core.log), Arc::clone(&core.tables)],
+            progress: Arc::clone(&core.progress),
             clock: Arc::clone(&core.clock),
             metrics: Arc::clone(&core.metrics),
+        }
+    }
+
+    /// A failure that a store met on a thread of its own is latched here, not only at the next vote.
+    fn look_at_stores(&self) {
+        let failed = self.stores.iter().find_map(|store| store.check().err());
+        if let Some(failure) = failed.filter(|_| self.progress.failure().is_none()) {
+            self.metrics.storage_failed.set(1);
+            self.progress.fail(failure);
         }
     }
 
@@ -287,6 +325,7 @@ impl Keeper {
         let mut next = Instant::now() + self.every.min(FIRST_RECOUNT);
         while !self.stop.now.load(Ordering::SeqCst) {
             self.forget.step(self.clock.now_ms());
+            self.look_at_stores();
             if let Some(reconcile) = self.reconcile.as_mut().filter(|_| Instant::now() >= next) {
                 match reconcile.step() {
                     Ok(None) => {}
@@ -297,6 +336,7 @@ impl Keeper {
                     }
                     Err(failure) => {
                         tracing::error!("the recount failed: {failure}");
+                        self.metrics.reconciles_failed.inc();
                         next = Instant::now() + self.every;
                     }
                 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use super::load::put;
+use super::load::{check_numbers, put};
 use crate::ballots::Ballots;
 use crate::codec::Chain;
 use crate::domain::{Clip, ClipNo, Event, Logged, SlotNo, VoterId, VoterKey};
@@ -62,15 +62,26 @@ impl Verified {
 pub fn verify(dir: &Path, repair: bool) -> Result<Verified, Fault> {
     let home = Home::open_existing(dir)?;
     let (log, tables) = (home.log(), home.tables());
-    let found = verify_stores(log.as_ref(), tables, block::genesis(home.store_id()), repair)?;
+    let genesis = block::genesis(home.store_id());
+    let found = verify_stores(log.as_ref(), Arc::clone(&tables), genesis, false)?;
+    // Before anything is put right: an older copy is not to be changed.
     home.check_not_older(found.last)?;
-    Ok(found)
+    if !repair || found.wrong == 0 {
+        return Ok(found);
+    }
+    verify_stores(log.as_ref(), tables, genesis, true)
 }
 
 /// The same over two stores.
 pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, repair: bool) -> Result<Verified, Fault> {
     let Recovered { mut tables, end, tail, .. } = recover(log, tables, genesis)?;
     let mut found = Verified { last: end.seq, tail, ..Verified::default() };
+    let lost = check_numbers(&tables);
+    if let Err(lost) = &lost {
+        found.note(lost.to_string());
+    }
+    // What is lost is not to be counted as nothing.
+    let repair = repair && lost.is_ok();
     let mut clips: Vec<Clip> = Vec::new();
     tables.each_clip(|clip| clips.push(clip.clone()))?;
     tables.each_season(|_| {})?;
@@ -107,6 +118,9 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
     tables.each_total(|clip, votes, weight| {
         stored.insert(clip, (votes, weight));
     })?;
+    for (clip, (votes, _)) in stored.iter().filter(|(clip, (votes, _))| clip.index() >= clips.len() && *votes > 0) {
+        found.note(format!("{votes} votes are stored for clip number {}, which does not exist", clip.0));
+    }
     for clip in &clips {
         let (votes, weight) = counted.get(&clip.no).copied().unwrap_or_default();
         let sums = (u64::try_from(votes).unwrap_or(0), u64::try_from(weight).unwrap_or(0));

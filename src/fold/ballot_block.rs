@@ -81,7 +81,8 @@ pub struct Head {
     pub last: Seq,
     /// Day of its first entry.
     pub day: Day,
-    /// The latest day that an entry is charged to.
+    /// The latest day that an entry of this or of an earlier block of the slot is charged to: a start looks at the last
+    /// block alone, and that may hold nothing but retractions of earlier days' votes.
     pub max_day: Day,
     /// How many entries.
     pub entries: u32,
@@ -105,6 +106,13 @@ impl BallotBlock {
         let head = Head { first: seq, last: seq, day: ballot.day, max_day: ballot.day, entries: 0, at };
         let mut block = Self { head, last_at: at, entries: Vec::with_capacity(FULL), stored: 0 };
         block.append(stored);
+        block
+    }
+
+    /// A block that begins with this entry, behind another of its slot.
+    pub fn begin_behind(before: &Self, stored: Stored) -> Self {
+        let mut block = Self::begin(stored);
+        block.head.max_day = block.head.max_day.max(before.head.max_day);
         block
     }
 

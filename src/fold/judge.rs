@@ -76,7 +76,8 @@ impl Transitions {
                 self.slots.resize_with(slot.index() + 1, Vec::new);
             }
             let moves = &mut self.slots[slot.index()];
-            if moves.last().is_none_or(|last| last.seq < seq) {
+            // A slot that waits can be asked to open again and again.
+            if moves.last().is_none_or(|last| last.seq < seq && last.to != to) {
                 moves.push(Move { seq, at, to });
             }
         }

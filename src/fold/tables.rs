@@ -285,7 +285,8 @@ impl Pages for Tables {
             Some(block) if entry.seq <= block.head().last => return Ok(()),
             Some(block) if !block.is_full() => block.append(entry),
             Some(block) => {
-                let full = std::mem::replace(block, BallotBlock::begin(entry));
+                let next = BallotBlock::begin_behind(block, entry);
+                let full = std::mem::replace(block, next);
                 if tail.dirty {
                     self.full.push((slot, full));
                 }

@@ -1,11 +1,12 @@
-//! Ballots of locked slots leave memory, a few shards a step, so that votes elsewhere go on in between.
+//! Ballots of locked slots leave memory, and so do voters of whom nothing is left to remember when a day has passed; a few
+//! shards a step, so that votes elsewhere go on in between.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use crate::ballots::{Ballots, SHARDS};
-use crate::domain::{ClipNo, SlotNo, day_of};
+use crate::domain::{ClipNo, Day, SlotNo, day_of};
 use crate::stage::Stage;
 
 /// Shards a step: with millions of voters each takes about a millisecond.
@@ -17,13 +18,16 @@ pub struct Forget {
     stage: Arc<Stage>,
     ballots: Arc<Ballots>,
     locked: Receiver<SlotNo>,
+    /// Clips whose ballots go, and the next shard.
     now: Option<(HashSet<ClipNo>, usize)>,
+    /// The day that voters were last gone through for.
+    day: Option<Day>,
 }
 
 impl Forget {
     /// Takes locked slots from `locked`.
     pub fn new(stage: Arc<Stage>, ballots: Arc<Ballots>, locked: Receiver<SlotNo>) -> Self {
-        Self { stage, ballots, locked, now: None }
+        Self { stage, ballots, locked, now: None, day: None }
     }
 
     /// A few shards of the slot at hand, or of the next one.
@@ -33,6 +37,10 @@ impl Forget {
                 let scene = self.stage.look();
                 (scene.slots[slot.index()].clips.iter().copied().collect(), 0)
             });
+        }
+        let today = self.ballots.day(day_of(now_ms));
+        if self.now.is_none() && self.day.replace(today).is_some_and(|day| day < today) {
+            self.now = Some((HashSet::new(), 0));
         }
         let Some((clips, next)) = &mut self.now else { return };
         let end = (*next + SHARDS_A_STEP).min(SHARDS);

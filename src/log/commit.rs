@@ -267,7 +267,8 @@ impl Committer {
         Ok(())
     }
 
-    fn flush(&mut self) {
+    /// Flushes what is put, and hands it on.
+    pub fn flush(&mut self) {
         if self.pending.since.take().is_none() {
             return;
         }

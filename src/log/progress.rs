@@ -1,7 +1,7 @@
 //! How far each stage has come, and the latch that stops them all.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -18,6 +18,8 @@ pub struct Progress {
     applied_at: AtomicU64,
     /// Settlement wakes the applier at this sequence, not at every batch.
     wake_at: AtomicU64,
+    /// The applier is to step at once. Stays until it does.
+    nudged: AtomicBool,
     failure: OnceLock<Fault>,
     gate: Mutex<()>,
     moved: Condvar,
@@ -31,6 +33,7 @@ impl Progress {
             applied: watch::Sender::new(applied),
             applied_at: AtomicU64::new(0),
             wake_at: AtomicU64::new(0),
+            nudged: AtomicBool::new(false),
             failure: OnceLock::new(),
             gate: Mutex::new(()),
             moved: Condvar::new(),
@@ -72,16 +75,16 @@ impl Progress {
         self.wake();
     }
 
-    /// The applier waits until so many events are settled and not applied, or so long.
+    /// The applier waits until so many events are settled and not applied, until it is nudged, or so long.
     pub fn wait_settled(&self, events: u64, at_most: Duration) {
         self.wake_at.store(self.applied() + events, Ordering::Relaxed);
-        self.wait(at_most, |progress| progress.unapplied() >= events);
+        self.wait(at_most, |progress| progress.is_nudged() || progress.unapplied() >= events);
     }
 
     /// The applier waits so long, or until it is nudged.
     pub fn pause(&self, time: Duration) {
         self.wake_at.store(u64::MAX, Ordering::Relaxed);
-        self.wait(time, |progress| progress.wake_at.load(Ordering::Relaxed) == 0);
+        self.wait(time, Self::is_nudged);
     }
 
     /// Waits once for something to move, at most so long, unless it is enough already.
@@ -92,20 +95,31 @@ impl Progress {
         }
     }
 
-    /// Wakes every waiting thread, to look at what it waits for again.
+    /// Has the applier step at once, and wakes every other waiting thread to look at what it waits for again.
     pub fn nudge(&self) {
-        self.wake_at.store(0, Ordering::Relaxed);
+        self.nudged.store(true, Ordering::SeqCst);
         self.wake();
+    }
+
+    /// The applier begins a step, which takes in what was settled before a nudge.
+    pub fn begin_step(&self) {
+        self.nudged.store(false, Ordering::SeqCst);
+    }
+
+    fn is_nudged(&self) -> bool {
+        self.nudged.load(Ordering::SeqCst)
     }
 
     /// Waits until the tables contain a sequence; the failure if one is latched before.
     pub async fn until_applied(&self, seq: Seq) -> Result<(), Fault> {
         let mut applied = self.applied.subscribe();
         loop {
+            // Seen before the latch is looked at: a failure that comes behind this look changes the channel again.
+            let reached = *applied.borrow_and_update() >= seq;
             if let Some(failure) = self.failure() {
                 return Err(failure.clone());
             }
-            if *applied.borrow_and_update() >= seq {
+            if reached {
                 return Ok(());
             }
             // The latch wakes this too; the sender lives as long as `self`.

@@ -142,6 +142,10 @@ impl Store for SledStore {
         })
     }
 
+    fn check(&self) -> Result<(), Fault> {
+        self.latch.check()
+    }
+
     fn disk_bytes(&self) -> u64 {
         let files = fs::read_dir(&self.dir).into_iter().flatten().flatten();
         files.filter_map(|file| file.metadata().ok()).filter(fs::Metadata::is_file).map(|file| file.len()).sum()

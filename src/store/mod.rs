@@ -55,6 +55,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Returns when every write before it is on the disk for real. Called by one thread at a time.
     fn flush(&self) -> Result<(), Fault>;
 
+    /// The failure that was latched, if one was, by whichever thread met it.
+    fn check(&self) -> Result<(), Fault>;
+
     /// Bytes of its files.
     fn disk_bytes(&self) -> u64;
 }

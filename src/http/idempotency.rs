@@ -1,7 +1,8 @@
 //! `Idempotency-Key`: the same key from the same voter with the same body gets the first answer again.
 //!
 //! A key is reserved before the vote is claimed, so that of two requests with it one acts and the other waits. Lives in
-//! memory and bounded: after a restart a retried vote meets `ALREADY_VOTED`, which says that it stands. Never keeps an
+//! memory and bounded: after a restart, or when too many others came since, a retried vote meets `ALREADY_VOTED`, which says that
+//! it stands. Never keeps an
 //! answer that a retry may better (429 and 5xx), and never decides anything about the vote itself.
 
 use std::collections::VecDeque;
@@ -23,13 +24,16 @@ const KEY_HEADER: &str = "idempotency-key";
 const KEY_MAX: usize = 255;
 /// What an entry costs beside its answer: key, hash and the places in map and queue.
 const ENTRY_BYTES: usize = 160;
+/// More than one request adds.
+const FORGOTTEN_AT_ONCE: usize = 16;
 
 /// How much is remembered, and for how long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IdempotencyOptions {
     /// How long an answer is kept, milliseconds.
     pub keep_ms: u64,
-    /// Keys at once, those under way included. When all are live, a new one is refused as overloaded.
+    /// Keys at once, those under way included. Past it the oldest kept answer goes, and a retry of its request meets what stands; when
+    /// all are under way, a new one is refused as overloaded.
     pub max_entries: usize,
     /// Bytes of keys and kept answers at once, with the same consequence.
     pub max_bytes: usize,
@@ -91,7 +95,8 @@ struct Held {
 enum State {
     /// Its request is under way; whoever else has the key waits on this.
     UnderWay(Arc<Notify>),
-    Kept(Kept),
+    /// Until then, Unix milliseconds.
+    Kept(Kept, u64),
 }
 
 impl Idempotency {
@@ -122,14 +127,21 @@ impl Idempotency {
         loop {
             let waiting = {
                 let mut keys = self.keys.lock();
-                keys.forget(self.clock.now_ms());
+                let now = self.clock.now_ms();
+                keys.forget(now);
+                if let Some(Held { state: State::Kept(_, ends), .. }) = keys.entries.get(&name)
+                    && *ends <= now
+                {
+                    let ends = *ends;
+                    keys.remove(name, ends);
+                }
                 match keys.entries.get(&name) {
                     None => {
                         self.reserve(&mut keys, name, body)?;
                         return Ok(Turn::First(Reservation { of: self, name, kept: None }));
                     }
                     Some(held) if held.body != body => return Err(Reject::IdempotencyKeyReused),
-                    Some(Held { state: State::Kept(kept), .. }) => return Ok(Turn::Again(kept.clone())),
+                    Some(Held { state: State::Kept(kept, _), .. }) => return Ok(Turn::Again(kept.clone())),
                     // Made under the lock: from here on no notification is missed.
                     Some(Held { state: State::UnderWay(done), .. }) => Arc::clone(done).notified_owned(),
                 }
@@ -139,9 +151,10 @@ impl Idempotency {
     }
 
     fn reserve(&self, keys: &mut Keys, name: Name, body: BodyHash) -> Result<(), Reject> {
-        let full = keys.entries.len() >= self.options.max_entries;
-        if full || keys.bytes + ENTRY_BYTES > self.options.max_bytes {
-            return Err(Reject::Overloaded);
+        // Not a refusal of whoever comes next: one client alone could fill the memory.
+        while keys.entries.len() >= self.options.max_entries || keys.bytes + ENTRY_BYTES > self.options.max_bytes {
+            let (ends, oldest) = keys.ends.pop_front().ok_or(Reject::Overloaded)?;
+            keys.remove(oldest, ends);
         }
         keys.bytes += ENTRY_BYTES;
         keys.entries.insert(name, Held { body, state: State::UnderWay(Arc::default()) });
@@ -160,7 +173,7 @@ impl Idempotency {
         let before = if let Some(kept) = kept.filter(fits) {
             keys.bytes += kept.body.len();
             keys.ends.push_back((ends, name));
-            std::mem::replace(&mut entry.get_mut().state, State::Kept(kept))
+            std::mem::replace(&mut entry.get_mut().state, State::Kept(kept, ends))
         } else {
             keys.bytes -= ENTRY_BYTES;
             entry.remove().state
@@ -172,18 +185,28 @@ impl Idempotency {
 }
 
 impl Keys {
-    /// A clock that jumped back only lets entries live longer, and they are bounded.
+    /// A clock that jumped back only lets entries live longer, and they are bounded. A few each time: everyone waits at this lock.
     fn forget(&mut self, now_ms: u64) {
-        while let Some((_, name)) = self.ends.pop_front_if(|(ends, _)| *ends <= now_ms) {
-            if let Some(Held { state: State::Kept(kept), .. }) = self.entries.remove(&name) {
-                self.bytes -= ENTRY_BYTES + kept.body.len();
-            }
+        for _ in 0..FORGOTTEN_AT_ONCE {
+            let Some((ends, name)) = self.ends.pop_front_if(|(ends, _)| *ends <= now_ms) else { break };
+            self.remove(name, ends);
+        }
+    }
+
+    /// Removes the answer that was kept until then; one that came under its name since stays.
+    fn remove(&mut self, name: Name, until: u64) {
+        let Entry::Occupied(entry) = self.entries.entry(name) else { return };
+        if let State::Kept(kept, ends) = &entry.get().state
+            && *ends == until
+        {
+            self.bytes -= ENTRY_BYTES + kept.body.len();
+            entry.remove();
         }
     }
 }
 
-/// The right to act under a key. Dropped without [`Reservation::keep`], as when the client leaves, it frees the key and
-/// lets the next one act: whatever the vote came to by then stands in the engine, which a retry meets.
+/// The right to act under a key. Dropped without [`Reservation::keep`], as when acting panics, it frees the key and lets the
+/// next one act: whatever the vote came to by then stands in the engine, which a retry meets.
 #[derive(Debug)]
 pub(super) struct Reservation<'a> {
     of: &'a Idempotency,
@@ -318,15 +341,40 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn entries_and_bytes_are_bounded_and_free_again_when_they_end() {
-        for (memory, clock) in [memory(2, 10_000), memory(10, 2 * ENTRY_BYTES + 4)] {
-            first(&memory, "a").await.keep(answer(200, "{}"));
-            first(&memory, "b").await.keep(answer(200, "{}"));
+    async fn past_the_bound_the_oldest_kept_answer_goes() {
+        for (memory, _clock) in [memory(2, 10_000), memory(10, 2 * ENTRY_BYTES + 4)] {
+            for key in ["a", "b", "c"] {
+                first(&memory, key).await.keep(answer(200, "{}"));
+            }
+            assert!(memory.keys.lock().entries.len() <= 2);
+            assert!(matches!(memory.turn(VOTER, "POST", "c", b"body").await.unwrap(), Turn::Again(_)));
+            drop(first(&memory, "a").await);
+        }
+    }
+
+    #[tokio::test]
+    async fn keys_under_way_are_never_pushed_out() {
+        for (memory, _clock) in [memory(2, 10_000), memory(10, 2 * ENTRY_BYTES)] {
+            let under_way = (first(&memory, "a").await, first(&memory, "b").await);
             let third = memory.turn(VOTER, "POST", "c", b"body").await;
             assert!(matches!(third, Err(Reject::Overloaded)));
-            clock.advance(300_000);
+            drop(under_way);
             drop(first(&memory, "c").await);
+            assert_eq!(memory.keys.lock().bytes, 0);
         }
+    }
+
+    #[tokio::test]
+    async fn many_that_have_ended_are_forgotten_a_few_at_a_time() {
+        let (memory, clock) = memory(1_000, 1 << 20);
+        for number in 0..100 {
+            first(&memory, &format!("k{number}")).await.keep(answer(200, "{}"));
+        }
+        clock.advance(300_000);
+        drop(first(&memory, "next").await);
+        assert_eq!(memory.keys.lock().entries.len(), 100 - FORGOTTEN_AT_ONCE);
+        // An answer that has ended and still lies there is not given.
+        drop(first(&memory, "k99").await);
     }
 
     #[tokio::test]

@@ -5,8 +5,10 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::panic::resume_unwind;
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::Full;
@@ -52,18 +54,17 @@ pub(super) async fn answer(
     let text = body::read(headers, body, app.0.options.body_timeout).await?;
     let ballot = Ballot::read(&text)?;
     let who = app.0.identity.resolve(headers, client, app.now_ms())?;
+    let problem = reply::wants_problem(headers);
     let mut answer = match admitted(app, app.0.admission.voter(who.voter)).and_then(|()| Idempotency::key(headers)) {
-        Err(reject) => reply::refusal(&reject, reply::wants_problem(headers)),
-        Ok(None) => engaged(app, act, who.voter, &ballot, headers, began).await,
-        Ok(Some(key)) => match app.0.idempotency.turn(who.voter, act.route(), key, &text).await {
-            Err(reject) => reply::refusal(&reject, reply::wants_problem(headers)),
-            Ok(Turn::Again(kept)) => replay(kept),
-            Ok(Turn::First(reservation)) => {
-                let (answer, kept) = keepable(engaged(app, act, who.voter, &ballot, headers, began).await);
-                reservation.keep(kept);
-                answer
-            }
-        },
+        Err(reject) => reply::refusal(&reject, problem),
+        Ok(None) => engaged(app, act, who.voter, &ballot, problem, began).await,
+        Ok(Some(key)) => {
+            let (app, key, ballot, text) = (app.clone(), key.to_owned(), ballot.into_owned(), text.clone());
+            // A task of its own: a client that leaves is the one whose retry asks for this answer.
+            let keyed =
+                tokio::spawn(async move { keyed(&app, act, who.voter, &key, &text, &ballot, problem, began).await });
+            keyed.await.unwrap_or_else(|ended| resume_unwind(ended.into_panic()))
+        }
     };
     // From the first answer on, whatever it says: the key is fixed now, and the device may move before the next one.
     if let Some(cookie) = who.set_cookie {
@@ -72,22 +73,41 @@ pub(super) async fn answer(
     Ok(answer)
 }
 
-/// Asks the engine and phrases its answer.
-async fn engaged(
+/// Acts under an idempotency key, or gives the answer that was given under it before.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what a request says, and nothing that belongs together more than all of it"
+)]
+async fn keyed(
     app: &App,
     act: Act,
     voter: VoterId,
+    key: &str,
+    text: &[u8],
     ballot: &Ballot<'_>,
-    headers: &HeaderMap,
+    problem: bool,
     began: Instant,
 ) -> Whole {
+    match app.0.idempotency.turn(voter, act.route(), key, text).await {
+        Err(reject) => reply::refusal(&reject, problem),
+        Ok(Turn::Again(kept)) => replay(kept),
+        Ok(Turn::First(reservation)) => {
+            let (answer, kept) = keepable(engaged(app, act, voter, ballot, problem, began).await);
+            reservation.keep(kept);
+            answer
+        }
+    }
+}
+
+/// Asks the engine and phrases its answer.
+async fn engaged(app: &App, act: Act, voter: VoterId, ballot: &Ballot<'_>, problem: bool, began: Instant) -> Whole {
     let outcome = match act {
         Act::Cast => app.engine().vote(voter, &ballot.clip, ballot.kind).await,
         Act::Retract => app.engine().retract(voter, &ballot.clip).await,
     };
     match outcome {
         Ok(receipt) => reply::json(StatusCode::OK, &Voted::new(&ballot.clip, &receipt, began)),
-        Err(reject) => reply::refusal(&reject, reply::wants_problem(headers)),
+        Err(reject) => reply::refusal(&reject, problem),
     }
 }
 
@@ -122,6 +142,10 @@ impl<'a> Ballot<'a> {
         let clip = sent.clip_id.filter(|clip| !clip.is_empty()).ok_or(Reject::MissingClipId)?;
         let kind = sent.vote_type.map_or(Ok(VoteKind::default()), |kind| VoteKind::parse(&kind))?;
         Ok(Self { clip, kind })
+    }
+
+    fn into_owned(self) -> Ballot<'static> {
+        Ballot { clip: Cow::Owned(self.clip.into_owned()), kind: self.kind }
     }
 }
 
@@ -176,7 +200,8 @@ impl Serialize for Decimal {
 
 fn keepable(answer: Whole) -> (Whole, Kept) {
     let (parts, body) = answer.into_parts();
-    let body = body.into_inner().unwrap_or_default();
+    // Of its own size: it is kept for minutes, and was written into a buffer with room to spare.
+    let body = Bytes::copy_from_slice(&body.into_inner().unwrap_or_default());
     let content_type = parts.headers.get(CONTENT_TYPE).cloned().unwrap_or(reply::JSON);
     let kept = Kept { status: parts.status, content_type, body: body.clone() };
     (http::Response::from_parts(parts, Full::new(body)), kept)

@@ -125,8 +125,9 @@ async fn keys_are_visible_and_bounded() {
         answer.refuses(400, "INVALID_PARAMETER");
     }
     keyed(&server, "POST", "ada", "a", json!({"clipId": "c0"})).send().await.is(200);
-    keyed(&server, "POST", "ada", "b", json!({"clipId": "c1"})).send().await.refuses(503, "OVERLOADED");
-    server.vote("ada", "c1").await.is(200);
+    keyed(&server, "POST", "ada", "b", json!({"clipId": "c1"})).send().await.is(200);
+    let forgotten = keyed(&server, "POST", "ada", "a", json!({"clipId": "c0"})).send().await;
+    forgotten.refuses(409, "ALREADY_VOTED");
 }
 
 /// Sends all at once, each on a connection of its own, and gives the answers.

@@ -1,12 +1,12 @@
 //! Reads beside the slot's list: counts of many clips, and what the asking voter has done and may still do.
 //!
-//! The private ones identify the voter and may set a device's cookie; the public one never does.
+//! The private ones identify the voter and make no device known: none of these sets a cookie.
 
 use std::collections::BTreeMap;
 
 use axum::Extension;
 use axum::extract::State;
-use http::header::{CACHE_CONTROL, SET_COOKIE};
+use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use serde_json::json;
 
@@ -17,7 +17,6 @@ use super::reply::{self, Whole};
 use super::routes::Outcome;
 use super::view::CountsBody;
 use crate::error::Reject;
-use crate::identity::Identified;
 
 const IDS_MAX: usize = 100;
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
@@ -48,28 +47,25 @@ pub(super) async fn mine(
 ) -> Outcome {
     let list = clip_ids(&uri)?;
     let ids = ids(&list)?;
-    let who = app.0.identity.resolve(&headers, client.0, app.now_ms())?;
-    let voted = app.engine().voted(who.voter, &ids);
-    let left = app.engine().allowance(who.voter);
+    let voter = app.0.identity.look(&headers, client.0, app.now_ms())?;
+    let voted = app.engine().voted(voter, &ids);
+    let left = app.engine().allowance(voter);
     let body = json!({ "voted": voted, "remaining": left.remaining, "resetAt": left.reset_at });
-    Ok(private(reply::json(StatusCode::OK, &body), who))
+    Ok(private(reply::json(StatusCode::OK, &body)))
 }
 
 /// `GET /api/vote/limit`
 pub(super) async fn limit(State(app): State<App>, Extension(client): Extension<Client>, headers: HeaderMap) -> Outcome {
-    let who = app.0.identity.resolve(&headers, client.0, app.now_ms())?;
-    let left = app.engine().allowance(who.voter);
+    let voter = app.0.identity.look(&headers, client.0, app.now_ms())?;
+    let left = app.engine().allowance(voter);
     let body = json!({
         "allowed": left.remaining > 0, "current": left.used, "remaining": left.remaining, "resetAt": left.reset_at
     });
-    Ok(private(reply::json(StatusCode::OK, &body), who))
+    Ok(private(reply::json(StatusCode::OK, &body)))
 }
 
-fn private(mut answer: Whole, who: Identified) -> Whole {
+fn private(mut answer: Whole) -> Whole {
     answer.headers_mut().insert(CACHE_CONTROL, PRIVATE);
-    if let Some(cookie) = who.set_cookie {
-        answer.headers_mut().insert(SET_COOKIE, cookie);
-    }
     answer
 }
 

@@ -71,6 +71,11 @@ impl Devices {
         Ok((key, Some(self.sealed(key))))
     }
 
+    /// The device's key as it would be recognised. Counts nothing.
+    pub(super) fn look(&self, headers: &HeaderMap, address: IpAddr) -> DeviceKey {
+        cookies(headers).find_map(|value| self.opened(value)).unwrap_or_else(|| self.first(headers, address))
+    }
+
     fn first(&self, headers: &HeaderMap, address: IpAddr) -> DeviceKey {
         let mut hasher = blake3::Hasher::new_keyed(&self.first_key);
         match address {

@@ -39,8 +39,8 @@ pub struct Identified {
     pub voter: VoterId,
     /// The token's `sub`; `None` for a device.
     pub sub: Option<Box<str>>,
-    /// The cookie that pins a device, when the request carried no valid one. Set it on answers to POST and DELETE and on
-    /// private ones, never on one that caches may share.
+    /// The cookie that pins a device, when the request carried no valid one. Set it on answers to POST and DELETE, never on one
+    /// that caches may share.
     pub set_cookie: Option<HeaderValue>,
 }
 
@@ -73,6 +73,15 @@ impl Identity {
         }
         let (key, set_cookie) = self.devices.recognise(headers, address.to_canonical(), now_ms)?;
         Ok(Identified { voter: self.voter_key.device(&key), sub: None, set_cookie })
+    }
+
+    /// The same for a request that changes nothing: it makes no device known, so that reads, which no rate limits, use up
+    /// nobody's place among the day's new ones. `InvalidToken` as above.
+    pub fn look(&self, headers: &HeaderMap, address: IpAddr, now_ms: u64) -> Result<VoterId, Reject> {
+        if let Some(sub) = self.tokens.subject(headers, now_ms)? {
+            return Ok(self.voter_key.user(&sub));
+        }
+        Ok(self.voter_key.device(&self.devices.look(headers, address.to_canonical())))
     }
 }
 

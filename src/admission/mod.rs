@@ -80,7 +80,7 @@ impl Admission {
 }
 
 /// What one subscriber can't easily change: the address, or an IPv6's /64, of which everyone has all.
-fn network(from: IpAddr) -> IpAddr {
+pub(crate) fn network(from: IpAddr) -> IpAddr {
     match from.to_canonical() {
         v4 @ IpAddr::V4(_) => v4,
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),

@@ -92,7 +92,7 @@ async fn serve(config: Config, connections: usize, socket: Socket, secrets: Secr
         demo::load(&engine).await.map_err(|why| Fault::Setting(format!("the demo season can't be made: {why}")))?;
     }
     // Only now: who connects finds a server that has recovered.
-    let (listener, at) = listen(socket)?;
+    let (listener, at) = listen(&config, socket)?;
     print(&banner::text(&config, &engine, at, started_empty))?;
     tracing::info!(listen = %at, ack = engine.settings().ack.as_str(), recovered = engine.recovered(), "serving");
 
@@ -162,15 +162,7 @@ fn app(config: &Config, secrets: &Secrets, engine: Engine) -> App {
 
 /// Takes the port without listening on it yet.
 fn bind(config: &Config) -> Result<Socket, Fault> {
-    let failed = |why: &io::Error| {
-        let listen = &config.listen;
-        if why.kind() == io::ErrorKind::AddrInUse {
-            return Fault::Setting(format!(
-                "{listen} is in use by another program: stop it, or choose another with --listen"
-            ));
-        }
-        Fault::io(format!("listening on {listen}"), why)
-    };
+    let failed = |why: &io::Error| refused_port(config, why);
     let mut last = None;
     for address in config.listen.addresses().map_err(|why| failed(&why))? {
         let bound = Socket::new(Domain::for_address(address), Type::STREAM, None).and_then(|socket| {
@@ -187,14 +179,25 @@ fn bind(config: &Config) -> Result<Socket, Fault> {
     Err(failed(&last.expect("a name has an address, or looking it up fails")))
 }
 
-fn listen(socket: Socket) -> Result<(TcpListener, SocketAddr), Fault> {
+fn refused_port(config: &Config, why: &io::Error) -> Fault {
+    let listen = &config.listen;
+    if why.kind() == io::ErrorKind::AddrInUse {
+        return Fault::Setting(format!(
+            "{listen} is in use by another program: stop it, or choose another with --listen"
+        ));
+    }
+    Fault::io(format!("listening on {listen}"), why)
+}
+
+/// Another program may have come to listen on the port since it was bound.
+fn listen(config: &Config, socket: Socket) -> Result<(TcpListener, SocketAddr), Fault> {
     let listening = || -> io::Result<_> {
         socket.listen(BACKLOG)?;
         let listener = TcpListener::from(socket);
         let at = listener.local_addr()?;
         Ok((listener, at))
     };
-    listening().map_err(|why| Fault::io("listening", &why))
+    listening().map_err(|why| refused_port(config, &why))
 }
 
 fn tell_of_secrets(config: &Config, dir: &Path, made: bool) {

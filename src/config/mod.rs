@@ -181,8 +181,11 @@ impl Config {
             .filter(|(_, len)| *len < SECRET_LEN)
             .map(|(flag, len)| format!("{flag} has {len} bytes: fewer than {SECRET_LEN} can be guessed"))
             .collect();
-        if self.admin_token.is_some() && self.admin_token == self.tokens.jwt_secret {
-            return Err(Fault::Setting("--admin-token and --jwt-secret must differ".into()));
+        // Whoever is given one of them could otherwise do what another is for: mint voters, or run the tournament.
+        for (at, (flag, secret)) in secrets.iter().enumerate() {
+            if let Some((other, _)) = secrets[..at].iter().find(|(_, other)| secret.is_some() && other == secret) {
+                return Err(Fault::Setting(format!("{flag} and {other} must differ")));
+            }
         }
         if !limits.rate_limit.is_on() && !self.listen.is_loopback() {
             warnings.push(format!("--rate-limit is off and {} can be reached from outside", self.listen));
@@ -250,6 +253,18 @@ mod tests {
                 "one secret for everything, and long",
                 "--admin-token",
                 "one secret for everything, and long",
+            ],
+            &[
+                "--jwt-secret",
+                "one secret for two things, and long",
+                "--cron-secret",
+                "one secret for two things, and long",
+            ],
+            &[
+                "--cron-secret",
+                "one secret for two things, and long",
+                "--admin-token",
+                "one secret for two things, and long",
             ],
         ] {
             assert!(config(flags).unwrap().check().is_err(), "{flags:?}");

@@ -17,11 +17,10 @@ use super::seasons::{self, SlotPath, slot_of, unreadable};
 use super::view::{BanBody, ClipBody, SeasonBody, SlotBody};
 use super::{App, body};
 use crate::domain::{ClipDraft, ClipId, SeasonId, VoterId, bounded_text};
-use crate::engine::SlotView;
+use crate::engine::{REASON_MAX, SlotView};
 use crate::error::Reject;
 
 const NAME_MAX: usize = 200;
-const REASON_MAX: usize = 500;
 const SUB_MAX: usize = 256;
 
 /// `GET /api/admin/seasons`

@@ -47,10 +47,11 @@ impl Front {
     /// Answers one request of a peer. Never fails: whatever goes wrong is an answer.
     pub(super) async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
         let id = self.ids.of(request.headers());
+        let problem = reply::wants_problem(request.headers());
         let answer = guarded(self.dispatch(peer, request)).await;
         let mut answer = answer.unwrap_or_else(|| {
             tracing::error!(request_id = ?id, "a handler panicked");
-            reply::internal_error(&id, false).map(Either::Left)
+            reply::internal_error(&id, problem).map(Either::Left)
         });
         answer.headers_mut().insert(REQUEST_ID, id);
         let metrics = self.app.engine().metrics();

@@ -1,7 +1,7 @@
 //! Connections: accepts them, bounds them, runs hyper on each, and lets them finish when the server stops.
 //!
 //! HTTP/1.1 alone, with upgrades: the idle time before a first byte, headers and idle keep-alives all fall under hyper's
-//! header timeout, so no connection lives without one. Never reads a request itself.
+//! header timeout; what a client doesn't read falls under the kernel's. Never reads a request itself.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, TcpListener};
@@ -24,6 +24,7 @@ use tokio::time::timeout;
 
 use super::App;
 use super::front::Front;
+use crate::admission::network;
 use crate::error::{Fault, Reject};
 
 /// Bytes of the largest request line and headers; a larger one is answered with 431.
@@ -35,6 +36,9 @@ const FILES_KEPT: u64 = 256;
 /// Connections at once that are told that there is no room; past it they are closed without a word.
 const REFUSALS_MAX: usize = 64;
 const REFUSAL_TIME: Duration = Duration::from_secs(2);
+/// How long a client may leave what was sent to it unread.
+#[cfg(target_os = "linux")]
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// After an accept failed, as when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -46,7 +50,7 @@ pub struct ServeOptions {
     pub header_timeout: Duration,
     /// Connections at once. A further one gets 503 `OVERLOADED` and is closed.
     pub max_connections: usize,
-    /// Connections at once of one address; `None`: as many as the server has. Listed proxies are held to the server's
+    /// Connections at once of one address (IPv6: one /64); `None`: as many as the server has. Listed proxies are held to the server's
     /// number alone, for they stand for many.
     pub max_connections_per_address: Option<usize>,
     /// How long requests under way may take once the server stops.
@@ -116,6 +120,7 @@ struct Server {
     gate: Arc<Gate>,
     refusals: Arc<Semaphore>,
     refusal: Bytes,
+    too_slow: Bytes,
 }
 
 impl Server {
@@ -124,6 +129,8 @@ impl Server {
         // Without the timer the timeout would do nothing.
         http.timer(TokioTimer::new())
             .header_read_timeout(options.header_timeout)
+            // A client may close its sending side behind its request and still wait for the answer.
+            .half_close(true)
             .max_header_size(HEADERS_MAX)
             .max_buf_size(BUFFER_MAX);
         Self {
@@ -136,7 +143,8 @@ impl Server {
                 open: Mutex::default(),
             }),
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
-            refusal: refusal(),
+            refusal: in_full(503, "Service Unavailable", &Reject::Overloaded),
+            too_slow: in_full(408, "Request Timeout", &Reject::RequestTimeout),
             app,
         }
     }
@@ -172,22 +180,30 @@ impl Server {
     ) {
         // Answers are small and whole: waiting to fill a packet would only delay them.
         let _ = stream.set_nodelay(true);
+        // Without it a client that never reads its answers would hold its connection for ever.
+        #[cfg(target_os = "linux")]
+        let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD_TIMEOUT));
         let service = service_fn(|request| {
             let front = Arc::clone(&self.front);
             async move { front.answer(peer, request).await }
         });
-        let mut conversation = pin!(self.http.serve_connection(TokioIo::new(stream), service).with_upgrades());
+        let mut conversation = self.http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let ended = tokio::select! {
             biased;
-            ended = conversation.as_mut() => ended,
+            ended = &mut conversation => ended,
             // Whatever it says: the one change there is means stop, and so does a server that is gone.
             _ = stopped.changed() => {
-                conversation.as_mut().graceful_shutdown();
-                conversation.await
+                std::pin::Pin::new(&mut conversation).graceful_shutdown();
+                (&mut conversation).await
             }
         };
-        if let Err(why) = ended {
-            tracing::debug!(%peer, %why, "a connection broke off");
+        let Err(why) = ended else { return };
+        tracing::debug!(%peer, %why, "a connection broke off");
+        // One that was merely idle is closed; one that began a request is told what became of it.
+        if let Some(cut) =
+            why.is_timeout().then(|| conversation.into_parts()).flatten().filter(|cut| !cut.read_buf.is_empty())
+        {
+            let _ = timeout(REFUSAL_TIME, refuse(cut.io.into_inner(), &self.too_slow)).await;
         }
     }
 }
@@ -209,6 +225,8 @@ struct Open {
 impl Gate {
     fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
         let max_of_one = if self.app.0.options.trusted_proxies.trusts(peer) { usize::MAX } else { self.max_of_one };
+        // As for every other limit: an IPv6 host has a whole /64 of addresses.
+        let peer = network(peer);
         let mut open = self.open.lock();
         let own = open.of_address.get(&peer).copied().unwrap_or(0);
         if open.all >= self.max || own >= max_of_one {
@@ -241,13 +259,17 @@ impl Drop for Place {
     }
 }
 
-/// The answer to a connection past the bound, as it goes over the wire: no request is read for it.
-fn refusal() -> Bytes {
-    let message = "too many connections, try again in a moment";
-    let body = json!({ "error": Reject::Overloaded.code(), "message": message, "retryAfter": 1 }).to_string();
+/// An answer as it goes over the wire where hyper writes none: to a connection past the bound, and to headers that don't arrive.
+fn in_full(status: u16, reason: &str, reject: &Reject) -> Bytes {
+    let mut body = json!({ "error": reject.code(), "message": reject.to_string() });
+    let mut more = "";
+    if *reject == Reject::Overloaded {
+        body["retryAfter"] = 1.into();
+        more = "retry-after: 1\r\n";
+    }
+    let body = body.to_string();
     let head = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-         retry-after: 1\r\nconnection: close\r\n\r\n",
+        "HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{more}connection: close\r\n\r\n",
         body.len()
     );
     (head + &body).into()

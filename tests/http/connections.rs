@@ -47,7 +47,7 @@ async fn a_body_that_does_not_arrive_is_a_timeout() {
 }
 
 #[tokio::test]
-async fn headers_that_do_not_arrive_close_the_connection() {
+async fn headers_that_do_not_arrive_are_a_timeout_and_silence_is_closed() {
     let server = TestServer::with(quick());
     let mut silent = server.connect().await;
     let mut slow = server.connect().await;
@@ -55,7 +55,9 @@ async fn headers_that_do_not_arrive_close_the_connection() {
     let mut idle = server.connect().await;
     idle.write_all(b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
     assert_eq!(rest_of(&mut silent).await, "");
-    assert_eq!(rest_of(&mut slow).await, "");
+    let told = rest_of(&mut slow).await;
+    assert!(told.starts_with("HTTP/1.1 408 "), "{told}");
+    assert_eq!(body_of(&told)["error"], "REQUEST_TIMEOUT");
     assert!(rest_of(&mut idle).await.starts_with("HTTP/1.1 200 OK"), "it was answered, and then closed");
     server.get("/livez").await.is(200);
 }
@@ -190,4 +192,16 @@ async fn a_client_that_leaves_changes_nothing_about_its_vote() {
     })
     .await;
     server.vote("ada", "c0").await.refuses(409, "ALREADY_VOTED");
+}
+
+#[tokio::test]
+async fn a_client_that_sends_no_more_still_gets_its_answer() {
+    let server = TestServer::staged(1).await;
+    let mut stream = server.connect().await;
+    let body = json!({"clipId": "c0"}).to_string();
+    stream.write_all((head_of_vote(body.len()) + &body).as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let answer = rest_of(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(body_of(&answer)["voteCount"], 1);
 }

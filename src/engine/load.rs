@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use crate::ballots::{Ballots, SHARDS, Standing};
-use crate::domain::{Day, SlotNo, SlotStatus, day_of};
+use crate::domain::{SlotNo, SlotStatus, day_of};
 use crate::error::Fault;
 use crate::fold::ballot_block::{self, Act, Head};
 use crate::fold::{Stored, Tables};
@@ -13,6 +13,8 @@ use crate::stage::{Ban, Scene, Stage};
 /// Threads that fill the ballots; each fills shards of its own.
 const FILLERS: usize = 2;
 const _: () = assert!(SHARDS.is_multiple_of(FILLERS));
+/// Blocks that are decoded before any of them is filled in: a few megabytes of entries.
+const BLOCKS_AT_ONCE: usize = 64;
 
 /// Fills an empty stage and empty ballots. `now_ms` tells which budgets still count.
 pub(crate) fn load(tables: &Tables, stage: &Stage, ballots: &Ballots, now_ms: u64) -> Result<(), Fault> {
@@ -27,13 +29,19 @@ pub(crate) fn load(tables: &Tables, stage: &Stage, ballots: &Ballots, now_ms: u6
     }
     ballots.day(today);
     closed.retain(|(_, head): &(SlotNo, Head)| head.max_day >= today);
-    std::thread::scope(|scope| {
-        let (open, closed) = (&open, &closed);
-        let fillers: Vec<_> = (0..FILLERS)
-            .map(|filler| scope.spawn(move || fill(tables, ballots, open, closed, today, filler)))
-            .collect();
-        fillers.into_iter().try_for_each(|filler| filler.join().expect("a filler does not panic"))
-    })
+    for slot in open {
+        Fill::slot(tables, slot, &|stored| put(ballots, stored))?;
+    }
+    for (slot, _) in closed {
+        Fill::slot(tables, slot, &|Stored { ballot, .. }| {
+            if ballot.day >= today {
+                let back = matches!(ballot.act, Act::Retract(_));
+                ballots.load_charge(ballot.voter, ballot.day, ballot.weight, back);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 fn load_stage(tables: &Tables, stage: &Stage) -> Result<(), Fault> {
@@ -95,35 +103,59 @@ pub(crate) fn check_numbers(tables: &Tables) -> Result<(), Fault> {
     })
 }
 
-fn fill(
-    tables: &Tables,
-    ballots: &Ballots,
-    open: &[SlotNo],
-    closed: &[(SlotNo, Head)],
-    today: Day,
-    filler: usize,
-) -> Result<(), Fault> {
-    let mine = |stored: &Stored| Ballots::shard_of(stored.ballot.voter) % FILLERS == filler;
-    for slot in open {
-        each(tables, *slot, |stored| if mine(&stored) { put(ballots, stored) } else { Ok(()) })?;
-    }
-    for (slot, _) in closed {
-        each(tables, *slot, |stored| {
-            let Stored { ballot, .. } = stored;
-            if ballot.day >= today && mine(&stored) {
-                let back = matches!(ballot.act, Act::Retract(_));
-                ballots.load_charge(ballot.voter, ballot.day, ballot.weight, back);
-            }
-            Ok(())
-        })?;
-    }
-    Ok(())
+/// Blocks of ballots on their way into memory, some at a time: all fillers first decode their share of the blocks, then fill their
+/// share of the shards from all of them, in log order.
+struct Fill<'a> {
+    take: &'a (dyn Fn(Stored) -> Result<(), Fault> + Sync),
+    blocks: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-fn each(tables: &Tables, slot: SlotNo, mut visit: impl FnMut(Stored) -> Result<(), Fault>) -> Result<(), Fault> {
-    tables.each_ballot_block(slot, 0, &mut |key, record| {
-        ballot_block::read(key, record, &mut visit)?;
-        Ok(ControlFlow::Continue(()))
+/// A block's entries by the filler whose shards they belong into.
+type Shares = [Vec<Stored>; FILLERS];
+
+impl Fill<'_> {
+    fn slot(tables: &Tables, slot: SlotNo, take: &(dyn Fn(Stored) -> Result<(), Fault> + Sync)) -> Result<(), Fault> {
+        let mut fill = Fill { take, blocks: Vec::with_capacity(BLOCKS_AT_ONCE) };
+        tables.each_ballot_block(slot, 0, &mut |key, record| {
+            fill.blocks.push((key.to_vec(), record.to_vec()));
+            if fill.blocks.len() == BLOCKS_AT_ONCE {
+                fill.run()?;
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        fill.run()
+    }
+
+    fn run(&mut self) -> Result<(), Fault> {
+        let (blocks, take) = (&self.blocks, self.take);
+        let decoded = by_all(|filler| {
+            let mine = blocks.iter().skip(filler).step_by(FILLERS);
+            mine.map(|(key, record)| shares(key, record)).collect::<Result<Vec<Shares>, Fault>>()
+        })?;
+        by_all(|filler| {
+            let in_order = (0..blocks.len()).flat_map(|at| &decoded[at % FILLERS][at / FILLERS][filler]);
+            in_order.into_iter().try_for_each(|stored| take(*stored))
+        })?;
+        self.blocks.clear();
+        Ok(())
+    }
+}
+
+fn shares(key: &[u8], record: &[u8]) -> Result<Shares, Fault> {
+    let mut shares = Shares::default();
+    ballot_block::read(key, record, |stored| {
+        shares[Ballots::shard_of(stored.ballot.voter) % FILLERS].push(stored);
+        Ok(())
+    })?;
+    Ok(shares)
+}
+
+/// Has each filler do its part, at the same time.
+fn by_all<T: Send>(part: impl Fn(usize) -> Result<T, Fault> + Sync) -> Result<Vec<T>, Fault> {
+    std::thread::scope(|scope| {
+        let part = &part;
+        let fillers: Vec<_> = (0..FILLERS).map(|filler| scope.spawn(move || part(filler))).collect();
+        fillers.into_iter().map(|filler| filler.join().expect("a filler does not panic")).collect()
     })
 }
 

@@ -7,6 +7,7 @@ mod api;
 mod load;
 mod operate;
 mod read;
+mod recount;
 mod settle;
 mod threads;
 mod verify;

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::Core;
 use super::settle::{Settler, Sums};
+use crate::comments::Comments;
 use crate::domain::SlotNo;
 use crate::error::Fault;
 use crate::fold::Transitions;
@@ -70,6 +71,7 @@ impl Threads {
         let settler = Settler {
             ballots: Arc::clone(&core.ballots),
             stage: Arc::clone(&core.stage),
+            comments: Arc::clone(&core.comments),
             progress: Arc::clone(&core.progress),
             metrics: Arc::clone(&core.metrics),
             sums: Sums::default(),
@@ -261,6 +263,8 @@ fn apply(
 struct Keeper {
     forget: Forget,
     reconcile: Option<Reconcile>,
+    comments: Arc<Comments>,
+    progress: Arc<crate::log::Progress>,
     every: Duration,
     stop: Arc<Stop>,
     clock: Arc<dyn crate::clock::Clock>,
@@ -275,6 +279,8 @@ impl Keeper {
         Self {
             forget: Forget::new(Arc::clone(&core.stage), Arc::clone(&core.ballots), locked),
             reconcile: (!every.is_zero()).then_some(reconcile),
+            comments: Arc::clone(&core.comments),
+            progress: Arc::clone(&core.progress),
             every,
             stop,
             clock: Arc::clone(&core.clock),
@@ -287,6 +293,8 @@ impl Keeper {
         let mut next = Instant::now() + self.every.min(FIRST_RECOUNT);
         while !self.stop.now.load(Ordering::SeqCst) {
             self.forget.step(self.clock.now_ms());
+            self.comments.forget(self.progress.applied(), self.clock.now_ms());
+            self.metrics.comments_held.set(i64::try_from(self.comments.held().0).unwrap_or(i64::MAX));
             if let Some(reconcile) = self.reconcile.as_mut().filter(|_| Instant::now() >= next) {
                 match reconcile.step() {
                     Ok(None) => {}

@@ -92,7 +92,7 @@ async fn engaged(
 }
 
 /// Counts what a rate limit refused.
-fn admitted(app: &App, outcome: Result<(), Reject>) -> Result<(), Reject> {
+pub(super) fn admitted(app: &App, outcome: Result<(), Reject>) -> Result<(), Reject> {
     outcome.inspect_err(|reject| {
         let metrics = app.engine().metrics();
         if *reject == Reject::Overloaded {

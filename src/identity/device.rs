@@ -63,12 +63,17 @@ impl Devices {
         address: IpAddr,
         now_ms: u64,
     ) -> Result<(DeviceKey, Option<HeaderValue>), Reject> {
-        if let Some(key) = cookies(headers).find_map(|value| self.opened(value)) {
+        if let Some(key) = self.known(headers) {
             return Ok((key, None));
         }
         let key = self.first(headers, address);
         self.count(key, network(address), now_ms)?;
         Ok((key, Some(self.sealed(key))))
+    }
+
+    /// The key that a valid cookie pins.
+    pub(super) fn known(&self, headers: &HeaderMap) -> Option<DeviceKey> {
+        cookies(headers).find_map(|value| self.opened(value))
     }
 
     fn first(&self, headers: &HeaderMap, address: IpAddr) -> DeviceKey {

@@ -468,16 +468,11 @@ async fn a_disk_that_fails_at_the_kth_write_loses_no_comment_that_was_answered()
             && engine.create_slot("season-1", None).await.is_ok()
             && engine.add_clip("season-1", 1, Some(plaudit::domain::ClipId::new("c0").unwrap()), draft()).await.is_ok()
     }
-    let whole = FaultyDisk::new(0);
-    let (all, likes, ended) = life(&whole).await;
-    assert!(ended && all.len() == 10 && likes.len() == 10);
-    let operations = whole.ops();
-    let mut cut_short = 0;
-    for k in 1..=operations {
+    /// Whether the life came to its end in spite of the failure.
+    async fn one_failure(k: u64) -> bool {
         let disk = FaultyDisk::new(k);
         disk.fail_at(k);
         let (posted, liked, ended) = life(&disk).await;
-        cut_short += u64::from(!ended);
         disk.crash(k);
         verify(&disk);
         let (engine, _) = open(&disk, CommentSettings::default());
@@ -494,6 +489,17 @@ async fn a_disk_that_fails_at_the_kth_write_loses_no_comment_that_was_answered()
             assert!(listed >= tops, "k = {k}: {listed} listed, {tops} answered");
             assert!(engine.comment_count("c0").unwrap() >= posted.len() as u64, "k = {k}");
         }
+        ended
+    }
+    let whole = FaultyDisk::new(0);
+    let (all, likes, ended) = life(&whole).await;
+    assert!(ended && all.len() == 10 && likes.len() == 10);
+    let operations = whole.ops();
+    // Side by side: a life mostly waits for the applier's pauses.
+    let lives = (1..=operations).map(|k| tokio::spawn(one_failure(k)));
+    let mut cut_short = 0;
+    for one in lives.collect::<Vec<_>>() {
+        cut_short += u64::from(!one.await.unwrap());
     }
     println!("{operations} operations, {cut_short} runs cut short");
     assert!(cut_short * 10 >= operations * 7, "{cut_short} of {operations} runs met their failure");

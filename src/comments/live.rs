@@ -24,6 +24,9 @@ const LOOKED_AT_MS: u64 = 3_600_000;
 /// Comments kept for readers at most, over all clips: those of the clip that nobody has looked at the longest go first.
 const KEPT_MAX: usize = 32_768;
 
+/// Changes that are let go of under one hold of the lock.
+const FORGET_SLICE: usize = 1_024;
+
 /// What became of a claim. Nothing was changed unless it was sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Claim {
@@ -338,15 +341,18 @@ impl Live {
         self.unpin(of);
     }
 
-    /// Lets go of what the tables contain up to `applied`, and of what nobody has looked at.
-    pub(super) fn forget(&mut self, applied: Seq, now_ms: u64) {
+    /// Lets go of what the tables contain up to `applied`, and of what nobody has looked at; whether there is more to let go.
+    pub(super) fn forget(&mut self, applied: Seq, now_ms: u64) -> bool {
         self.requests.forget(now_ms);
         self.slow.forget(now_ms);
         if applied > self.applied {
             self.applied = applied;
             self.epoch += 1;
         }
-        while self.changes.front().is_some_and(|(seq, _)| *seq <= applied) {
+        let due = |changes: &VecDeque<(Seq, Stored)>| changes.front().is_some_and(|(seq, _)| *seq <= applied);
+        let mut left = FORGET_SLICE;
+        while due(&self.changes) && left > 0 {
+            left -= 1;
             match self.changes.pop_front().expect("there is a front").1 {
                 Stored::Comment(id) => self.drop_stored(id),
                 Stored::Mark(id, voter) => {
@@ -374,6 +380,7 @@ impl Live {
             self.look_away(clip);
         }
         self.trim_looked();
+        due(&self.changes)
     }
 
     /// Newest first, of one parent, from just below an id on. Notes that someone looks.

@@ -151,7 +151,8 @@ impl Comments {
 
     /// Lets go of what the tables contain, and of clips that nobody has looked at for an hour.
     pub fn forget(&self, applied: Seq, now_ms: u64) {
-        self.live.lock().forget(applied, now_ms);
+        // In slices: settlement and requests wait for the lock.
+        while self.live.lock().forget(applied, now_ms) {}
     }
 
     /// The author that others know by a public name; looks through every comment, the newest first.

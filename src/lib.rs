@@ -18,6 +18,17 @@
 //! log/recover.rs           start: checks, then the same fold over the log's tail
 //! ```
 //!
+//! # The path of one comment
+//!
+//! ```text
+//! http/comments.rs         POST /api/comments: parse, bound, identify
+//! engine/comment.rs        the whole journey, and that of a like, a report, a moderator's word
+//!   comments/live.rs         claim: one lock decides retry, slow mode, like and report, and enqueues while holding it
+//!   log/commit.rs            as above; the judge refuses what answers or likes a comment deleted before it
+//!   engine/settle.rs         comments/live.rs takes it in, the clip's count follows, `commented` has all that a push needs
+//! log/apply.rs             fold/comments.rs: pages of ranges, what is derived first; then memory lets go of it
+//! ```
+//!
 //! # The code map
 //!
 //! A file imports downwards only, and freely inside its own folder; `tests/levels.rs` holds the code to this table.

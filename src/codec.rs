@@ -47,6 +47,20 @@ pub enum Kind {
     Bans = 7,
     /// How far the tables contain the log.
     Mark = 8,
+    /// A range of a clip's comments, by their parent.
+    Comments = 9,
+    /// Where comments are, by their ids.
+    CommentIds = 10,
+    /// Voters' likes and reports of comments.
+    Marks = 11,
+    /// Siblings by their likes.
+    Ranks = 12,
+    /// Comments that moderators look through.
+    Queue = 13,
+    /// Counts of comments' replies.
+    Replies = 14,
+    /// Counts of neighbouring clips' comments.
+    CommentCounts = 15,
 }
 
 // Decoding stops at twice the largest record: a length inside a damaged one must not allocate without end.

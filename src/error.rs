@@ -37,6 +37,10 @@ pub enum Reject {
         /// The end of the ban in Unix milliseconds; `None`: until it is lifted.
         until: Option<u64>,
     },
+    /// The route is for signed-in voters.
+    NotSignedIn,
+    /// The comment is another's.
+    NotYours,
     /// The clip is the voter's own.
     SelfVote,
     /// There is no such clip.
@@ -104,8 +108,9 @@ impl Reject {
             Self::WrongSlot => "WRONG_SLOT",
             Self::NoActiveSlot => "NO_ACTIVE_SLOT",
             Self::InvalidToken(_) => "INVALID_TOKEN",
-            Self::Unauthorized => "UNAUTHORIZED",
+            Self::Unauthorized | Self::NotSignedIn => "UNAUTHORIZED",
             Self::Banned { .. } => "BANNED",
+            Self::NotYours => "FORBIDDEN",
             Self::SelfVote => "SELF_VOTE",
             Self::ClipNotFound => "CLIP_NOT_FOUND",
             Self::SlotNotFound => "SLOT_NOT_FOUND",
@@ -141,6 +146,8 @@ impl fmt::Display for Reject {
             Self::Unauthorized => f.write_str("this route needs its own bearer secret"),
             Self::Banned { until: None } => f.write_str("this voter is banned"),
             Self::Banned { until: Some(at) } => write!(f, "this voter is banned until {at} (Unix ms)"),
+            Self::NotSignedIn => f.write_str("sign in first: this needs a voter's token"),
+            Self::NotYours => f.write_str("this comment is another's"),
             Self::SelfVote => f.write_str("nobody votes for their own clip"),
             Self::ClipNotFound => f.write_str("there is no such clip"),
             Self::SlotNotFound => f.write_str("there is no such slot"),

@@ -18,6 +18,17 @@
 //! log/recover.rs           start: checks, then the same fold over the log's tail
 //! ```
 //!
+//! # The path of one comment
+//!
+//! ```text
+//! http/comments.rs         POST /api/comments: parse, bound, identify
+//! engine/comment.rs        the whole journey, and that of a like, a report, a moderator's word
+//!   comments/live.rs         claim: one lock decides retry, slow mode, like and report, and enqueues while holding it
+//!   log/commit.rs            as above; the judge refuses what answers or likes a comment deleted before it
+//!   engine/settle.rs         comments/live.rs takes it in, the clip's count follows, `commented` has all that a push needs
+//! log/apply.rs             fold/comments.rs: pages of ranges, what is derived first; then memory lets go of it
+//! ```
+//!
 //! # The code map
 //!
 //! A file imports downwards only, and freely inside its own folder; `tests/levels.rs` holds the code to this table.
@@ -34,6 +45,7 @@
 //! | 3 | [`fold`] | judge and fold, and the pages that the fold changes | a clock, a setting, a duplicate |
 //! | 4 | [`ballots`] | who voted for what in open slots, and today's budgets | blocking under a lock |
 //! | 4 | [`stage`] | seasons, slots and clips as a snapshot that settlement swaps | a verdict |
+//! | 4 | [`comments`] | comments as they are now: pages, what is not in them yet, what is in flight | blocking under its lock |
 //! | 5 | [`log`] | queue, commit, apply, recover | ballots and tallies |
 //! | 6 | [`jobs`] | what can wait, a step at a time, through the queue alone | a write of their own |
 //! | 7 | [`engine`] | the public operations; what benches, tests and embedders use | transport |
@@ -42,13 +54,14 @@
 //! | 10 | [`http`] | hyper's server, routes, answers | a decision about a vote |
 //! | 11 | [`cli`] | commands and wiring | |
 //!
-//! Left free for later: the one HTTP client (2), Merkle trees (3), comments, boards and the hub (4), push (9).
+//! Left free for later: the one HTTP client (2), Merkle trees (3), boards and the hub (4), push (9).
 
 pub mod admission;
 pub mod ballots;
 pub mod cli;
 pub mod clock;
 pub mod codec;
+pub mod comments;
 pub mod config;
 pub mod domain;
 pub mod engine;

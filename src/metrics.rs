@@ -78,6 +78,14 @@ metrics! {
     votes: Counter, "votes";
     /// Retractions that were settled.
     retractions: Counter, "retractions";
+    /// Comments that were settled.
+    comments: Counter, "comments";
+    /// Changes of comments that were settled: deletions, likes, reports, moderation.
+    comment_changes: Counter, "comment_changes";
+    /// Changes of comments in memory that the tables do not contain.
+    comments_held: Gauge, "comments_held";
+    /// Reads of the tables that failed: records are damaged.
+    read_failures: Counter, "read_failures";
     /// Claims refused as duplicates.
     duplicates: Counter, "votes_duplicate";
     /// Claims refused by the daily limit.

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 
@@ -68,7 +68,7 @@ pub struct SlotState {
 }
 
 impl SlotState {
-    /// Whether nobody may see its counts now.
+    /// Whether nobody may see its counts of votes now.
     pub fn hides_counts(&self) -> bool {
         self.hide && self.status != SlotStatus::Locked
     }
@@ -88,6 +88,8 @@ pub struct ClipState {
     pub owner: Option<VoterId>,
     /// Its counts. Settlement writes them.
     pub tally: Tally,
+    /// Its comments that everyone can see, replies included. Settlement writes it.
+    pub comments: AtomicI64,
 }
 
 /// A ban in force.
@@ -97,6 +99,13 @@ pub struct Ban {
     pub until: Option<u64>,
     /// Why.
     pub reason: String,
+}
+
+impl ClipState {
+    /// How many comments everyone can see.
+    pub fn comment_count(&self) -> u64 {
+        u64::try_from(self.comments.load(Ordering::Relaxed)).unwrap_or(0)
+    }
 }
 
 impl Stage {
@@ -117,10 +126,14 @@ impl Stage {
         self.now.store(Arc::new(scene));
     }
 
-    /// Takes in a settled event. Votes are no change of the stage.
+    /// Takes in a settled event. Votes and comments are no change of the stage.
     pub fn settle(&self, at: u64, event: &Event) {
         match event {
-            Event::Started | Event::Voted(_) | Event::Retracted(_) => {}
+            Event::Started
+            | Event::Voted(_)
+            | Event::Retracted(_)
+            | Event::CommentPosted(_)
+            | Event::CommentChanged(..) => {}
             Event::SeasonCreated(season) => self.change(|scene| scene.add_season(season.clone())),
             Event::SlotCreated(slot) => self.change(|scene| scene.add_slot(*slot)),
             Event::ClipAdded(clip) => {
@@ -149,7 +162,7 @@ impl Stage {
     /// A clip with no counts yet.
     pub fn clip(&self, clip: Clip) -> Arc<ClipState> {
         let owner = clip.draft.owner.as_deref().map(|sub| self.voter_key.user(sub));
-        Arc::new(ClipState { clip, owner, tally: Tally::new(self.stripes) })
+        Arc::new(ClipState { clip, owner, tally: Tally::new(self.stripes), comments: AtomicI64::new(0) })
     }
 
     fn move_slot(&self, slot: SlotNo, to: SlotStatus, change: impl FnOnce(&mut SlotState)) {

@@ -14,14 +14,17 @@ use std::path::{Path, PathBuf};
 
 use plaudit::codec::{self, Chain, Kind};
 use plaudit::domain::{
-    Clip, ClipDraft, ClipId, ClipNo, Event, Logged, Retraction, Season, SeasonId, SeasonNo, Slot, SlotNo, SlotStatus,
-    Span, Vote, VoteKind, VoterId,
+    Clip, ClipDraft, ClipId, ClipNo, Comment, CommentChange, CommentPost, CommentRef, CommentStatus, Event, Logged,
+    ModerationQueue, Profile, RequestKey, Retraction, Season, SeasonId, SeasonNo, Slot, SlotNo, SlotStatus, Span,
+    Verdict, Vote, VoteKind, VoterId,
 };
 use plaudit::fold::ballot_block::{self, Act, Head};
+use plaudit::fold::comments::{CommentCounts, CommentId, LIKED, Queued, REPORTED, Rank, Replies};
 use plaudit::fold::keys::{self, Table};
+use plaudit::fold::ranges::{Item, RangePage};
 use plaudit::fold::records::{BansPage, ClipsPage, SeasonsPage, SlotRecord};
 use plaudit::fold::totals::TotalsPage;
-use plaudit::fold::{BallotBlock, BanMove, Mark, Move, Stored};
+use plaudit::fold::{self, BallotBlock, BanMove, Mark, Move, Stored};
 use plaudit::log::block::{self, Builder};
 
 const NOON: u64 = 1_700_000_000_000;
@@ -92,7 +95,7 @@ fn retraction() -> Retraction {
     Retraction { voter: VOTER, clip: ClipNo(300), slot: SLOT, vote: 68_999, weight: 10, day: DAY - 1 }
 }
 
-/// An event of every variant, those with options in both forms; the time steps forwards and back.
+/// An event of every variant but those of comments, those with options in both forms; the time steps forwards and back.
 fn events() -> Vec<(u64, Event)> {
     let slot = Slot { no: SLOT, season: SeasonNo(1), position: 2 };
     let all = vec![
@@ -115,10 +118,30 @@ fn events() -> Vec<(u64, Event)> {
         Event::Banned { voter: OTHER, until: None, reason: String::new() },
         Event::Unbanned(VOTER),
     ];
-    all.into_iter().zip(0..).map(|(event, n): (_, u64)| (NOON + 40 * n - 300 * (n % 3), event)).collect()
+    timed(all)
 }
 
-/// The on-disk tag of an event. A new variant doesn't compile until it is named here, and fails until it is in [`events`].
+/// Those of comments: a block of their own, so that the older one stays as it was kept.
+fn comment_events() -> Vec<(u64, Event)> {
+    timed(vec![
+        Event::CommentPosted(Box::new(post(true))),
+        Event::CommentPosted(Box::new(post(false))),
+        Event::CommentChanged(PLACE, CommentChange::Deleted { by: Some(VOTER) }),
+        Event::CommentChanged(PLACE, CommentChange::Deleted { by: None }),
+        Event::CommentChanged(PLACE, CommentChange::Liked(VOTER)),
+        Event::CommentChanged(PLACE, CommentChange::Unliked(OTHER)),
+        Event::CommentChanged(PLACE, CommentChange::Reported { voter: VOTER, hides_at: 3 }),
+        Event::CommentChanged(PLACE, CommentChange::Moderated(Verdict::Approve)),
+        Event::CommentChanged(PLACE, CommentChange::Moderated(Verdict::Hide)),
+    ])
+}
+
+fn timed(events: Vec<Event>) -> Vec<(u64, Event)> {
+    events.into_iter().zip(0..).map(|(event, n): (_, u64)| (NOON + 40 * n - 300 * (n % 3), event)).collect()
+}
+
+/// The on-disk tag of an event. A new variant doesn't compile until it is named here, and fails until it is in [`events`] or
+/// [`comment_events`].
 fn tag(event: &Event) -> u8 {
     match event {
         Event::Started => 0,
@@ -133,17 +156,68 @@ fn tag(event: &Event) -> u8 {
         Event::SlotLocked { .. } => 9,
         Event::Banned { .. } => 10,
         Event::Unbanned(_) => 11,
+        Event::CommentPosted(_) => 12,
+        Event::CommentChanged(..) => 13,
     }
 }
 
+/// The on-disk tag of a comment's change, likewise.
+fn change_tag(change: &CommentChange) -> u8 {
+    match change {
+        CommentChange::Deleted { .. } => 0,
+        CommentChange::Liked(_) => 1,
+        CommentChange::Unliked(_) => 2,
+        CommentChange::Reported { .. } => 3,
+        CommentChange::Moderated(_) => 4,
+    }
+}
+
+const PLACE: CommentRef = CommentRef { clip: ClipNo(300), parent: 68_000, id: 69_000 };
+
+fn post(whole: bool) -> CommentPost {
+    CommentPost {
+        clip: ClipNo(300),
+        parent: if whole { 68_000 } else { 0 },
+        depth: u8::from(whole),
+        author: VOTER,
+        profile: if whole {
+            Profile::cut(Some("Ada L."), Some("https://example.org/a.png"))
+        } else {
+            Profile::default()
+        },
+        text: if whole { "Schöner Clip".into() } else { "x".into() },
+        held: whole,
+        request: whole.then_some(RequestKey { key: [0x11; 16], body: [0x22; 16] }),
+    }
+}
+
+fn comment(parent: u64, id: u64, status: CommentStatus) -> Comment {
+    let mut comment = Comment::posted(id, NOON + id, &CommentPost { parent, ..post(true) });
+    (comment.status, comment.likes, comment.reports) = (status, 300, 2);
+    comment
+}
+
 #[test]
-fn a_log_block_with_every_event() {
+fn log_blocks_with_every_event() {
+    let mut tags = log_block("log_block.bin", events());
+    assert_eq!(tags, (0..12).collect(), "every variant is in the block");
+    tags.extend(log_block("log_block_comments.bin", comment_events()));
+    assert_eq!(tags, (0..14).collect(), "every variant is in a block");
+    let changes = comment_events().into_iter().filter_map(|(_, event)| match event {
+        Event::CommentChanged(_, change) => Some(change_tag(&change)),
+        _ => None,
+    });
+    assert_eq!(changes.collect::<BTreeSet<u8>>(), (0..5).collect(), "every change is in the block");
+}
+
+/// Compares a block of these events with the kept one, reads that back, and gives the tags in it.
+fn log_block(name: &str, events: Vec<(u64, Event)>) -> BTreeSet<u8> {
     let mut builder = Builder::default();
-    for (at, event) in &events() {
+    for (at, event) in &events {
         builder.add(*at, event);
     }
     let (record, chain) = builder.seal(FIRST, GENESIS);
-    let kept = kept("log_block.bin", record);
+    let kept = kept(name, record);
 
     let mut seen = Vec::new();
     let link = block::read(&block::key(FIRST), &kept, |logged| {
@@ -151,18 +225,16 @@ fn a_log_block_with_every_event() {
         Ok(())
     });
     let link = link.unwrap();
-    let wanted: Vec<_> =
-        events().into_iter().zip(FIRST..).map(|((at, event), seq)| Logged { seq, at, event }).collect();
+    let wanted: Vec<_> = events.into_iter().zip(FIRST..).map(|((at, event), seq)| Logged { seq, at, event }).collect();
     assert_eq!(seen, wanted);
     assert_eq!((link.first, link.last), (FIRST, FIRST + wanted.len() as u64 - 1));
     assert_eq!((link.previous, link.chain), (GENESIS, chain));
-    let tags: BTreeSet<u8> = wanted.iter().map(|logged| tag(&logged.event)).collect();
-    assert_eq!(tags, (0..12).collect(), "every variant is in the block");
     for logged in &wanted {
         let mut bytes = Vec::new();
         codec::put(&logged.event, &mut bytes);
         assert_eq!(bytes[0], tag(&logged.event), "a tag is on the disk: append variants, never reorder");
     }
+    wanted.iter().map(|logged| tag(&logged.event)).collect()
 }
 
 #[test]
@@ -262,6 +334,41 @@ fn a_page_of_bans() {
     one("bans.bin", Kind::Bans, &keys::page(Table::Bans, keys::bans_page(VOTER)), &page);
 }
 
+/// A page of a range, under the key of its first item's place.
+fn range<T>(name: &str, start: T::Key, items: Vec<T>)
+where
+    T: Item + PartialEq + std::fmt::Debug,
+{
+    let key = T::bytes(start);
+    one(name, T::KIND, &key, &RangePage { last: FIRST + 9, items });
+    assert_eq!(T::bytes(T::parse(&key).unwrap()), key, "{name}: its key reads back");
+}
+
+#[test]
+fn pages_of_comments() {
+    use CommentStatus::{Deleted, Hidden, Pending, Reported, Visible};
+    let statuses = [Visible, Pending, Reported, Hidden, Deleted];
+    let items = (0..).zip(statuses).map(|(n, status)| comment(68_000, 69_000 + n, status)).collect();
+    range::<Comment>("comments.bin", comment(68_000, 69_000, Visible).place, items);
+}
+
+#[test]
+fn pages_of_what_is_derived_from_comments() {
+    let request = Some(RequestKey { key: [0x11; 16], body: [0x22; 16] });
+    let id = |id, request| CommentId { place: CommentRef { id, ..PLACE }, author: VOTER, at: NOON, request };
+    range("comment_ids.bin", 69_000, vec![id(69_000, request), id(69_001, None)]);
+    let mark = |voter, set| fold::comments::Mark { comment: 69_000, voter, set };
+    range("marks.bin", (0, VoterId([0; 16])), vec![mark(OTHER, LIKED), mark(VOTER, LIKED | REPORTED)]);
+    let rank = |likes, id| Rank { place: CommentRef { id, ..PLACE }, likes };
+    range("ranks.bin", (ClipNo(300), 68_000, 0, 0), vec![rank(0, 69_001), rank(300, 69_000)]);
+    let queued = |id| Queued { queue: ModerationQueue::Reported, place: CommentRef { id, ..PLACE } };
+    range("queue.bin", (ModerationQueue::Reported, 0), vec![queued(69_000), queued(70_000)]);
+    let replies = |id, visible, ever| Replies { clip: ClipNo(300), id, visible, ever };
+    range("replies.bin", (ClipNo(300), 0), vec![replies(68_000, 1, 300), replies(69_000, 0, 2)]);
+    let counts = CommentCounts { last: FIRST, counts: vec![3, 0, 70_000] };
+    one("comment_counts.bin", Kind::CommentCounts, &keys::page(Table::CommentCounts, 1), &counts);
+}
+
 #[test]
 fn the_mark() {
     one("mark.bin", Kind::Mark, keys::MARK, &Mark { seq: FIRST + 17, block: FIRST, chain: [0xc3; 32] });
@@ -288,5 +395,5 @@ fn every_kept_record_is_of_a_kind_and_every_kind_is_kept() {
         assert_eq!(&record[..3], [b'P', b'l', 1]);
         kinds.insert(record[3]);
     }
-    assert_eq!(kinds, (Kind::LogBlock as u8..=Kind::Mark as u8).collect());
+    assert_eq!(kinds, (Kind::LogBlock as u8..=Kind::CommentCounts as u8).collect());
 }

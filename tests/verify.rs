@@ -127,7 +127,10 @@ fn blocks(disk: &FaultyDisk) -> Entries {
 }
 
 fn rows(counts: [(u64, u64); 3]) -> Vec<Row> {
-    (0..).zip(counts).map(|(n, (votes, weight)): (u32, _)| Row { id: format!("c{n}"), votes, weight }).collect()
+    (0..)
+        .zip(counts)
+        .map(|(n, (votes, weight)): (u32, _)| Row { id: format!("c{n}"), votes, weight, comments: 0 })
+        .collect()
 }
 
 fn alter_totals(disk: &FaultyDisk, change: impl Fn(&mut TotalsPage)) {

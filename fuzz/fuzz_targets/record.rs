@@ -7,7 +7,10 @@ use std::fmt::Debug;
 
 use libfuzzer_sys::fuzz_target;
 use plaudit::codec::{self, HEADER, Kind};
+use plaudit::domain::Comment;
 use plaudit::fold::Mark;
+use plaudit::fold::comments::{self, CommentCounts, CommentId, Queued, Rank, Replies};
+use plaudit::fold::ranges::RangePage;
 use plaudit::fold::records::{BansPage, ClipsPage, SeasonsPage, SlotRecord};
 use plaudit::fold::totals::TotalsPage;
 
@@ -20,6 +23,13 @@ fuzz_target!(|data: &[u8]| {
     try_as::<ClipsPage>(Kind::Clips, data);
     try_as::<BansPage>(Kind::Bans, data);
     try_as::<Mark>(Kind::Mark, data);
+    try_as::<RangePage<Comment>>(Kind::Comments, data);
+    try_as::<RangePage<CommentId>>(Kind::CommentIds, data);
+    try_as::<RangePage<comments::Mark>>(Kind::Marks, data);
+    try_as::<RangePage<Rank>>(Kind::Ranks, data);
+    try_as::<RangePage<Queued>>(Kind::Queue, data);
+    try_as::<RangePage<Replies>>(Kind::Replies, data);
+    try_as::<CommentCounts>(Kind::CommentCounts, data);
 });
 
 /// A record type that a page of the tables is.
@@ -42,7 +52,21 @@ macro_rules! pages {
     )*};
 }
 
-pages!(TotalsPage, SeasonsPage, SlotRecord, ClipsPage, BansPage, Mark);
+pages!(
+    TotalsPage,
+    SeasonsPage,
+    SlotRecord,
+    ClipsPage,
+    BansPage,
+    Mark,
+    RangePage<Comment>,
+    RangePage<CommentId>,
+    RangePage<comments::Mark>,
+    RangePage<Rank>,
+    RangePage<Queued>,
+    RangePage<Replies>,
+    CommentCounts
+);
 
 fn try_as<T: Page>(kind: Kind, data: &[u8]) {
     let as_is = T::read(kind, data);

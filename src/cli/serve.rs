@@ -4,6 +4,7 @@
 
 mod banner;
 mod stop;
+mod words;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -18,9 +19,9 @@ use super::secrets::{self, Secrets};
 use super::{Done, demo, print, process};
 use crate::admission::{Admission, AdmissionOptions, TrustedProxies};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{AckMode, Config};
+use crate::config::{AckMode, Config, Moderation};
 use crate::domain::VoterKey;
-use crate::engine::{Ack, Engine, Settings};
+use crate::engine::{Ack, CommentSettings, Engine, Settings};
 use crate::error::Fault;
 use crate::http::{self, App, AppOptions, ServeOptions};
 use crate::identity::{Identity, IdentityOptions};
@@ -66,6 +67,11 @@ fn engine_settings(config: &Config, voter_key: VoterKey) -> Settings {
         stripes: config.shards,
         max_voters: config.limits.max_voters,
         reconcile_every_s: config.reconcile_every.as_secs(),
+        comments: CommentSettings {
+            held_first: config.comments.moderation == Moderation::Before,
+            slow_ms: u64::try_from(config.comments.slow_mode.as_millis()).unwrap_or(u64::MAX),
+            hides_at: config.comments.report_threshold,
+        },
         ..Settings::new(&config.store.data_dir, voter_key)
     }
 }
@@ -91,6 +97,7 @@ async fn serve(config: Config, connections: usize, socket: Socket, secrets: Secr
     if started_empty && !config.no_demo {
         demo::load(&engine).await.map_err(|why| Fault::Setting(format!("the demo season can't be made: {why}")))?;
     }
+    let words = config.comments.blocked_words.clone().map(|path| words::watch(path, engine.clone())).transpose()?;
     // Only now: who connects finds a server that has recovered.
     let (listener, at) = listen(&config, socket)?;
     print(&banner::text(&config, &engine, at, started_empty))?;
@@ -117,6 +124,8 @@ async fn serve(config: Config, connections: usize, socket: Socket, secrets: Secr
         told.send_replace(at);
     };
     let served = http::serve(listener, app, options, shutdown).await;
+    // It holds the engine.
+    words.inspect(tokio::task::JoinHandle::abort);
     let deadline = when_told.borrow().unwrap_or_else(tokio::time::Instant::now) + STOP_WITHIN;
     let closed = close(engine, deadline).await;
     signals.abort();
@@ -155,6 +164,7 @@ fn app(config: &Config, secrets: &Secrets, engine: Engine) -> App {
         admin_token: Some(given(&config.admin_token, &secrets.admin)),
         cron_secret: Some(given(&config.cron_secret, &secrets.cron)),
         trusted_proxies: TrustedProxies(config.trusted_proxies.0.clone()),
+        anonymous_comments: config.comments.anonymous_comments,
         ..AppOptions::default()
     };
     App::new(engine, identity, admission, options)

@@ -46,8 +46,11 @@ fn as_rows(found: &Verified) -> String {
 }
 
 fn as_json(found: &Verified) -> String {
-    let rows: Vec<_> =
-        found.rows.iter().map(|row| json!({"id": row.id, "votes": row.votes, "weight": row.weight})).collect();
+    let rows: Vec<_> = found
+        .rows
+        .iter()
+        .map(|row| json!({"id": row.id, "votes": row.votes, "weight": row.weight, "comments": row.comments}))
+        .collect();
     let report = json!({
         "ok": found.wrong == found.repaired, "clips": rows, "problems": found.problems, "wrong": found.wrong,
         "repaired": found.repaired, "last": found.last, "tail": found.tail,
@@ -78,13 +81,16 @@ mod tests {
     #[test]
     fn rows_are_plain_digits_and_json_says_the_same() {
         let rows = vec![
-            Row { id: "clip-1".into(), votes: 1_234_567, weight: 9_876_543 },
-            Row { id: "clip-2".into(), votes: 0, weight: 0 },
+            Row { id: "clip-1".into(), votes: 1_234_567, weight: 9_876_543, comments: 12 },
+            Row { id: "clip-2".into(), votes: 0, weight: 0, comments: 0 },
         ];
         let found = Verified { rows, last: 1_234_600, tail: 3, ..Verified::default() };
         assert_eq!(as_rows(&found), "clip-1 1234567 9876543\nclip-2 0 0\n");
         let report: serde_json::Value = serde_json::from_str(&as_json(&found)).unwrap();
-        assert_eq!(report["clips"][0], json!({"id": "clip-1", "votes": 1_234_567, "weight": 9_876_543}));
+        assert_eq!(
+            report["clips"][0],
+            json!({"id": "clip-1", "votes": 1_234_567, "weight": 9_876_543, "comments": 12})
+        );
         assert_eq!(report["ok"], true);
         assert!(summary(&found).ends_with("all is well"));
     }

@@ -15,7 +15,8 @@ use std::time::Duration;
 use clap::{ArgAction, Args};
 
 pub use values::{
-    AckMode, Listen, Networks, RateLimit, Secret, VoteWeights, log_filter, parse_duration, parse_duration_or_off,
+    AckMode, Listen, Moderation, Networks, RateLimit, Secret, VoteWeights, log_filter, parse_duration,
+    parse_duration_or_off,
 };
 
 use crate::error::Fault;
@@ -95,6 +96,29 @@ pub struct Limits {
     pub devices_per_network: u32,
 }
 
+/// Who may comment, and what becomes of a comment.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Comments")]
+pub struct CommentRules {
+    /// Devices (voters without a token) may comment too
+    #[arg(long, env = "PLAUDIT_ANONYMOUS_COMMENTS", value_parser = clap::builder::BoolishValueParser::new())]
+    pub anonymous_comments: bool,
+    /// When others see a comment: after a moderator has approved it (before), or at once (after)
+    #[arg(long, value_name = "WHEN", env = "PLAUDIT_MODERATION", default_value = "after", hide_possible_values = true)]
+    pub moderation: Moderation,
+    /// File with a word or phrase a line: comments with one wait for a moderator; read again on SIGHUP
+    #[arg(long, value_name = "FILE", env = "PLAUDIT_BLOCKED_WORDS")]
+    pub blocked_words: Option<PathBuf>,
+    /// Least time between two comments of a voter on a clip, such as 10s, or off
+    #[arg(long, value_name = "TIME", env = "PLAUDIT_SLOW_MODE", default_value = "off")]
+    #[arg(value_parser = parse_duration_or_off)]
+    pub slow_mode: Duration,
+    /// Reports that hide a comment until a moderator has looked at it
+    #[arg(long, value_name = "N", env = "PLAUDIT_REPORT_THRESHOLD", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub report_threshold: u32,
+}
+
 /// Everything that `plaudit serve` can be told.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
@@ -143,6 +167,9 @@ pub struct Config {
     #[arg(value_parser = Secret::value_parser())]
     pub admin_token: Option<Secret>,
 
+    /// Comments.
+    #[command(flatten)]
+    pub comments: CommentRules,
     /// Bounds and rates.
     #[command(flatten)]
     pub limits: Limits,
@@ -240,6 +267,9 @@ mod tests {
         assert_eq!((config.limits.daily_limit, config.shards), (200, 100));
         assert_eq!(config.limits.rate_limit.to_string(), "voter=60,address=600");
         assert_eq!(config.ack, AckMode::Durable);
+        let comments = &config.comments;
+        assert_eq!((comments.moderation, comments.slow_mode), (Moderation::After, Duration::ZERO));
+        assert_eq!((comments.anonymous_comments, comments.report_threshold), (false, 3));
         assert_eq!(config.check().unwrap(), Vec::<String>::new());
     }
 

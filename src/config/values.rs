@@ -35,6 +35,16 @@ impl AckMode {
     }
 }
 
+/// When others see a comment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub enum Moderation {
+    /// Once a moderator has approved it.
+    Before,
+    /// At once; a moderator may hide it.
+    #[default]
+    After,
+}
+
 /// A secret that the operator gave: the bytes as given, never decoded, never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);

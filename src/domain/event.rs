@@ -2,6 +2,7 @@
 
 use bincode::{Decode, Encode};
 
+use super::comment::{CommentChange, CommentPost, CommentRef};
 use super::ids::{ClipNo, Seq, SlotNo, VoterId};
 use super::stage::{Clip, Season, Slot};
 use super::vote::{Retraction, Vote};
@@ -52,6 +53,10 @@ pub enum Event {
     },
     /// A ban lifted.
     Unbanned(VoterId),
+    /// A new comment; its id is this event's sequence.
+    CommentPosted(Box<CommentPost>),
+    /// A change to a comment.
+    CommentChanged(CommentRef, CommentChange),
 }
 
 /// An event at its place in the log.

@@ -46,6 +46,25 @@ pub struct Settings {
     pub queue: usize,
     /// Seconds between two reconciles; 0 for none.
     pub reconcile_every_s: u64,
+    /// How comments are held.
+    pub comments: CommentSettings,
+}
+
+/// How comments are held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CommentSettings {
+    /// Every comment waits for a moderator before others see it.
+    pub held_first: bool,
+    /// The least time between two comments of a voter on a clip, milliseconds; 0 for none.
+    pub slow_ms: u64,
+    /// So many reports hide a comment until a moderator has looked at it.
+    pub hides_at: u32,
+}
+
+impl Default for CommentSettings {
+    fn default() -> Self {
+        Self { held_first: false, slow_ms: 0, hides_at: 3 }
+    }
 }
 
 impl Settings {
@@ -61,6 +80,7 @@ impl Settings {
             max_voters: 50_000_000,
             queue: 16_384,
             reconcile_every_s: 600,
+            comments: CommentSettings::default(),
         }
     }
 
@@ -76,6 +96,7 @@ impl Settings {
                 self.weights.standard == 0 || self.weights.super_ == 0 || heaviest > 10_000,
                 "a weight must be 1 to 10000",
             ),
+            (self.comments.hides_at == 0, "--report-threshold must be at least 1"),
             (u32::from(heaviest) > self.daily_limit, "the heaviest vote must fit into --daily-limit"),
         ];
         match wrong.iter().find(|(is_wrong, _)| *is_wrong) {
@@ -173,6 +194,8 @@ pub struct ClipView {
     pub thumbnail_url: Option<String>,
     /// Its counts; `None` while they are hidden.
     pub counts: Option<Counts>,
+    /// Its comments that everyone can see.
+    pub comments: u64,
 }
 
 /// A ban, for operators.

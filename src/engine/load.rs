@@ -2,6 +2,7 @@
 //! voters used today in slots that can't.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
 
 use crate::ballots::{Ballots, SHARDS, Standing};
 use crate::domain::{SlotNo, SlotStatus, day_of};
@@ -56,6 +57,11 @@ fn load_stage(tables: &Tables, stage: &Stage) -> Result<(), Fault> {
             (record.status(), record.span, record.hidden, record.winner);
     })?;
     let mut unknown = None;
+    tables.each_comment_count(|clip, count| match scene.clips.get(clip.index()) {
+        Some(state) => state.comments.store(i64::try_from(count).unwrap_or(i64::MAX), Ordering::Relaxed),
+        None if count > 0 => unknown = Some(clip),
+        None => {}
+    })?;
     tables.each_total(|clip, votes, weight| match scene.clips.get(clip.index()) {
         Some(state) => state.tally.add(votes.cast_signed(), weight.cast_signed(), 0),
         None if votes > 0 => unknown = Some(clip),

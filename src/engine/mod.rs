@@ -4,9 +4,11 @@
 //! answers, the applier folds, and a keeper runs what can wait. Opening recovers; closing applies everything first.
 
 mod api;
+mod comment;
 mod load;
 mod operate;
 mod read;
+mod recount;
 mod settle;
 mod threads;
 mod verify;
@@ -15,14 +17,19 @@ mod vote;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
+
 pub use api::{
-    Ack, Allowance, BanView, ClipView, Counts, QueueView, Receipt, SeasonView, Settings, SlotClips, SlotView,
+    Ack, Allowance, BanView, ClipView, CommentSettings, Counts, QueueView, Receipt, SeasonView, Settings, SlotClips,
+    SlotView,
 };
+pub use comment::{CommentDraft, CommentQuery, Liked, Posted};
 pub use operate::REASON_MAX;
 pub use verify::{Row, Verified, print_log, verify, verify_stores};
 
 use crate::ballots::Ballots;
 use crate::clock::Clock;
+use crate::comments::{Comments, WordList};
 use crate::domain::{ClipNo, Event};
 use crate::error::{Fault, Reject};
 use crate::log::{Applier, Progress, Queue, Recovered, block, recover};
@@ -46,6 +53,9 @@ struct Core {
     clock: Arc<dyn Clock>,
     stage: Arc<Stage>,
     ballots: Arc<Ballots>,
+    comments: Arc<Comments>,
+    /// Comments with one of them wait for a moderator.
+    words: ArcSwap<WordList>,
     queue: Queue,
     progress: Arc<Progress>,
     metrics: Arc<Metrics>,
@@ -107,7 +117,12 @@ impl Engine {
         let tail = recovered.tail;
         let end = crate::log::End { seq: recovered.end.seq, chain: recovered.end.chain };
         let transitions = recovered.transitions.clone();
-        let applier = Applier::new(Arc::clone(&log), recovered, Arc::clone(&progress));
+        let mut applier = Applier::new(Arc::clone(&log), recovered, Arc::clone(&progress));
+        // Comments are read from the stored pages and from what was settled since the start; what recovery folded is in
+        // neither until it is stored.
+        applier.step(clock.now_ms())?;
+        let comments = Comments::open(Arc::clone(&tables), clock.now_ms(), settings.comments.slow_ms)?;
+        comments.forget(progress.applied(), clock.now_ms());
         let operator = tokio::sync::Mutex::new(());
         let closing = AtomicBool::new(false);
         let core = Core {
@@ -115,6 +130,8 @@ impl Engine {
             clock,
             stage,
             ballots,
+            comments: Arc::new(comments),
+            words: ArcSwap::default(),
             queue,
             progress,
             metrics,

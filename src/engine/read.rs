@@ -166,5 +166,6 @@ pub(super) fn clip_view(scene: &Scene, state: &ClipState) -> ClipView {
         video_url: draft.video_url.clone(),
         thumbnail_url: draft.thumbnail_url.clone(),
         counts: counts(scene, state),
+        comments: state.comment_count(),
     }
 }

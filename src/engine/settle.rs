@@ -4,10 +4,12 @@
 //! It runs behind the flush and never depends on a request's future: that nobody waits any more changes nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
 use crate::ballots::Ballots;
+use crate::comments::{Comments, Settled};
 use crate::domain::{ClipNo, Event, SlotNo};
 use crate::log::commit::answer;
 use crate::log::{Batch, Body, Progress, Reading};
@@ -19,6 +21,7 @@ use crate::stage::{Scene, Stage};
 pub(crate) struct Settler {
     pub(crate) ballots: Arc<Ballots>,
     pub(crate) stage: Arc<Stage>,
+    pub(crate) comments: Arc<Comments>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) sums: Sums,
@@ -49,6 +52,14 @@ impl Settler {
                     self.ballots.settle_back(back.voter, back.clip);
                     self.sums.add(back.clip, -1, -i64::from(back.weight));
                     self.metrics.retractions.inc();
+                }
+                (Body::Event(event @ (Event::CommentPosted(_) | Event::CommentChanged(..))), refused) => {
+                    if refused {
+                        self.metrics.dead_letter.inc();
+                    }
+                    if let Some(settled) = self.comments.settle(decided.seq, decided.at, event, refused) {
+                        self.commented(&settled);
+                    }
                 }
                 (Body::Event(event), false) => {
                     self.sums.flow(&self.stage.look());
@@ -83,6 +94,25 @@ impl Settler {
         self.metrics.voters.set(i64::try_from(self.ballots.voters()).unwrap_or(i64::MAX));
         self.metrics.settle.observe(began.elapsed());
         self.progress.note_settled(batch.last);
+    }
+}
+
+impl Settler {
+    /// A comment was posted or has changed: on the disk, in log order, and with all that anyone needs to hear of it. Whatever
+    /// tells others of comments begins here.
+    fn commented(&self, settled: &Settled) {
+        match settled.change {
+            None => self.metrics.comments.inc(),
+            Some(_) => self.metrics.comment_changes.inc(),
+        };
+        let by = settled.visible_by();
+        if by != 0 {
+            let scene = self.stage.look();
+            let state = &scene.clips[settled.comment.place.clip.index()];
+            state.comments.fetch_add(by, Ordering::Relaxed);
+            // Counts of comments are shown whether those of votes are hidden or not.
+            scene.slots[state.clip.slot.index()].touch();
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::Core;
 use super::settle::{Settler, Sums};
+use crate::comments::Comments;
 use crate::domain::SlotNo;
 use crate::error::Fault;
 use crate::fold::Transitions;
@@ -70,6 +71,7 @@ impl Threads {
         let settler = Settler {
             ballots: Arc::clone(&core.ballots),
             stage: Arc::clone(&core.stage),
+            comments: Arc::clone(&core.comments),
             progress: Arc::clone(&core.progress),
             metrics: Arc::clone(&core.metrics),
             sums: Sums::default(),
@@ -286,6 +288,7 @@ fn apply(
 struct Keeper {
     forget: Forget,
     reconcile: Option<Reconcile>,
+    comments: Arc<Comments>,
     every: Duration,
     stop: Arc<Stop>,
     stores: [Arc<dyn crate::store::Store>; 2],
@@ -302,6 +305,7 @@ impl Keeper {
         Self {
             forget: Forget::new(Arc::clone(&core.stage), Arc::clone(&core.ballots), locked),
             reconcile: (!every.is_zero()).then_some(reconcile),
+            comments: Arc::clone(&core.comments),
             every,
             stop,
             stores: [Arc::clone(&core.log), Arc::clone(&core.tables)],
@@ -326,6 +330,8 @@ impl Keeper {
         while !self.stop.now.load(Ordering::SeqCst) {
             self.forget.step(self.clock.now_ms());
             self.look_at_stores();
+            self.comments.forget(self.progress.applied(), self.clock.now_ms());
+            self.metrics.comments_held.set(i64::try_from(self.comments.held().0).unwrap_or(i64::MAX));
             if let Some(reconcile) = self.reconcile.as_mut().filter(|_| Instant::now() >= next) {
                 match reconcile.step() {
                     Ok(None) => {}

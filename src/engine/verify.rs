@@ -9,9 +9,10 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use super::load::{check_numbers, put};
+use super::recount::recount;
 use crate::ballots::Ballots;
 use crate::codec::Chain;
-use crate::domain::{Clip, ClipNo, Event, Logged, SlotNo, VoterId, VoterKey};
+use crate::domain::{Clip, ClipNo, CommentChange, Event, Logged, SlotNo, Verdict, VoterId, VoterKey};
 use crate::error::Fault;
 use crate::fold::ballot_block::{self, Act};
 use crate::log::{Recovered, block, recover};
@@ -29,6 +30,8 @@ pub struct Row {
     pub votes: u64,
     /// Their weight.
     pub weight: u64,
+    /// Comments that everyone can see.
+    pub comments: u64,
 }
 
 /// What a verification found.
@@ -40,7 +43,7 @@ pub struct Verified {
     pub problems: Vec<String>,
     /// How many things are wrong.
     pub wrong: u64,
-    /// Clips whose stored counts were put right.
+    /// Counts of clips that were put right.
     pub repaired: u64,
     /// The last sequence.
     pub last: u64,
@@ -49,7 +52,7 @@ pub struct Verified {
 }
 
 impl Verified {
-    fn note(&mut self, problem: String) {
+    pub(super) fn note(&mut self, problem: String) {
         self.wrong += 1;
         if self.problems.len() < LISTED {
             self.problems.push(problem);
@@ -121,6 +124,7 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
     for (clip, (votes, _)) in stored.iter().filter(|(clip, (votes, _))| clip.index() >= clips.len() && *votes > 0) {
         found.note(format!("{votes} votes are stored for clip number {}, which does not exist", clip.0));
     }
+    let comments = recount(&mut tables, &clips, &mut found, repair)?;
     for clip in &clips {
         let (votes, weight) = counted.get(&clip.no).copied().unwrap_or_default();
         let sums = (u64::try_from(votes).unwrap_or(0), u64::try_from(weight).unwrap_or(0));
@@ -133,7 +137,8 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
                 found.repaired += 1;
             }
         }
-        found.rows.push(Row { id: clip.id.to_string(), votes: sums.0, weight: sums.1 });
+        let comments = comments.get(&clip.no).copied().unwrap_or(0);
+        found.rows.push(Row { id: clip.id.to_string(), votes: sums.0, weight: sums.1, comments });
     }
     if found.repaired > 0 {
         tables.commit(end)?;
@@ -187,6 +192,26 @@ fn line(key: &VoterKey, logged: &Logged) -> Json {
             json!({"event": "banned", "voter": name(*voter), "until": until, "reason": reason})
         }
         Event::Unbanned(voter) => json!({"event": "unbanned", "voter": name(*voter)}),
+        Event::CommentPosted(post) => json!({
+            "event": "comment_posted", "voter": name(post.author), "clip": post.clip, "parent": post.parent,
+            "depth": post.depth, "name": post.profile.name, "avatar": post.profile.avatar, "text": post.text,
+            "held": post.held,
+        }),
+        Event::CommentChanged(of, change) => {
+            let mut line = match change {
+                CommentChange::Deleted { by } => json!({"event": "comment_deleted", "voter": by.map(name)}),
+                CommentChange::Liked(voter) => json!({"event": "comment_liked", "voter": name(*voter)}),
+                CommentChange::Unliked(voter) => json!({"event": "comment_unliked", "voter": name(*voter)}),
+                CommentChange::Reported { voter, hides_at } => {
+                    json!({"event": "comment_reported", "voter": name(*voter), "hides_at": hides_at})
+                }
+                CommentChange::Moderated(Verdict::Approve) => json!({"event": "comment_approved"}),
+                CommentChange::Moderated(Verdict::Hide) => json!({"event": "comment_hidden"}),
+            };
+            line["clip"] = of.clip.0.into();
+            line["comment"] = of.id.into();
+            line
+        }
     };
     line["seq"] = logged.seq.into();
     line["at"] = logged.at.into();

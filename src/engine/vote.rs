@@ -11,7 +11,7 @@ use crate::fold::Refusal;
 use crate::log::{Body, Entry, Outcome};
 
 /// How often a request waits for what is in flight before it is told to come again.
-const TRIES: usize = 16;
+pub(super) const TRIES: usize = 16;
 
 impl Engine {
     /// Casts a vote and waits until it is on the disk (or, with [`super::Ack::Memory`], until its place in the log is
@@ -123,6 +123,7 @@ impl Core {
             Ok(Outcome::Done(seq)) => Ok(seq),
             Ok(Outcome::Refused(Refusal::Closed)) => Err(Reject::VotingClosed),
             Ok(Outcome::Refused(Refusal::Banned { until })) => Err(Reject::Banned { until }),
+            Ok(Outcome::Refused(Refusal::Gone)) => Err(Reject::NotFound),
             Ok(Outcome::Refused(Refusal::WrongState(status))) => {
                 Err(Reject::WrongState { state: status.as_str(), why: format!("the slot is {}", status.as_str()) })
             }

@@ -1,4 +1,5 @@
-//! What the log's order makes invalid: a vote behind its slot's freeze, a vote of a banned voter.
+//! What the log's order makes invalid: a vote behind its slot's freeze, a vote or comment of a banned voter, a like of a
+//! deleted comment.
 //!
 //! The commit thread judges an event when it fixes its sequence; what is refused never enters the log. Whoever reads
 //! the log again (applier, recovery, `verify`) judges again and must agree. Verdicts compare sequences, not flags: a
@@ -8,7 +9,7 @@ use std::collections::HashMap;
 
 use bincode::{Decode, Encode};
 
-use crate::domain::{Event, Seq, SlotNo, SlotStatus, VoterId};
+use crate::domain::{CommentChange, Event, Seq, SlotNo, SlotStatus, VoterId};
 
 /// Why the log's order refuses an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +23,8 @@ pub enum Refusal {
     },
     /// The slot's state at that sequence forbids the transition.
     WrongState(SlotStatus),
+    /// The comment that it is about, or answers, is deleted at that sequence.
+    Gone,
 }
 
 /// A slot's step into a state, at a sequence.
@@ -53,6 +56,9 @@ pub struct BanMove {
 pub struct Transitions {
     slots: Vec<Vec<Move>>,
     bans: HashMap<VoterId, Vec<BanMove>>,
+    /// Comments and when they were deleted. Only deletions that aren't in the tables: whoever asks for a change looks there,
+    /// and at what is settled, before it is queued, so only what was in the queue together can meet here.
+    deleted: HashMap<Seq, Seq>,
 }
 
 impl Transitions {
@@ -87,10 +93,14 @@ impl Transitions {
                 moves.push(step);
             }
         }
+        if let Event::CommentChanged(of, CommentChange::Deleted { .. }) = event {
+            self.deleted.entry(of.id).or_insert(seq);
+        }
     }
 
     /// Forgets what no event behind `floor` can need: bans lifted at or before it, and all but the newest step there.
     pub fn forget_before(&mut self, floor: Seq) {
+        self.deleted.retain(|_, seq| *seq > floor);
         self.bans.retain(|_, moves| {
             prune_bans(moves, floor);
             moves.last().is_some_and(|last| !(last.lifted && last.seq <= floor))
@@ -100,6 +110,10 @@ impl Transitions {
     fn status(&self, slot: SlotNo, seq: Seq) -> Option<SlotStatus> {
         let moves = self.slots.get(slot.index())?;
         moves.iter().rev().find(|step| step.seq < seq).map(|step| step.to)
+    }
+
+    fn is_gone(&self, comment: Seq, seq: Seq) -> bool {
+        self.deleted.get(&comment).is_some_and(|at| *at < seq)
     }
 
     fn ban(&self, voter: VoterId, seq: Seq, at: u64) -> Option<&BanMove> {
@@ -125,6 +139,18 @@ pub fn judge(transitions: &Transitions, seq: Seq, at: u64, event: &Event) -> Res
             takes_votes(transitions, vote.slot, seq)
         }
         Event::Retracted(retraction) => takes_votes(transitions, retraction.slot, seq),
+        Event::CommentPosted(post) => {
+            if let Some(ban) = transitions.ban(post.author, seq, at) {
+                return Err(Refusal::Banned { until: ban.until });
+            }
+            if transitions.is_gone(post.parent, seq) { Err(Refusal::Gone) } else { Ok(()) }
+        }
+        Event::CommentChanged(of, change) => {
+            if let Some(ban) = change.bannable().and_then(|voter| transitions.ban(voter, seq, at)) {
+                return Err(Refusal::Banned { until: ban.until });
+            }
+            if transitions.is_gone(of.id, seq) { Err(Refusal::Gone) } else { Ok(()) }
+        }
         _ => {
             let Some((slot, to)) = slot_move(event) else { return Ok(()) };
             let from = transitions.status(slot, seq);

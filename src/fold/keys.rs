@@ -57,4 +57,6 @@ pub enum Table {
     Seasons = b'n',
     /// Counts.
     Totals = b't',
+    /// Counts of comments.
+    CommentCounts = b'u',
 }

@@ -4,8 +4,10 @@
 //! state; events carry what those decided. It seeks no duplicates: the claim did, and `verify` checks.
 
 pub mod ballot_block;
+pub mod comments;
 mod judge;
 pub mod keys;
+pub mod ranges;
 pub mod records;
 mod tables;
 pub mod totals;
@@ -33,6 +35,8 @@ pub trait Pages {
     fn clip(&mut self, seq: Seq, clip: &Clip) -> Result<(), Fault>;
     /// Adds a step to a voter's bans.
     fn ban(&mut self, voter: VoterId, step: BanMove) -> Result<(), Fault>;
+    /// The pages of comments.
+    fn comments(&mut self) -> comments::CommentPages<'_>;
 }
 
 /// A step in a slot's life.
@@ -86,5 +90,7 @@ pub fn fold(pages: &mut impl Pages, logged: &Logged) -> Result<(), Fault> {
             let (voter, step) = judge::ban_move(seq, event).expect("both are ban steps");
             pages.ban(voter, step)
         }
+        Event::CommentPosted(post) => pages.comments().post(seq, at, post),
+        Event::CommentChanged(of, change) => pages.comments().change(seq, *of, change),
     }
 }

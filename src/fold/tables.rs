@@ -11,17 +11,22 @@ use std::sync::Arc;
 use bincode::{Decode, Encode};
 
 use super::ballot_block::{self, BallotBlock, Stored};
+use super::comments::{
+    CommentCounts, CommentId, CommentPages, CommentTables, Mark as VoterMark, Queued, Rank, Replies,
+};
 use super::judge::{BanMove, Transitions};
 use super::keys::{self, Table};
 use super::records::{BansPage, ClipsPage, SeasonsPage, SlotRecord};
 use super::totals::{Change, TotalsPage};
 use super::{Pages, SlotChange};
 use crate::codec::{self, Chain, Kind};
-use crate::domain::{Clip, ClipNo, Season, Seq, SlotNo, VoterId};
+use crate::domain::{Clip, ClipNo, Comment, Season, Seq, SlotNo, VoterId};
 use crate::error::Fault;
 use crate::store::Store;
 
 const NAME: &str = "tables";
+/// Pages of comments that a step may hold before it has to end: each is at most a few kilobytes, decoded.
+const COMMENT_PAGES_MAX: usize = 8_192;
 /// Slots whose last block is kept in memory between steps; more are read again.
 const TAILS_KEPT: usize = 64;
 
@@ -51,6 +56,7 @@ pub struct Tables {
     bans: BTreeMap<u32, Paged<BansPage>>,
     tails: HashMap<SlotNo, Tail>,
     full: Vec<(SlotNo, BallotBlock)>,
+    comments: CommentTables,
 }
 
 #[derive(Debug)]
@@ -81,6 +87,7 @@ impl Tables {
             bans: BTreeMap::new(),
             tails: HashMap::new(),
             full: Vec::new(),
+            comments: CommentTables::default(),
         })
     }
 
@@ -107,6 +114,7 @@ impl Tables {
         store_dirty(store, Table::Slots, Kind::Slot, &mut self.slots)?;
         store_dirty(store, Table::Bans, Kind::Bans, &mut self.bans)?;
         store_dirty(store, Table::Totals, Kind::Totals, &mut self.totals)?;
+        self.comments.store(store)?;
         store.insert(keys::MARK, &codec::record(Kind::Mark, keys::MARK, &mark))?;
         store.flush()?;
         self.mark = Some(mark);
@@ -114,6 +122,63 @@ impl Tables {
             self.tails.clear();
         }
         Ok(())
+    }
+
+    /// Whether a step has gathered as much as it may hold in memory, and should be committed.
+    pub fn is_heavy(&self) -> bool {
+        self.comments.pages() > COMMENT_PAGES_MAX
+    }
+
+    /// Every comment.
+    pub fn each_comment(&self, visit: impl FnMut(Comment) -> Result<(), Fault>) -> Result<(), Fault> {
+        self.comments.comments.each(self.store.as_ref(), visit)
+    }
+
+    /// Every comment's place.
+    pub fn each_comment_id(&self, visit: impl FnMut(CommentId) -> Result<(), Fault>) -> Result<(), Fault> {
+        self.comments.ids.each(self.store.as_ref(), visit)
+    }
+
+    /// Every like and report.
+    pub fn each_mark(&self, visit: impl FnMut(VoterMark) -> Result<(), Fault>) -> Result<(), Fault> {
+        self.comments.marks.each(self.store.as_ref(), visit)
+    }
+
+    /// Every comment's rank.
+    pub fn each_rank(&self, visit: impl FnMut(Rank) -> Result<(), Fault>) -> Result<(), Fault> {
+        self.comments.ranks.each(self.store.as_ref(), visit)
+    }
+
+    /// Everything that moderators look through.
+    pub fn each_queued(&self, visit: impl FnMut(Queued) -> Result<(), Fault>) -> Result<(), Fault> {
+        self.comments.queue.each(self.store.as_ref(), visit)
+    }
+
+    /// Every count of replies.
+    pub fn each_replies(&self, visit: impl FnMut(Replies) -> Result<(), Fault>) -> Result<(), Fault> {
+        self.comments.replies.each(self.store.as_ref(), visit)
+    }
+
+    /// Every clip's count of comments.
+    pub fn each_comment_count(&self, mut visit: impl FnMut(ClipNo, u64)) -> Result<(), Fault> {
+        let (from, to) = keys::pages_of(Table::CommentCounts);
+        let mut new = self.comments.counts.clone();
+        self.store.scan(&from, &to, &mut |key, record| {
+            let number = number_of(key)?;
+            let stored: CommentCounts = codec::read(NAME, Kind::CommentCounts, key, record)?;
+            let page = new.remove(&number).unwrap_or(stored);
+            page.iter(number).for_each(|(clip, count)| visit(clip, count));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        for (number, page) in new {
+            page.iter(number).for_each(|(clip, count)| visit(clip, count));
+        }
+        Ok(())
+    }
+
+    /// Puts a clip's stored count of comments right.
+    pub fn repair_comment_count(&mut self, clip: ClipNo, count: u64) -> Result<(), Fault> {
+        self.comments().repair_count(clip, count)
     }
 
     /// Every page of counts.
@@ -345,5 +410,9 @@ impl Pages for Tables {
         paged.dirty = true;
         paged.page.step(floor, voter, step);
         Ok(())
+    }
+
+    fn comments(&mut self) -> CommentPages<'_> {
+        CommentPages { store: self.store.as_ref(), tables: &mut self.comments }
     }
 }

@@ -69,13 +69,13 @@ fn private(mut answer: Whole) -> Whole {
     answer
 }
 
-fn clip_ids(uri: &Uri) -> Result<String, Reject> {
+pub(super) fn clip_ids(uri: &Uri) -> Result<String, Reject> {
     let list = Query::of(uri).get("clipIds")?;
     list.map(std::borrow::Cow::into_owned).ok_or_else(|| invalid("clipIds", "clip ids, separated by commas"))
 }
 
 /// The ids of a list, each once, in the list's order.
-fn ids(list: &str) -> Result<Vec<&str>, Reject> {
+pub(super) fn ids(list: &str) -> Result<Vec<&str>, Reject> {
     let mut ids: Vec<&str> = Vec::new();
     for id in list.split(',').map(str::trim).filter(|id| !id.is_empty()) {
         if !ids.contains(&id) {

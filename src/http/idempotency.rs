@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::domain::VoterId;
+use crate::domain::{RequestKey, VoterId};
 use crate::error::Reject;
 
 /// The header that carries the key.
@@ -226,6 +226,11 @@ impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         self.of.settle(self.name, self.kept.take());
     }
+}
+
+/// What makes a retry of a comment the same request; its event carries it.
+pub(super) fn request_key(voter: VoterId, route: &str, key: &str, body: &[u8]) -> RequestKey {
+    RequestKey { key: name(voter, route, key), body: short_hash(&[body]) }
 }
 
 fn name(voter: VoterId, route: &str, key: &str) -> Name {

@@ -6,9 +6,12 @@
 
 mod admin;
 mod body;
+mod comment_view;
+mod comments;
 mod counts;
 mod front;
 mod idempotency;
+mod moderation;
 mod ops;
 mod query;
 mod reply;
@@ -41,6 +44,8 @@ pub struct AppOptions {
     pub cron_secret: Option<Vec<u8>>,
     /// Whose forwarding headers count.
     pub trusted_proxies: TrustedProxies,
+    /// Devices may comment too, and not only voters with a token.
+    pub anonymous_comments: bool,
     /// How answers are kept for retries.
     pub idempotency: IdempotencyOptions,
     /// How long a body may take to arrive once its headers are in.
@@ -53,6 +58,7 @@ impl Default for AppOptions {
             admin_token: None,
             cron_secret: None,
             trusted_proxies: TrustedProxies::default(),
+            anonymous_comments: false,
             idempotency: IdempotencyOptions::default(),
             body_timeout: Duration::from_secs(10),
         }

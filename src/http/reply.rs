@@ -68,9 +68,9 @@ pub(super) fn refusal(reject: &Reject, problem: bool) -> Whole {
         | Reject::WrongSlot
         | Reject::NoActiveSlot => (StatusCode::BAD_REQUEST, Value::Null),
         Reject::InvalidParameter { name, .. } => (StatusCode::BAD_REQUEST, json!({ "parameter": name })),
-        Reject::InvalidToken(_) | Reject::Unauthorized => (StatusCode::UNAUTHORIZED, Value::Null),
+        Reject::InvalidToken(_) | Reject::Unauthorized | Reject::NotSignedIn => (StatusCode::UNAUTHORIZED, Value::Null),
         Reject::Banned { until } => (StatusCode::FORBIDDEN, json!({ "until": until })),
-        Reject::SelfVote => (StatusCode::FORBIDDEN, Value::Null),
+        Reject::SelfVote | Reject::NotYours => (StatusCode::FORBIDDEN, Value::Null),
         Reject::ClipNotFound | Reject::SlotNotFound | Reject::NotVoted | Reject::NotFound => {
             (StatusCode::NOT_FOUND, Value::Null)
         }
@@ -106,7 +106,7 @@ pub(super) fn refusal(reject: &Reject, problem: bool) -> Whole {
         Reject::InvalidToken(_) => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
         }
-        Reject::Unauthorized => {
+        Reject::Unauthorized | Reject::NotSignedIn => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         // The rest of such a request is not worth reading.
@@ -175,7 +175,9 @@ mod tests {
             (Reject::InvalidToken("x"), 401, "INVALID_TOKEN", none.clone()),
             (Reject::Unauthorized, 401, "UNAUTHORIZED", none.clone()),
             (Reject::Banned { until: Some(5) }, 403, "BANNED", json!({"until": 5})),
+            (Reject::NotSignedIn, 401, "UNAUTHORIZED", none.clone()),
             (Reject::SelfVote, 403, "SELF_VOTE", none.clone()),
+            (Reject::NotYours, 403, "FORBIDDEN", none.clone()),
             (Reject::ClipNotFound, 404, "CLIP_NOT_FOUND", none.clone()),
             (Reject::SlotNotFound, 404, "SLOT_NOT_FOUND", none.clone()),
             (Reject::NotVoted, 404, "NOT_VOTED", none.clone()),

@@ -3,11 +3,11 @@
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use http::Method;
 
 use super::reply::{self, Whole};
-use super::{App, admin, counts, ops, seasons};
+use super::{App, admin, comments, counts, moderation, ops, seasons};
 use crate::error::Reject;
 
 /// What a handler makes of a request.
@@ -45,6 +45,14 @@ pub(super) fn router(app: App) -> Router {
         .route("/api/seasons", only(READ, get(seasons::list)))
         .route("/api/seasons/{season}", only(READ, get(seasons::season)))
         .route("/api/seasons/{season}/slots/{position}", only(READ, get(seasons::slot)))
+        .route("/api/comments", only(BOTH, get(comments::list).post(comments::post)))
+        .route("/api/comments/count", only(READ, get(comments::count)))
+        .route("/api/comments/{id}", only("DELETE, OPTIONS", delete(comments::delete)))
+        .route("/api/comments/{id}/like", only("PUT, DELETE, OPTIONS", put(comments::like).delete(comments::unlike)))
+        .route("/api/comments/{id}/report", only(WRITE, post(comments::report)))
+        .route("/api/admin/comments", only(READ, get(moderation::list)))
+        .route("/api/admin/comments/{id}/approve", only(WRITE, post(moderation::approve)))
+        .route("/api/admin/comments/{id}/hide", only(WRITE, post(moderation::hide)))
         .route("/api/queue", only(READ, get(ops::queue)))
         .route("/api/cron/process-vote-queue", only(BOTH, get(ops::drain).post(ops::drain)))
         .route("/api/admin/seasons", only(BOTH, get(admin::seasons).post(admin::create_season)))

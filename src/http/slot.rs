@@ -125,6 +125,7 @@ mod tests {
     fn clips(version: u64, votes: u64, title_length: usize) -> SlotClips {
         let season = SeasonId::new("s1").unwrap();
         let clip = ClipView {
+            comments: 0,
             id: ClipId::new("clip-1").unwrap(),
             season: season.clone(),
             position: 1,

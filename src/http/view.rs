@@ -35,7 +35,7 @@ impl<'a> From<&'a ClipView> for ClipBody<'a> {
             thumbnail_url: clip.thumbnail_url.as_deref(),
             vote_count: clip.counts.map(|counts| counts.votes),
             weighted_score: clip.counts.map(|counts| counts.weight),
-            comment_count: 0,
+            comment_count: clip.comments,
         }
     }
 }
@@ -174,11 +174,12 @@ mod tests {
             video_url: Some("/v/1.mp4".into()),
             thumbnail_url: None,
             counts: None,
+            comments: 7,
         };
         let expected = json!({
             "id": "clip-1", "title": "Neon \"Rain\"", "season_id": "s1", "slot_position": 2, "username": "ada",
             "avatar_url": null, "video_url": "/v/1.mp4", "thumbnail_url": null, "vote_count": null,
-            "weighted_score": null, "comment_count": 0
+            "weighted_score": null, "comment_count": 7
         });
         assert_eq!(serde_json::to_value(ClipBody::from(&clip)).unwrap(), expected);
     }

@@ -112,7 +112,7 @@ async fn engaged(app: &App, act: Act, voter: VoterId, ballot: &Ballot<'_>, probl
 }
 
 /// Counts what a rate limit refused.
-fn admitted(app: &App, outcome: Result<(), Reject>) -> Result<(), Reject> {
+pub(super) fn admitted(app: &App, outcome: Result<(), Reject>) -> Result<(), Reject> {
     outcome.inspect_err(|reject| {
         let metrics = app.engine().metrics();
         if *reject == Reject::Overloaded {

@@ -63,7 +63,7 @@ impl Devices {
         address: IpAddr,
         now_ms: u64,
     ) -> Result<(DeviceKey, Option<HeaderValue>), Reject> {
-        if let Some(key) = cookies(headers).find_map(|value| self.opened(value)) {
+        if let Some(key) = self.known(headers) {
             return Ok((key, None));
         }
         let key = self.first(headers, address);
@@ -73,7 +73,12 @@ impl Devices {
 
     /// The device's key as it would be recognised. Counts nothing.
     pub(super) fn look(&self, headers: &HeaderMap, address: IpAddr) -> DeviceKey {
-        cookies(headers).find_map(|value| self.opened(value)).unwrap_or_else(|| self.first(headers, address))
+        self.known(headers).unwrap_or_else(|| self.first(headers, address))
+    }
+
+    /// The key that a valid cookie pins.
+    pub(super) fn known(&self, headers: &HeaderMap) -> Option<DeviceKey> {
+        cookies(headers).find_map(|value| self.opened(value))
     }
 
     fn first(&self, headers: &HeaderMap, address: IpAddr) -> DeviceKey {

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue};
 
 pub use token::mint;
 
-use crate::domain::{VoterId, VoterKey};
+use crate::domain::{Profile, VoterId, VoterKey};
 use crate::error::Reject;
 
 /// What tells one voter from another.
@@ -82,6 +82,27 @@ impl Identity {
             return Ok(self.voter_key.user(&sub));
         }
         Ok(self.voter_key.device(&self.devices.look(headers, address.to_canonical())))
+    }
+
+    /// Who asks, if that is known: by a token, or by the cookie of a device that came before. Makes nobody new.
+    ///
+    /// An `Authorization` header that holds no valid token is `InvalidToken`, as in [`Identity::resolve`].
+    pub fn known(&self, headers: &HeaderMap, now_ms: u64) -> Result<Option<Identified>, Reject> {
+        if let Some(sub) = self.tokens.subject(headers, now_ms)? {
+            return Ok(Some(Identified { voter: self.voter_key.user(&sub), sub: Some(sub), set_cookie: None }));
+        }
+        let key = self.devices.known(headers);
+        Ok(key.map(|key| Identified { voter: self.voter_key.device(&key), sub: None, set_cookie: None }))
+    }
+
+    /// What others may see of who was identified: a token's `name` and `picture`, as far as they can be shown. A device has
+    /// neither.
+    pub fn profile(&self, headers: &HeaderMap, who: &Identified) -> Profile {
+        if who.sub.is_none() {
+            return Profile::default();
+        }
+        let (name, picture) = token::shown(headers);
+        Profile::cut(name.as_deref(), picture.as_deref())
     }
 }
 

@@ -53,6 +53,17 @@ pub fn mint(
         .map_err(|why| Fault::Setting(format!("the token could not be signed: {why}")))
 }
 
+/// The `name` and `picture` of a request's token, which [`Tokens::subject`] has checked before. What isn't text is left out.
+pub(super) fn shown(headers: &HeaderMap) -> (Option<String>, Option<String>) {
+    let claims = || -> Option<serde_json::Map<String, serde_json::Value>> {
+        let token = bearer(headers.get(header::AUTHORIZATION)?.as_bytes())?;
+        decoded(token.split('.').nth(1)?, &mut Vec::new())
+    };
+    let claims = claims().unwrap_or_default();
+    let text = |name: &str| claims.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
+    (text("name"), text("picture"))
+}
+
 /// Checks tokens.
 pub(super) struct Tokens {
     /// `None`: no secret was given, so no token is valid. An empty HMAC key would let anyone sign.

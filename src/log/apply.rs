@@ -48,7 +48,7 @@ impl Applier {
             let link = follow(*folded, key, record, |logged| take(transitions, tables, &logged))?;
             *folded = Mark { seq: link.last, block: link.first, chain: link.chain };
             drops.push(link.first);
-            Ok(ControlFlow::Continue(()))
+            Ok(if tables.is_heavy() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
         if self.folded.seq == from {
             return Ok(0);

@@ -120,7 +120,7 @@ fn verify_and_log_read_what_was_served() {
     assert!(out(&rows).contains("clip-4 0 0\n"), "{}", out(&rows));
     let report: Value = serde_json::from_str(&out(&run(["verify", "--json", "--data-dir", at]))).unwrap();
     assert_eq!((&report["ok"], report["clips"].as_array().unwrap().len()), (&true.into(), 16));
-    assert_eq!(report["clips"][2], serde_json::json!({"id": "clip-3", "votes": 1, "weight": 10}));
+    assert_eq!(report["clips"][2], serde_json::json!({"id": "clip-3", "votes": 1, "weight": 10, "comments": 0}));
 
     let log = run(["log", "--data-dir", at]);
     assert_eq!(log.status.code(), Some(0), "{}", err(&log));

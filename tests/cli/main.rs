@@ -4,6 +4,7 @@
 
 mod benching;
 mod commands;
+mod commenting;
 mod running;
 mod serving;
 mod settings;

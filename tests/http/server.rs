@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use plaudit::admission::{Admission, AdmissionOptions};
 use plaudit::clock::{Clock, ManualClock};
 use plaudit::domain::VoterKey;
-use plaudit::engine::{Engine, Settings};
+use plaudit::engine::{CommentSettings, Engine, Settings};
 use plaudit::error::Fault;
 use plaudit::http::{App, AppOptions, ServeOptions, serve};
 use plaudit::identity::{Identity, IdentityOptions, mint};
@@ -38,6 +38,7 @@ pub(crate) struct Setup {
     pub(crate) app: AppOptions,
     pub(crate) serve: ServeOptions,
     pub(crate) devices_per_network: u32,
+    pub(crate) comments: CommentSettings,
 }
 
 impl Default for Setup {
@@ -48,7 +49,8 @@ impl Default for Setup {
             ..AppOptions::default()
         };
         let serve = ServeOptions { max_connections: 10_000, ..ServeOptions::default() };
-        Self { admission: AdmissionOptions::off(), app, serve, devices_per_network: 1_000 }
+        let comments = CommentSettings::default();
+        Self { admission: AdmissionOptions::off(), app, serve, devices_per_network: 1_000, comments }
     }
 }
 
@@ -79,7 +81,8 @@ impl TestServer {
     pub(crate) fn with(setup: Setup) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::at(NOON));
-        let engine = Engine::open(settings(dir.path()), Arc::<ManualClock>::clone(&clock)).unwrap();
+        let settings = Settings { comments: setup.comments, ..settings(dir.path()) };
+        let engine = Engine::open(settings, Arc::<ManualClock>::clone(&clock)).unwrap();
         Self::over(engine, clock, setup, Some(dir))
     }
 
@@ -136,6 +139,11 @@ impl TestServer {
         self.call("DELETE", "/api/vote").user(sub).json(json!({"clipId": clip})).send().await
     }
 
+    /// A user's comment.
+    pub(crate) async fn comment(&self, sub: &str, content: &str) -> Answer {
+        self.call("POST", "/api/comments").user(sub).json(json!({"clipId": "c0", "content": content})).send().await
+    }
+
     /// A plain read.
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.call("GET", path).send().await
@@ -174,6 +182,14 @@ pub(crate) fn token(sub: &str) -> String {
     mint(JWT_SECRET, sub, NOON / 1000 + 2 * 86_400, None, None).unwrap()
 }
 
+/// A token that says more about its user.
+pub(crate) fn token_of(claims: &Value) -> String {
+    let mut all = json!({"exp": NOON / 1000 + 2 * 86_400});
+    all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+    let key = jsonwebtoken::EncodingKey::from_secret(JWT_SECRET);
+    jsonwebtoken::encode(&jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256), &all, &key).unwrap()
+}
+
 /// A request in the making.
 pub(crate) struct Call {
     address: SocketAddr,
@@ -199,6 +215,11 @@ impl Call {
 
     pub(crate) fn body(mut self, body: &str) -> Self {
         self.body = Bytes::copy_from_slice(body.as_bytes());
+        self
+    }
+
+    pub(crate) fn bytes(mut self, body: &[u8]) -> Self {
+        self.body = Bytes::copy_from_slice(body);
         self
     }
 

@@ -1,0 +1,52 @@
+//! What moderators do: the queues, and their word about a comment. Every route asks for the admin token first.
+
+use axum::extract::State;
+use http::header::CACHE_CONTROL;
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use serde_json::json;
+
+use super::App;
+use super::admin::check;
+use super::comment_view::{ModeratedBody, cursor_text, read_cursor};
+use super::comments::{IdPath, id_of, limit};
+use super::query::{Query, invalid};
+use super::reply;
+use super::routes::Outcome;
+use crate::comments::{Cursor, Order};
+use crate::domain::{ModerationQueue, Verdict};
+
+/// `GET /api/admin/comments?status=pending|reported|hidden`
+pub(super) async fn list(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Outcome {
+    check(&app, &headers)?;
+    let query = Query::of(&uri);
+    let status = query.get("status")?.ok_or_else(|| invalid("status", "pending, reported or hidden"))?;
+    let queue = ModerationQueue::parse(&status)?;
+    let limit = limit(query)?;
+    let past = match query.get("cursor")?.map(|text| read_cursor(Order::Oldest, &text)).transpose()? {
+        Some(Cursor::Past(id)) => id,
+        _ => 0,
+    };
+    let (comments, next) = app.engine().moderation_queue(queue, past, limit)?;
+    let comments: Vec<_> = comments.iter().map(|comment| ModeratedBody::new(app.engine(), comment)).collect();
+    let next = next.map(|id| cursor_text(Cursor::Past(id)));
+    let mut answer = reply::json(StatusCode::OK, &json!({ "comments": comments, "nextCursor": next }));
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(answer)
+}
+
+/// `POST /api/admin/comments/{id}/approve`
+pub(super) async fn approve(State(app): State<App>, headers: HeaderMap, path: IdPath) -> Outcome {
+    judge(&app, &headers, path, Verdict::Approve).await
+}
+
+/// `POST /api/admin/comments/{id}/hide`
+pub(super) async fn hide(State(app): State<App>, headers: HeaderMap, path: IdPath) -> Outcome {
+    judge(&app, &headers, path, Verdict::Hide).await
+}
+
+async fn judge(app: &App, headers: &HeaderMap, path: IdPath, verdict: Verdict) -> Outcome {
+    check(app, headers)?;
+    let comment = app.engine().moderate_comment(id_of(path)?, verdict).await?;
+    let comment = ModeratedBody::new(app.engine(), &comment);
+    Ok(reply::json(StatusCode::OK, &json!({ "success": true, "comment": comment })))
+}

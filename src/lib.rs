@@ -34,6 +34,7 @@
 //! | 3 | [`fold`] | judge and fold, and the pages that the fold changes | a clock, a setting, a duplicate |
 //! | 4 | [`ballots`] | who voted for what in open slots, and today's budgets | blocking under a lock |
 //! | 4 | [`stage`] | seasons, slots and clips as a snapshot that settlement swaps | a verdict |
+//! | 4 | [`hub`] | channels, what they keep, viewers' queues | a socket, a wait for a viewer |
 //! | 5 | [`log`] | queue, commit, apply, recover | ballots and tallies |
 //! | 6 | [`jobs`] | what can wait, a step at a time, through the queue alone | a write of their own |
 //! | 7 | [`engine`] | the public operations; what benches, tests and embedders use | transport |
@@ -42,7 +43,7 @@
 //! | 10 | [`http`] | hyper's server, routes, answers | a decision about a vote |
 //! | 11 | [`cli`] | commands and wiring | |
 //!
-//! Left free for later: the one HTTP client (2), Merkle trees (3), comments, boards and the hub (4), push (9).
+//! Left free for later: the one HTTP client (2), Merkle trees (3), comments and boards (4), push (9).
 
 pub mod admission;
 pub mod ballots;
@@ -55,6 +56,7 @@ pub mod engine;
 pub mod error;
 pub mod fold;
 pub mod http;
+pub mod hub;
 pub mod identity;
 pub mod jobs;
 pub mod log;

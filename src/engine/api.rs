@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::domain::{ClipId, SeasonId, Seq, SlotStatus, VoterKey, Weights};
 use crate::error::Fault;
+use crate::hub;
 
 /// When a vote is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -46,6 +47,8 @@ pub struct Settings {
     pub queue: usize,
     /// Seconds between two reconciles; 0 for none.
     pub reconcile_every_s: u64,
+    /// The bounds of what is pushed.
+    pub hub: hub::Settings,
 }
 
 impl Settings {
@@ -61,6 +64,7 @@ impl Settings {
             max_voters: 50_000_000,
             queue: 16_384,
             reconcile_every_s: 600,
+            hub: hub::Settings::default(),
         }
     }
 
@@ -80,7 +84,7 @@ impl Settings {
         ];
         match wrong.iter().find(|(is_wrong, _)| *is_wrong) {
             Some((_, why)) => Err(Fault::Setting((*why).into())),
-            None => Ok(()),
+            None => self.hub.check(),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Settlement, in log order: claims become votes that stand, tallies and stage follow, and only then are waiters woken, so
-//! that an answer's counts contain its own vote.
+//! Settlement, in log order: claims become votes that stand, tallies and stage follow, the hub is told, and only then are
+//! waiters woken, so that an answer's counts contain its own vote.
 //!
 //! It runs behind the flush and never depends on a request's future: that nobody waits any more changes nothing.
 
@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
+use super::live::tell;
 use crate::ballots::Ballots;
 use crate::domain::{ClipNo, Event, SlotNo};
+use crate::hub::Feed;
 use crate::log::commit::answer;
 use crate::log::{Batch, Body, Progress, Reading};
 use crate::metrics::Metrics;
@@ -22,6 +24,8 @@ pub(crate) struct Settler {
     pub(crate) progress: Arc<Progress>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) sums: Sums,
+    /// The hub's inbox: one message a batch, never waited for.
+    pub(crate) feed: Feed,
     /// Slots whose ballots may leave memory.
     pub(crate) locked: Sender<SlotNo>,
 }
@@ -51,8 +55,9 @@ impl Settler {
                     self.metrics.retractions.inc();
                 }
                 (Body::Event(event), false) => {
-                    self.sums.flow(&self.stage.look());
+                    self.sums.flow(&self.stage.look(), &mut self.feed);
                     self.stage.settle(decided.at, event);
+                    tell(&mut self.feed, &self.stage.look(), decided.seq, event);
                     if let Event::SlotLocked { slot, .. } = event {
                         // At most one message a slot; the keeper ends after settlement.
                         let _ = self.locked.send(*slot);
@@ -69,7 +74,7 @@ impl Settler {
                 (Body::Barrier | Body::Close, _) => {}
                 (Body::Probe(_), _) => {
                     let scene = self.stage.look();
-                    self.sums.flow(&scene);
+                    self.sums.flow(&scene, &mut self.feed);
                     let counts = scene.clips.iter().map(|clip| clip.tally.read()).collect();
                     let Body::Probe(to) = std::mem::replace(&mut decided.body, Body::Barrier) else { unreachable!() };
                     // The job that asked may have ended.
@@ -77,7 +82,8 @@ impl Settler {
                 }
             }
         }
-        self.sums.flow(&self.stage.look());
+        self.sums.flow(&self.stage.look(), &mut self.feed);
+        self.feed.send(batch.last);
         batch.decided.iter_mut().for_each(answer);
         batch.decided.clear();
         self.metrics.voters.set(i64::try_from(self.ballots.voters()).unwrap_or(i64::MAX));
@@ -98,8 +104,8 @@ impl Sums {
         *sum = (sum.0 + votes, sum.1 + weight);
     }
 
-    /// Adds the sums to the tallies and tells the slots that their counts have changed.
-    fn flow(&mut self, scene: &Scene) {
+    /// Adds the sums to the tallies and tells the slots and the hub that counts have changed.
+    fn flow(&mut self, scene: &Scene, feed: &mut Feed) {
         let mut slot: Option<SlotNo> = None;
         for clip in self.touched.drain(..) {
             let (votes, weight) = std::mem::take(&mut self.changes[clip.index()]);
@@ -109,8 +115,12 @@ impl Sums {
             let state = &scene.clips[clip.index()];
             state.tally.add(votes, weight, 0);
             let of = &scene.slots[state.clip.slot.index()];
-            // What nobody may see changes no version, and so no ETag.
-            if slot != Some(of.slot.no) && !of.hides_counts() {
+            // What nobody may see changes no version, and so no ETag, and is pushed to nobody.
+            if of.hides_counts() {
+                continue;
+            }
+            feed.counted(clip);
+            if slot != Some(of.slot.no) {
                 of.touch();
                 slot = Some(of.slot.no);
             }

@@ -29,7 +29,7 @@ enum Body {
         data: Arc<str>,
         user: Option<Box<str>>,
     },
-    /// One form alone, which is there already.
+    /// WebSocket's form alone, which is there already.
     Made(usize),
 }
 
@@ -49,13 +49,6 @@ impl Frame {
     pub fn ready(socket: Bytes) -> Self {
         let body = Body::Made(socket.len());
         Self { body, position: None, socket: socket.into(), stream: Bytes::new().into() }
-    }
-
-    /// What opens a stream: where it begins, and after which time in milliseconds the client comes back when it breaks.
-    pub fn opening(position: Position, retry_ms: u64) -> Self {
-        let stream = Bytes::from(format!("retry: {retry_ms}\nid: {position}\n\n"));
-        let body = Body::Made(stream.len());
-        Self { body, position: Some(position), socket: Bytes::new().into(), stream: stream.into() }
     }
 
     /// The same at a position. Before it is shared: forms that are made already would not show it.
@@ -92,6 +85,14 @@ impl Frame {
         }
     }
 
+    /// The event's channel, if it is one.
+    pub fn channel(&self) -> Option<&str> {
+        match &self.body {
+            Body::Event { channel, .. } => Some(channel),
+            Body::Made(_) => None,
+        }
+    }
+
     /// The event's data, if it is one.
     pub fn data(&self) -> Option<&str> {
         match &self.body {
@@ -100,7 +101,7 @@ impl Frame {
         }
     }
 
-    /// The whole WebSocket text frame: unmasked, header included. Empty for what is for streams alone.
+    /// The whole WebSocket text frame: unmasked, header included.
     pub fn socket(&self) -> &Bytes {
         self.socket.get_or_init(|| match &self.body {
             Body::Event { channel, event, data, user } => {
@@ -245,9 +246,6 @@ mod tests {
         assert_eq!(frame.stream(), "id: 5.0\nevent: new-comment\nchannel: clip-1\ndata: {\"a\":1}\n\n");
         let odd = Frame::event("x", "a\r\nid: 9", "1\r\n2\r3\n\n4");
         assert_eq!(odd.stream(), "event: a  id: 9\nchannel: x\ndata: 1\ndata: 2\ndata: 3\ndata: \ndata: 4\n\n");
-        let opening = Frame::opening(Position::of(7), 1500);
-        assert_eq!(opening.stream(), "retry: 1500\nid: 7.0\n\n");
-        assert!(opening.socket().is_empty());
     }
 
     #[test]

@@ -25,11 +25,13 @@ pub(super) struct Gate {
     /// Everything up to here is in histories and queues.
     pub(super) done: Position,
     pub(super) lost: Option<Box<Lost>>,
+    /// The worker has ended: nothing is sent to it any more, for nobody would ever drop it.
+    pub(super) closed: bool,
 }
 
 impl Gate {
     pub(super) fn new(start: Position) -> Self {
-        Self { viewers: 0, settled: start.seq, given: start, done: start, lost: None }
+        Self { viewers: 0, settled: start.seq, given: start, done: start, lost: None, closed: false }
     }
 
     /// Whether nobody can have heard of a position yet.
@@ -96,7 +98,7 @@ impl Feed {
         Self { core, to, batch: Batch::default() }
     }
 
-    /// A clip's counts have changed. At most once a batch and clip.
+    /// A clip's counts have changed. Once a batch is enough.
     pub fn counted(&mut self, clip: ClipNo) {
         self.batch.clips.push(clip);
     }

@@ -56,7 +56,11 @@ impl Hub {
     pub fn publish(&self, publications: Vec<Publication>) -> Result<Published, Reject> {
         let (done, published) = oneshot::channel();
         let order = Order { publications, done };
-        self.0.orders.try_send(order).map_err(|_| Reject::Overloaded)?;
+        // Under the lock that the worker ends under: what it does not find then was never sent.
+        let gate = self.0.gate.lock();
+        if gate.closed || self.0.orders.try_send(order).is_err() {
+            return Err(Reject::Overloaded);
+        }
         Ok(Published(published))
     }
 

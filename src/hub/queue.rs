@@ -184,10 +184,11 @@ impl Queue {
         fits
     }
 
-    /// Whether so many more bytes leave it half empty.
+    /// Whether so many more bytes fit and leave it half empty.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
         let state = self.state.lock();
-        state.waiting + state.taken + bytes <= self.budget.of_one / 2
+        let holds = state.waiting + state.taken + bytes;
+        holds <= self.budget.of_one / 2 && self.budget.admits(holds, bytes)
     }
 
     /// Takes back the values of a channel that the viewer has left.

@@ -216,7 +216,9 @@ impl Outbox {
         let missed = wish.since.map(|since| state.missed(since)).unwrap_or_default();
         // What is missed and would fill the queue is as good as gone: it would close the viewer, each time it comes.
         let too_much = !self.queue.has_room(missed.iter().map(|frame| frame.cost()).sum());
-        let resynced = wish.since.is_some_and(|since| since < state.floor || too_much || future);
+        let resynced = wish
+            .since
+            .is_some_and(|since| since < state.floor || too_much || future || !names::has_history(&channel.name));
         let since = wish.since.filter(|_| !resynced);
         let cached = wish.miss.as_ref().filter(|_| since.is_none());
         let last = cached.and_then(|_| state.last_event(now_ms, core.settings.cache_ms));

@@ -61,6 +61,14 @@ impl std::fmt::Debug for Worker {
     }
 }
 
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.core.gate.lock().closed = true;
+        // A channel keeps what nobody receives: whoever waits for these is told here.
+        self.orders.try_iter().for_each(drop);
+    }
+}
+
 enum Message {
     Batch(Batch),
     Order(Order),
@@ -91,13 +99,14 @@ impl Worker {
         let mut done = Vec::new();
         let mut next = self.wait(self.patience(patience));
         let ended = matches!(next, Err(TryRecvError::Disconnected));
-        for _ in 0..MESSAGES {
+        for left in (0..MESSAGES).rev() {
             match next {
                 Ok(Message::Batch(batch)) => self.batch(batch),
                 Ok(Message::Order(order)) => done.push(self.order(order)),
                 Err(_) => break,
             }
-            if self.sent >= DELIVERIES {
+            // Before the next one is taken out: it would be lost.
+            if left == 0 || self.sent >= DELIVERIES {
                 break;
             }
             next = self.look();

@@ -16,16 +16,19 @@ mod routes;
 mod seasons;
 mod serve;
 mod slot;
+mod stream;
 mod view;
 mod vote;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub use body::BODY_MAX;
 pub use idempotency::IdempotencyOptions;
 pub use serve::{HEADERS_MAX, ServeOptions, serve};
+pub use stream::StreamOptions;
+
+use tokio::sync::watch;
 
 use crate::admission::{Admission, TrustedProxies};
 use crate::engine::Engine;
@@ -45,6 +48,8 @@ pub struct AppOptions {
     pub idempotency: IdempotencyOptions,
     /// How long a body may take to arrive once its headers are in.
     pub body_timeout: Duration,
+    /// How streams of events are held.
+    pub stream: StreamOptions,
 }
 
 impl Default for AppOptions {
@@ -55,6 +60,7 @@ impl Default for AppOptions {
             trusted_proxies: TrustedProxies::default(),
             idempotency: IdempotencyOptions::default(),
             body_timeout: Duration::from_secs(10),
+            stream: StreamOptions::default(),
         }
     }
 }
@@ -70,8 +76,8 @@ struct Parts {
     idempotency: Idempotency,
     slots: slot::Rendered,
     options: AppOptions,
-    /// Set by [`serve`] when it is told to stop; read by `/readyz`.
-    draining: AtomicBool,
+    /// Set by [`serve`] when it is told to stop; `/readyz` reads it, streams wait for it.
+    draining: watch::Sender<bool>,
 }
 
 impl App {
@@ -79,7 +85,7 @@ impl App {
     pub fn new(engine: Engine, identity: Identity, admission: Admission, options: AppOptions) -> Self {
         let idempotency = Idempotency::new(options.idempotency, Arc::clone(engine.clock()));
         let slots = slot::Rendered::default();
-        let draining = AtomicBool::new(false);
+        let draining = watch::Sender::new(false);
         Self(Arc::new(Parts { engine, identity, admission, idempotency, slots, options, draining }))
     }
 
@@ -93,10 +99,16 @@ impl App {
     }
 
     fn is_draining(&self) -> bool {
-        self.0.draining.load(Ordering::Relaxed)
+        *self.0.draining.borrow()
     }
 
     fn begin_draining(&self) {
-        self.0.draining.store(true, Ordering::Relaxed);
+        self.0.draining.send_replace(true);
+    }
+
+    /// Waits until the server is told to stop.
+    async fn drained(&self) {
+        // Its sender lives as long as `self`.
+        let _ = self.0.draining.subscribe().wait_for(|draining| *draining).await;
     }
 }

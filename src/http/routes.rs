@@ -7,7 +7,7 @@ use axum::routing::{MethodRouter, get, post, put};
 use http::Method;
 
 use super::reply::{self, Whole};
-use super::{App, admin, counts, ops, seasons};
+use super::{App, admin, counts, ops, seasons, stream};
 use crate::error::Reject;
 
 /// What a handler makes of a request.
@@ -45,6 +45,7 @@ pub(super) fn router(app: App) -> Router {
         .route("/api/seasons", only(READ, get(seasons::list)))
         .route("/api/seasons/{season}", only(READ, get(seasons::season)))
         .route("/api/seasons/{season}/slots/{position}", only(READ, get(seasons::slot)))
+        .route("/api/stream", only(READ, get(stream::stream)))
         .route("/api/queue", only(READ, get(ops::queue)))
         .route("/api/cron/process-vote-queue", only(BOTH, get(ops::drain).post(ops::drain)))
         .route("/api/admin/seasons", only(BOTH, get(admin::seasons).post(admin::create_season)))

@@ -49,6 +49,9 @@ pub struct ServeOptions {
     /// Connections at once of one address; `None`: as many as the server has. Listed proxies are held to the server's
     /// number alone, for they stand for many.
     pub max_connections_per_address: Option<usize>,
+    /// How long a client may take nothing of what is sent to it; then its connection is cut (on Linux; elsewhere the
+    /// system's own, longer patience holds).
+    pub stall: Duration,
     /// How long requests under way may take once the server stops.
     pub drain: Duration,
 }
@@ -62,6 +65,7 @@ impl Default for ServeOptions {
             header_timeout: Duration::from_secs(10),
             max_connections: usize::try_from(room).expect("at most 2^20"),
             max_connections_per_address: None,
+            stall: Duration::from_secs(30),
             drain: Duration::from_secs(8),
         }
     }
@@ -113,6 +117,7 @@ struct Server {
     app: App,
     front: Arc<Front>,
     http: http1::Builder,
+    stall: Duration,
     gate: Arc<Gate>,
     refusals: Arc<Semaphore>,
     refusal: Bytes,
@@ -129,6 +134,7 @@ impl Server {
         Self {
             front: Arc::new(Front::new(app.clone())),
             http,
+            stall: options.stall,
             gate: Arc::new(Gate {
                 max: options.max_connections,
                 max_of_one: options.max_connections_per_address.unwrap_or(usize::MAX),
@@ -172,6 +178,7 @@ impl Server {
     ) {
         // Answers are small and whole: waiting to fill a packet would only delay them.
         let _ = stream.set_nodelay(true);
+        bear_no_stall(&stream, self.stall);
         let service = service_fn(|request| {
             let front = Arc::clone(&self.front);
             async move { front.answer(peer, request).await }
@@ -191,6 +198,16 @@ impl Server {
         }
     }
 }
+
+/// A connection whose client has stopped reading holds its place and what waits for it: the system ends it.
+#[cfg(target_os = "linux")]
+fn bear_no_stall(stream: &TcpStream, at_most: Duration) {
+    // A connection that is gone already needs no bound.
+    let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(at_most));
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bear_no_stall(_: &TcpStream, _: Duration) {}
 
 /// Counts connections.
 struct Gate {

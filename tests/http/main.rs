@@ -6,4 +6,5 @@ mod connections;
 mod contract;
 mod server;
 mod storage;
+mod stream;
 mod voters;

@@ -23,6 +23,7 @@ use crate::domain::VoterKey;
 use crate::engine::{Ack, Engine, Settings};
 use crate::error::Fault;
 use crate::http::{self, App, AppOptions, ServeOptions};
+use crate::hub;
 use crate::identity::{Identity, IdentityOptions};
 use stop::Stop;
 
@@ -66,7 +67,17 @@ fn engine_settings(config: &Config, voter_key: VoterKey) -> Settings {
         stripes: config.shards,
         max_voters: config.limits.max_voters,
         reconcile_every_s: config.reconcile_every.as_secs(),
+        hub: hub_settings(config),
         ..Settings::new(&config.store.data_dir, voter_key)
+    }
+}
+
+/// How what is pushed is bounded by these settings.
+fn hub_settings(config: &Config) -> hub::Settings {
+    hub::Settings {
+        history_events: usize::try_from(config.history.history_events).expect("at most 10000"),
+        history_ms: u64::try_from(config.history.history_time.as_millis()).unwrap_or(u64::MAX),
+        ..hub::Settings::default()
     }
 }
 

@@ -7,6 +7,7 @@
 //! Never: opens a store or a socket, makes a secret, or reads a setting again while the server runs.
 
 pub mod file;
+mod history;
 mod values;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
+pub use history::HistorySettings;
 pub use values::{
     AckMode, Listen, Networks, RateLimit, Secret, VoteWeights, log_filter, parse_duration, parse_duration_or_off,
 };
@@ -146,6 +148,10 @@ pub struct Config {
     /// Bounds and rates.
     #[command(flatten)]
     pub limits: Limits,
+
+    /// What is kept for viewers.
+    #[command(flatten)]
+    pub history: HistorySettings,
 }
 
 impl Config {
@@ -237,6 +243,7 @@ mod tests {
         assert_eq!((config.limits.daily_limit, config.shards), (200, 100));
         assert_eq!(config.limits.rate_limit.to_string(), "voter=60,address=600");
         assert_eq!(config.ack, AckMode::Durable);
+        assert_eq!((config.history.history_events, config.history.history_time), (100, Duration::from_mins(5)));
         assert_eq!(config.check().unwrap(), Vec::<String>::new());
     }
 

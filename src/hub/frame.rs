@@ -29,7 +29,7 @@ enum Body {
         data: Arc<str>,
         user: Option<Box<str>>,
     },
-    /// WebSocket's form alone, which is there already.
+    /// One form alone, which is there already.
     Made(usize),
 }
 
@@ -49,6 +49,13 @@ impl Frame {
     pub fn ready(socket: Bytes) -> Self {
         let body = Body::Made(socket.len());
         Self { body, position: None, socket: socket.into(), stream: Bytes::new().into() }
+    }
+
+    /// No event: it only tells a stream's client that it knows everything up to a position.
+    pub(super) fn mark(position: Position) -> Self {
+        let stream = Bytes::from(format!("id: {position}\n\n"));
+        let body = Body::Made(stream.len());
+        Self { body, position: Some(position), socket: Bytes::new().into(), stream: stream.into() }
     }
 
     /// The same at a position. Before it is shared: forms that are made already would not show it.
@@ -101,7 +108,7 @@ impl Frame {
         }
     }
 
-    /// The whole WebSocket text frame: unmasked, header included.
+    /// The whole WebSocket text frame: unmasked, header included. Empty for what is for streams alone.
     pub fn socket(&self) -> &Bytes {
         self.socket.get_or_init(|| match &self.body {
             Body::Event { channel, event, data, user } => {

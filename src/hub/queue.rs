@@ -204,12 +204,33 @@ impl Queue {
         self.budget.give_back(freed);
     }
 
-    /// Puts what waits into the order of positions: for a viewer that has just subscribed to several channels, and has
-    /// what it missed of each behind that of another. What has no position comes last.
-    pub(super) fn sort(&self) {
-        let last = Position { seq: u64::MAX, n: u32::MAX };
-        let mut state = self.state.lock();
-        state.events.make_contiguous().sort_by_key(|frame| frame.position().unwrap_or(last));
+    /// Puts what waits into one order, for a viewer that has just come to several channels with one `since`: first what
+    /// tells it to load a channel afresh, then what it missed, by position, then what has no position.
+    ///
+    /// A cut may fall between any two frames, and the last position before it is all that the viewer comes back with. So
+    /// the former show none: an event's would hide that another channel's past is gone. Once all is told, it is shown.
+    pub(super) fn in_one_order(&self) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let (mut told, mut rest): (Vec<_>, Vec<_>) =
+            state.events.drain(..).partition(|frame| frame.name() == Some(super::viewer::RESYNC));
+        if let Some(end) = told.iter().filter_map(|frame| frame.position()).max() {
+            let shows = told.len() - 1;
+            let last = !rest.iter().any(|frame| frame.position().is_some());
+            for (at, frame) in told.iter_mut().enumerate() {
+                let plain = frame.out_of_order().expect("it is an event");
+                *frame = Arc::new(if last && at == shows { plain.at(end) } else { plain });
+            }
+            if !last {
+                let mark = Frame::mark(end);
+                self.budget.take(mark.cost());
+                state.waiting += mark.cost();
+                rest.push(Arc::new(mark));
+            }
+        }
+        let unplaced = Position { seq: u64::MAX, n: u32::MAX };
+        rest.sort_by_key(|frame| frame.position().unwrap_or(unplaced));
+        state.events = told.into_iter().chain(rest).collect();
     }
 
     /// Ends it once what waits has been taken. The first end counts.

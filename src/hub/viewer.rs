@@ -149,10 +149,10 @@ impl Viewer {
         Some(left)
     }
 
-    /// Puts what waits into one order, after it has come to several channels with a `since`: what it missed of one then
-    /// does not stand behind what it missed of another. Before anything is taken.
+    /// Puts what waits into one order, after it has come to several channels with one `since`: what it missed of one then
+    /// does not stand behind what it missed of another, and a cut anywhere loses nothing. Before anything is taken.
     pub fn in_one_order(&self) {
-        self.outbox.queue.sort();
+        self.outbox.queue.in_one_order();
     }
 }
 
@@ -276,10 +276,13 @@ impl Outbox {
     }
 }
 
+/// The event's name.
+pub(super) const RESYNC: &str = "plaudit:resync";
+
 /// What a viewer is told when what it missed can't be had: load afresh, and go on from here.
 pub(super) fn resync(channel: &Arc<str>, position: Position) -> Arc<Frame> {
     // The position has nothing to escape; the name is text that someone chose.
     let name = serde_json::to_string(&**channel).expect("a string always serialises");
     let data = format!(r#"{{"channel":{name},"position":"{position}"}}"#);
-    Arc::new(Frame::event(Arc::clone(channel), "plaudit:resync", data).at(position))
+    Arc::new(Frame::event(Arc::clone(channel), RESYNC, data).at(position))
 }

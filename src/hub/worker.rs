@@ -344,23 +344,22 @@ impl Worker {
             }
         };
         let seq = if before.is_some() { lost.from } else { lost.to };
-        let position = self.give(self.last.next_of(seq));
-        core.directory.raise_absent(position);
-        let mut raise = |channel: &Arc<Channel>, state: &mut State| {
-            state.pass(position, &core.kept);
-            self.sent += state.send(&resync(&channel.name, position), None, &mut self.wakes) as u64;
-            core.metrics.resyncs.inc_by(state.subscribers() as u64);
-        };
+        let first = self.give(self.last.next_of(seq));
+        core.directory.raise_absent(first);
+        let mut names: Vec<_> = lost.channels.iter().map(Arc::clone).collect();
         if lost.all {
-            core.directory.each(|channel, state| {
-                if names::is_own(&channel.name) {
-                    raise(channel, state);
-                }
+            core.directory.each(|channel, _| names.push(Arc::clone(&channel.name)));
+            names.retain(|name| names::is_own(name));
+        }
+        for name in names {
+            // Each at a position of its own: a viewer of two that is cut between them has not been told of the second.
+            let position = self.give(self.last.next());
+            let told = core.directory.change(&name, |channel, state| {
+                state.pass(position, &core.kept);
+                core.metrics.resyncs.inc_by(state.subscribers() as u64);
+                state.send(&resync(&channel.name, position), None, &mut self.wakes)
             });
-        } else {
-            for name in &lost.channels {
-                core.directory.change(name, &mut raise);
-            }
+            self.sent += told.unwrap_or(0) as u64;
         }
         self.note_done();
         lost.clips.iter().for_each(|clip| self.mark(*clip));

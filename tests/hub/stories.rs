@@ -140,6 +140,49 @@ fn several_channels_come_in_one_order() {
 }
 
 #[test]
+fn what_is_gone_is_told_first_and_no_cut_hides_it() {
+    let mut rig = Rig::with(plaudit::hub::Settings { history_events: 2, ..Default::default() });
+    // Channels a and c forget what b keeps.
+    for (channel, n) in [("a", 1), ("c", 2), ("b", 3), ("a", 4), ("a", 5), ("c", 6), ("c", 7), ("b", 8)] {
+        rig.trigger(channel, n);
+    }
+    let since = Position::of(START);
+    let come = |since| {
+        let mut viewer = rig.hub.viewer();
+        let told: Vec<_> =
+            ["b", "a", "c"].into_iter().filter(|channel| join(&mut viewer, channel, Some(since)).resynced).collect();
+        viewer.in_one_order();
+        let mut frames = Vec::new();
+        while let std::task::Poll::Ready(taken) = crate::rig::take(&viewer, &mut frames, 10_000) {
+            taken.unwrap();
+        }
+        (told, frames)
+    };
+    let (told, frames) = come(since);
+    assert_eq!(told, ["a", "c"]);
+    let shown: Vec<_> = frames.iter().map(|frame| (frame.channel(), frame.position())).collect();
+    let at = |n| Some(Position { seq: START, n });
+    assert_eq!(shown, [(Some("a"), None), (Some("c"), None), (Some("b"), at(3)), (Some("b"), at(8)), (None, at(8))]);
+    assert!(frames.iter().all(|frame| !frame.stream().is_empty()));
+    // Wherever the cut falls: before all is told the client knows no position that would hide the rest.
+    for cut in 0..frames.len() {
+        let known = frames[..cut].iter().filter_map(|frame| frame.position()).next_back().unwrap_or(since);
+        let heard: Vec<_> = frames[..cut].iter().filter(|frame| frame.name() == Some("plaudit:resync")).collect();
+        let (again, _) = come(known);
+        for channel in ["a", "c"] {
+            let heard = heard.iter().any(|frame| frame.channel() == Some(channel));
+            assert!(heard || again.contains(&channel), "cut at {cut}: {channel} is never told");
+        }
+    }
+    // With nothing to replay the last one says where it goes on.
+    let mut viewer = rig.hub.viewer();
+    join(&mut viewer, "a", Some(since));
+    join(&mut viewer, "c", Some(since));
+    viewer.in_one_order();
+    assert_eq!(seen(&viewer).iter().map(|seen| seen.position).collect::<Vec<_>>(), [None, at(8)]);
+}
+
+#[test]
 fn a_cache_channel_shows_its_last_event_to_who_comes_for_half_an_hour() {
     let mut rig = Rig::new();
     let miss = || Some(Arc::new(Frame::event("cache-x", "miss", "0")));

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use super::Position;
+use super::{Position, names};
 
 /// What a queue is charged for a frame beside its text.
 const OVERHEAD: usize = 64;
@@ -142,7 +142,7 @@ fn payload(channel: &str, event: &str, data: &str, user: Option<&str>, position:
     json.extend_from_slice(b"{\"event\":");
     quote(&mut json, event);
     json.extend_from_slice(b",\"channel\":");
-    quote(&mut json, channel);
+    quote(&mut json, names::shown(channel));
     if let Some(position) = position {
         json.extend_from_slice(format!(",\"position\":\"{position}\"").as_bytes());
     }
@@ -192,7 +192,7 @@ fn sent_event(channel: &str, event: &str, data: &str, position: Option<Position>
     // A line break would begin a field of the publisher's choice.
     text.extend(event.chars().map(|c| if matches!(c, '\r' | '\n') { ' ' } else { c }));
     text.push_str("\nchannel: ");
-    text.push_str(channel);
+    text.push_str(names::shown(channel));
     let unix = if data.contains('\r') {
         data.replace("\r\n", "\n").replace('\r', "\n").into()
     } else {

@@ -9,6 +9,12 @@ pub fn is_valid(name: &str) -> bool {
     (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(plain)
 }
 
+/// The name as its viewers know it: without what stands in front of a slash, which tells apart channels of the same name.
+pub fn shown(name: &str) -> &str {
+    // A user's channel may have a slash of its own.
+    if name.starts_with('#') { name } else { name.split_once('/').map_or(name, |(_, shown)| shown) }
+}
+
 /// Whether it is one of ours, which only the server publishes to.
 pub fn is_own(name: &str) -> bool {
     ["clip-", "slot-", "season-"].iter().any(|prefix| name.starts_with(prefix))
@@ -21,6 +27,7 @@ pub fn is_public(name: &str) -> bool {
 
 /// Whether its last event is kept for those who come later.
 pub fn is_cache(name: &str) -> bool {
+    let name = shown(name);
     ["cache-", "private-cache-", "presence-cache-", "private-encrypted-cache-"]
         .iter()
         .any(|prefix| name.starts_with(prefix))
@@ -28,7 +35,7 @@ pub fn is_cache(name: &str) -> bool {
 
 /// Whether what was missed on it can be had again: not what is for one user.
 pub(super) fn has_history(name: &str) -> bool {
-    !name.starts_with('#')
+    !shown(name).starts_with('#')
 }
 
 /// What one of our channels is about.
@@ -85,6 +92,16 @@ mod tests {
                 && !is_cache("private-x")
                 && !is_cache("xcache-")
         );
+    }
+
+    #[test]
+    fn a_name_is_shown_without_its_scope() {
+        for (name, as_) in
+            [("a", "a"), ("2/a", "a"), ("2/#server-to-user-x/y", "#server-to-user-x/y"), ("#x/y", "#x/y")]
+        {
+            assert_eq!(shown(name), as_);
+        }
+        assert!(is_cache("2/cache-x") && !has_history("2/#server-to-user-x") && has_history("2/x"));
     }
 
     #[test]

@@ -123,6 +123,8 @@ struct State {
     end: Option<Close>,
     /// Set while the connection waits.
     waker: Option<Waker>,
+    /// Set while the connection can't write what it took.
+    stuck: Option<Waker>,
 }
 
 impl Queue {
@@ -144,7 +146,7 @@ impl Queue {
             state.waiting += cost;
             state.events.push_back(Arc::clone(frame));
         } else {
-            self.give_up(&mut state);
+            self.give_up(&mut state, wakes);
         }
         wakes.add(state.waker.take());
         fits
@@ -178,7 +180,7 @@ impl Queue {
             state.waiting += cost;
             state.latest.insert(place, frame);
         } else {
-            self.give_up(&mut state);
+            self.give_up(&mut state, wakes);
         }
         wakes.add(state.waker.take());
         fits
@@ -265,6 +267,7 @@ impl Queue {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         self.budget.give_back(std::mem::take(&mut state.taken));
+        state.stuck = None;
         while state.taken < bytes {
             let Some(frame) = state.events.pop_front() else { break };
             state.taken += frame.cost();
@@ -297,7 +300,20 @@ impl Queue {
         Poll::Pending
     }
 
-    fn give_up(&self, state: &mut State) {
+    /// Ready once it was given up. For a connection that can't write what it took, which is woken for nothing else.
+    pub(super) fn poll_given_up(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        if matches!(state.end, Some(Close::Slow | Close::Gone)) {
+            return Poll::Ready(());
+        }
+        if !state.stuck.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            state.stuck = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn give_up(&self, state: &mut State, wakes: &mut Wakes) {
+        wakes.add(state.stuck.take());
         self.drop_waiting(state);
         state.end = Some(Close::Slow);
         self.budget.metrics.slow_closes.inc();
@@ -408,6 +424,30 @@ mod tests {
         assert!(!push(&queues[0], &frame(100)), "the greedy one goes");
         assert_eq!(budget.waiting(), 4_000);
         assert!(push(&queues[1], &frame(1_000)), "there is room again");
+    }
+
+    #[test]
+    fn a_stuck_connection_is_woken_when_it_is_given_up_and_for_nothing_else() {
+        struct Count(AtomicUsize);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let woken = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&woken));
+        let queue = Queue::new(budget(1_000, 100_000));
+        assert!(push(&queue, &frame(600)));
+        assert!(take(&queue, 10_000).is_ready());
+        assert!(queue.poll_given_up(&mut Context::from_waker(&waker)).is_pending());
+        let mut wakes = Wakes::default();
+        assert!(queue.push(&frame(300), &mut wakes));
+        wakes.wake();
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+        assert!(!queue.push(&frame(300), &mut wakes));
+        wakes.wake();
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert!(queue.poll_given_up(&mut Context::from_waker(&waker)).is_ready());
     }
 
     #[test]

@@ -187,6 +187,12 @@ impl Outbox {
         self.queue.close(Close::Code(code, reason));
     }
 
+    /// Ready once the viewer was given up because it does not follow. For a connection that can't write what it took: it
+    /// is woken for this alone.
+    pub fn poll_given_up(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.queue.poll_given_up(cx)
+    }
+
     /// Moves what waits to `to`: at least one frame, until they cost `bytes`, the latest values of counts last. Calling it
     /// says that everything taken before is written. The last caller is woken when there is more.
     pub fn poll_take(&self, cx: &mut Context<'_>, to: &mut Vec<Arc<Frame>>, bytes: usize) -> Poll<Result<(), Close>> {
@@ -282,7 +288,7 @@ pub(super) const RESYNC: &str = "plaudit:resync";
 /// What a viewer is told when what it missed can't be had: load afresh, and go on from here.
 pub(super) fn resync(channel: &Arc<str>, position: Position) -> Arc<Frame> {
     // The position has nothing to escape; the name is text that someone chose.
-    let name = serde_json::to_string(&**channel).expect("a string always serialises");
+    let name = serde_json::to_string(names::shown(channel)).expect("a string always serialises");
     let data = format!(r#"{{"channel":{name},"position":"{position}"}}"#);
     Arc::new(Frame::event(Arc::clone(channel), RESYNC, data).at(position))
 }

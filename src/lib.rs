@@ -29,6 +29,7 @@
 //! | 0 | [`error`], [`clock`] | the caller's faults and ours; time that a test can set | |
 //! | 1 | [`domain`] | ids, seasons, slots, clips, votes, events, each checked when it is made | time, settings, storage |
 //! | 1 | [`metrics`] | counters and gauges | a voter's or clip's name |
+//! | 2 | [`outbound`] | the one HTTP client | following, retrying |
 //! | 2 | [`config`] | settings from flags, environment and file, held against each other | the disk |
 //! | 2 | [`codec`] | the envelope of every stored record; names bincode | what a record means |
 //! | 2 | [`tally`] | lock-free counts of a clip | a lock |
@@ -45,7 +46,7 @@
 //! | 10 | [`http`] | hyper's server, routes, answers | a decision about a vote |
 //! | 11 | [`cli`] | commands and wiring | |
 //!
-//! Left free for later: the one HTTP client (2), Merkle trees (3), comments and boards (4), push (9).
+//! Left free for later: Merkle trees (3), comments and boards (4), push (9).
 
 pub mod admission;
 pub mod ballots;
@@ -63,6 +64,7 @@ pub mod identity;
 pub mod jobs;
 pub mod log;
 pub mod metrics;
+pub mod outbound;
 pub mod stage;
 pub mod store;
 pub mod tally;

@@ -8,6 +8,7 @@
 
 pub mod file;
 mod history;
+mod push;
 mod values;
 
 use std::path::PathBuf;
@@ -16,8 +17,10 @@ use std::time::Duration;
 use clap::{ArgAction, Args};
 
 pub use history::HistorySettings;
+pub use push::{PushApp, PushSettings};
 pub use values::{
-    AckMode, Listen, Networks, RateLimit, Secret, VoteWeights, log_filter, parse_duration, parse_duration_or_off,
+    AckMode, Listen, Networks, RateLimit, Secret, VoteWeights, log_filter, parse_bytes, parse_duration,
+    parse_duration_or_off,
 };
 
 use crate::error::Fault;
@@ -152,6 +155,10 @@ pub struct Config {
     /// What is kept for viewers.
     #[command(flatten)]
     pub history: HistorySettings,
+
+    /// The broadcaster.
+    #[command(flatten)]
+    pub push: PushSettings,
 }
 
 impl Config {
@@ -181,6 +188,7 @@ impl Config {
             ("--cron-secret", &self.cron_secret),
             ("--admin-token", &self.admin_token),
         ];
+        self.check_push()?;
         let mut warnings: Vec<String> = secrets
             .iter()
             .filter_map(|(flag, secret)| Some((flag, secret.as_ref()?.bytes().len())))
@@ -194,6 +202,23 @@ impl Config {
             warnings.push(format!("--rate-limit is off and {} can be reached from outside", self.listen));
         }
         Ok(warnings)
+    }
+
+    fn check_push(&self) -> Result<(), Fault> {
+        let push = &self.push;
+        for (at, app) in push.push_app.iter().enumerate() {
+            let twice = |other: &PushApp| other.id == app.id || other.key == app.key;
+            if push.push_app[..at].iter().any(twice) {
+                return Err(Fault::Setting(format!("--push-app: the id or key of {app:?} is there twice")));
+            }
+        }
+        if push.viewer_budget > push.push_budget {
+            return Err(Fault::Setting(format!(
+                "--viewer-budget {} is more than --push-budget {}",
+                push.viewer_budget, push.push_budget
+            )));
+        }
+        Ok(())
     }
 
     /// How many connections to allow under an open-file limit, and a warning when that is fewer than was asked for.
@@ -261,6 +286,10 @@ mod tests {
         ] {
             assert!(config(flags).unwrap().check().is_err(), "{flags:?}");
         }
+        for flags in [&["--push-app", "1:a:s,1:b:s"][..], &["--viewer-budget", "2MiB", "--push-budget", "1MiB"]] {
+            assert!(config(flags).unwrap().check().is_err(), "{flags:?}");
+        }
+        assert!(config(&["--push-app", "1:a:s", "--push-app", "2:b:s"]).unwrap().check().is_ok());
     }
 
     #[test]

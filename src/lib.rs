@@ -43,10 +43,11 @@
 //! | 7 | [`engine`] | the public operations; what benches, tests and embedders use | transport |
 //! | 8 | [`identity`] | credentials → voter | storing them |
 //! | 8 | [`admission`] | rate limits, client addresses | |
+//! | 9 | [`push`] | the Pusher protocol: apps, viewers' sockets, the API for triggers, webhooks | what is worth telling |
 //! | 10 | [`http`] | hyper's server, routes, answers | a decision about a vote |
 //! | 11 | [`cli`] | commands and wiring | |
 //!
-//! Left free for later: Merkle trees (3), comments and boards (4), push (9).
+//! Left free for later: Merkle trees (3), comments and boards (4).
 
 pub mod admission;
 pub mod ballots;
@@ -65,6 +66,7 @@ pub mod jobs;
 pub mod log;
 pub mod metrics;
 pub mod outbound;
+pub mod push;
 pub mod stage;
 pub mod store;
 pub mod tally;

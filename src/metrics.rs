@@ -126,6 +126,10 @@ metrics! {
     resyncs: Counter, "resyncs";
     /// Settled batches that the hub could not take at once; their channels' viewers were told to load afresh.
     batches_lost: Counter, "push_batches_lost";
+    /// Webhooks that were taken by their endpoint.
+    webhooks_delivered: Counter, "webhooks_delivered";
+    /// Webhooks that were given up, and their events that found no room.
+    webhooks_dropped: Counter, "webhooks_dropped";
     /// Requests refused by a rate limit.
     rate_limited: Counter, "rate_limited";
     /// Open connections.

@@ -10,6 +10,7 @@ mod counts;
 mod front;
 mod idempotency;
 mod ops;
+mod push;
 mod query;
 mod reply;
 mod routes;
@@ -33,6 +34,7 @@ use tokio::sync::watch;
 use crate::admission::{Admission, TrustedProxies};
 use crate::engine::Engine;
 use crate::identity::Identity;
+use crate::push::Push;
 use idempotency::Idempotency;
 
 /// What the routes are told.
@@ -50,6 +52,8 @@ pub struct AppOptions {
     pub body_timeout: Duration,
     /// How streams of events are held.
     pub stream: StreamOptions,
+    /// The broadcaster; `None`: its paths are not there.
+    pub push: Option<Push>,
 }
 
 impl Default for AppOptions {
@@ -61,6 +65,7 @@ impl Default for AppOptions {
             idempotency: IdempotencyOptions::default(),
             body_timeout: Duration::from_secs(10),
             stream: StreamOptions::default(),
+            push: None,
         }
     }
 }

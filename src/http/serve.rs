@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::App;
-use super::front::Front;
+use super::front::{Front, Held};
 use crate::error::{Fault, Reject};
 
 /// Bytes of the largest request line and headers; a larger one is answered with 431.
@@ -54,6 +54,8 @@ pub struct ServeOptions {
     pub stall: Duration,
     /// How long requests under way may take once the server stops.
     pub drain: Duration,
+    /// Over how long the closing of viewers is spread then; less than `drain`.
+    pub spread: Duration,
 }
 
 impl Default for ServeOptions {
@@ -67,6 +69,7 @@ impl Default for ServeOptions {
             max_connections_per_address: None,
             stall: Duration::from_secs(30),
             drain: Duration::from_secs(8),
+            spread: Duration::from_secs(5),
         }
     }
 }
@@ -85,6 +88,11 @@ pub async fn serve(
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
+    let push = server.app.0.options.push.clone();
+    let mut pushing = JoinSet::new();
+    if let Some(push) = push.clone() {
+        pushing.spawn(async move { push.run().await });
+    }
     loop {
         tokio::select! {
             biased;
@@ -105,7 +113,13 @@ pub async fn serve(
     drop(listener);
     // Nobody left to tell is as good as told.
     let _ = stop.send(true);
-    let finished = timeout(options.drain, async { while connections.join_next().await.is_some() {} }).await;
+    let requests = async { while connections.join_next().await.is_some() {} };
+    let viewers = async {
+        if let Some(push) = &push {
+            push.drain(options.spread).await;
+        }
+    };
+    let finished = timeout(options.drain, async { tokio::join!(requests, viewers) }).await;
     if finished.is_err() {
         tracing::warn!(cut = connections.len(), "connections were cut off: they did not finish in time");
         connections.shutdown().await;
@@ -174,14 +188,16 @@ impl Server {
         stream: TcpStream,
         peer: IpAddr,
         mut stopped: watch::Receiver<bool>,
-        _place: Place,
+        place: Place,
     ) {
+        // Shared with a viewer's connection, which goes on without this one.
+        let place: Held = Arc::new(place);
         // Answers are small and whole: waiting to fill a packet would only delay them.
         let _ = stream.set_nodelay(true);
         bear_no_stall(&stream, self.stall);
         let service = service_fn(|request| {
-            let front = Arc::clone(&self.front);
-            async move { front.answer(peer, request).await }
+            let (front, place) = (Arc::clone(&self.front), Arc::clone(&place));
+            async move { front.answer(peer, request, &place).await }
         });
         let mut conversation = pin!(self.http.serve_connection(TokioIo::new(stream), service).with_upgrades());
         let ended = tokio::select! {

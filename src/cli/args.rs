@@ -128,6 +128,12 @@ pub(super) struct Bench {
     /// Events of one call, with --fanout
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10), requires = "fanout", help_heading = "What")]
     pub(super) burst: u32,
+    /// Bytes of an event's data, with --fanout
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(21..=10_240), requires = "fanout", help_heading = "What")]
+    pub(super) bytes: u32,
+    /// Connections that stop reading once they are subscribed, with --fanout
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=60_000), requires = "fanout", help_heading = "What")]
+    pub(super) slow: u32,
     /// App of the server at --target, ID:KEY:SECRET, with --fanout
     #[arg(long, value_name = "APP", requires = "fanout", requires = "target", help_heading = "What")]
     pub(super) push_app: Option<PushApp>,

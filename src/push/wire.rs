@@ -75,7 +75,13 @@ impl Wire {
             slices[used] = IoSlice::new(bytes);
             used += 1;
         }
-        match ready!(Pin::new(&mut self.tcp).poll_write_vectored(cx, &slices[..used])) {
+        let tcp = Pin::new(&mut self.tcp);
+        // One frame is the usual case, and a plain write is the cheaper call for it.
+        let written = match &slices[..used] {
+            [one] => tcp.poll_write(cx, one),
+            several => tcp.poll_write_vectored(cx, several),
+        };
+        match ready!(written) {
             Ok(0) => Poll::Ready(Err(ErrorKind::WriteZero.into())),
             written => Poll::Ready(written),
         }

@@ -33,8 +33,8 @@ use crate::push::sign::{Signer, md5};
 const CHANNEL: &str = "bench";
 /// The app of a server of the run's own.
 const APP: &str = "bench:bench:a secret for the length of a run";
-/// Bytes of an event's data.
-const DATA: usize = 200;
+/// Bytes of the time that an event's data begins with, and a space.
+const STAMP: usize = 21;
 /// Viewers that connect at once.
 const AT_ONCE: usize = 64;
 /// Viewers share these, so that thousands need no histogram each.
@@ -51,6 +51,10 @@ const TIME: Duration = Duration::from_secs(10);
 struct Report {
     mode: &'static str,
     connections: u64,
+    /// Those of them that read nothing.
+    slow: u64,
+    /// Those that the server gave up.
+    slow_closed: Option<u64>,
     events: u64,
     events_per_s: f64,
     deliveries: u64,
@@ -61,8 +65,10 @@ struct Report {
     p999_ms: f64,
     /// Seconds of the server's CPU for a million deliveries; `None` where its process can't be watched.
     cpu_s_per_million: Option<f64>,
-    /// The server's resident memory for each connection, bytes.
+    /// The server's resident memory for each connection while nothing is sent, bytes.
     rss_per_connection: Option<u64>,
+    /// The most that it was while events were sent, bytes.
+    rss_peak: Option<u64>,
 }
 
 /// What the viewers saw.
@@ -76,7 +82,8 @@ struct Seen {
 pub(super) async fn run(args: &Bench) -> Result<bool, Fault> {
     let own: PushApp = APP.parse().expect("a constant");
     let app = args.push_app.as_ref().unwrap_or(&own);
-    let (_server, _scratch, target, watched);
+    // Dropped from the last to the first: the server before its directory.
+    let (_scratch, _server, target, watched);
     if let Some(url) = &args.target {
         (target, watched) = (Target::parse(url)?, args.server_pid.and_then(Watched::new));
     } else {
@@ -84,7 +91,6 @@ pub(super) async fn run(args: &Bench) -> Result<bool, Fault> {
         let program = std::env::current_exe().map_err(|why| Fault::io("finding this program", &why))?;
         let server = start(&program, &scratch.dir, args).await?;
         (target, watched) = (server.target().clone(), server.watched());
-        // The server is dropped before its directory.
         (_scratch, _server) = (scratch, server);
     }
     let report = measure(args, app, &target, watched).await?;
@@ -110,21 +116,27 @@ async fn measure(args: &Bench, app: &PushApp, target: &Target, watched: Option<W
         began: Instant::now(),
     });
     let (ends, ended) = watch::channel(());
-    let mut viewers = connect(target.address(), &app.key, args.connections as usize, &seen, &ended).await?;
+    let crowd = Crowd { count: args.connections as usize, slow: args.slow.min(args.connections) as usize };
+    let mut viewers = connect(target.address(), &app.key, crowd, &seen, &ended).await?;
     let full = watched.and_then(Watched::resident);
     let each = full.zip(empty).map(|(full, empty)| full.saturating_sub(empty) / connections);
 
     let before = watched.and_then(Watched::cpu);
     let rate = args.rate.unwrap_or(RATE);
+    let given_up = slow_closes(target).await?;
     let began = Instant::now();
-    let events = send(target, app, rate, args.seconds.unwrap_or(TIME), args.burst, &seen).await?;
+    let sending =
+        send(target, app, Pace { rate, time: args.seconds.unwrap_or(TIME), burst: args.burst }, args.bytes, &seen);
+    let (sent, peak) = with_peak(watched, sending).await;
+    let events = sent?;
     let took = began.elapsed();
-    let due = events * connections;
+    let due = events * (connections - crowd.slow as u64);
     let settled = tokio::time::Instant::now() + SETTLE;
     while seen.deliveries.load(Ordering::Relaxed) < due && tokio::time::Instant::now() < settled {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let cpu = watched.and_then(Watched::cpu).zip(before).map(|(after, before)| after.saturating_sub(before));
+    let slow_closed = slow_closes(target).await?.zip(given_up).map(|(after, before)| after - before);
     drop(ends);
     while viewers.join_next().await.is_some() {}
 
@@ -137,6 +149,8 @@ async fn measure(args: &Bench, app: &PushApp, target: &Target, watched: Option<W
     Ok(Report {
         mode: "fanout",
         connections,
+        slow: crowd.slow as u64,
+        slow_closed,
         events,
         events_per_s: rounded(float(events) / took.as_secs_f64()),
         deliveries,
@@ -146,18 +160,50 @@ async fn measure(args: &Bench, app: &PushApp, target: &Target, watched: Option<W
         p999_ms: ms(0.999),
         cpu_s_per_million: cpu.map(|cpu| rounded(cpu.as_secs_f64() * 1e6 / float(deliveries.max(1)))),
         rss_per_connection: each,
+        rss_peak: peak,
     })
 }
 
-/// Sends events until the time is over; how many.
-async fn send(
-    target: &Target,
-    app: &PushApp,
+/// How many viewers connect, and how many of them read nothing.
+#[derive(Clone, Copy)]
+struct Crowd {
+    count: usize,
+    slow: usize,
+}
+
+/// How fast events are sent, for how long, and how many in one call.
+#[derive(Clone, Copy)]
+struct Pace {
     rate: f64,
     time: Duration,
     burst: u32,
-    seen: &Seen,
-) -> Result<u64, Fault> {
+}
+
+/// Viewers that the server has given up so far, as its metrics say.
+async fn slow_closes(target: &Target) -> Result<Option<u64>, Fault> {
+    let (status, text) = target.get("/metrics").await?;
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().find_map(|line| line.strip_prefix("plaudit_slow_closes_total "));
+    Ok(line.filter(|_| status == 200).and_then(|count| count.parse().ok()))
+}
+
+/// Does something, and says how much memory the server had at most meanwhile.
+async fn with_peak<F: Future>(watched: Option<Watched>, doing: F) -> (F::Output, Option<u64>) {
+    let mut doing = std::pin::pin!(doing);
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    let mut peak = None;
+    loop {
+        tokio::select! {
+            done = doing.as_mut() => return (done, peak),
+            _ = tick.tick() => peak = peak.max(watched.and_then(Watched::resident)),
+        }
+    }
+}
+
+/// Sends events until the time is over; how many.
+async fn send(target: &Target, app: &PushApp, pace: Pace, bytes: u32, seen: &Seen) -> Result<u64, Fault> {
+    let Pace { rate, time, burst } = pace;
+    let filling = "x".repeat(bytes as usize - STAMP);
     let failed = |why: &io::Error| Fault::io("sending an event", why);
     let signer = Signer::new(&app.key, app.secret.bytes());
     let mut connection = Connection::open(target.address()).await.map_err(|why| failed(&why))?;
@@ -170,7 +216,7 @@ async fn send(
         }
         tokio::time::sleep_until((began + due).into()).await;
         let since = u64::try_from((began + due - seen.began).as_nanos()).unwrap_or(u64::MAX);
-        let data = format!("{since:020} {}", "x".repeat(DATA - 21));
+        let data = format!("{since:020} {filling}");
         let batch: Vec<_> = (0..burst).map(|_| json!({ "name": "e", "channel": CHANNEL, "data": data })).collect();
         let request = signed(target, app, &signer, &json!({ "batch": batch }).to_string());
         let answer = connection.ask(request.as_bytes()).await.map_err(|why| failed(&why))?;
@@ -200,13 +246,13 @@ fn signed(target: &Target, app: &PushApp, signer: &Signer, body: &str) -> String
 async fn connect(
     address: SocketAddr,
     key: &str,
-    count: usize,
+    crowd: Crowd,
     seen: &Arc<Seen>,
     ended: &watch::Receiver<()>,
 ) -> Result<JoinSet<()>, Fault> {
     let turns = Arc::new(Semaphore::new(AT_ONCE));
     let mut joining = JoinSet::new();
-    for _ in 0..count {
+    for _ in 0..crowd.count {
         let (turns, key) = (Arc::clone(&turns), key.to_owned());
         joining.spawn(async move {
             let _turn = turns.acquire_owned().await;
@@ -218,7 +264,11 @@ async fn connect(
         let joined = joined.map_err(|why| Fault::Setting(format!("a viewer failed: {why}")))?;
         let (stream, unread) = joined.map_err(|why| Fault::io(format!("a viewer of {address}"), &why))?;
         let (seen, ended, lane) = (Arc::clone(seen), ended.clone(), viewers.len());
-        viewers.spawn(view(stream, unread, seen, lane, ended));
+        if lane < crowd.slow {
+            viewers.spawn(stare(stream, ended));
+        } else {
+            viewers.spawn(view(stream, unread, seen, lane, ended));
+        }
     }
     Ok(viewers)
 }
@@ -253,6 +303,13 @@ async fn join(address: SocketAddr, key: &str) -> io::Result<(TcpStream, Vec<u8>)
     };
     unread.drain(..end);
     Ok((stream, unread))
+}
+
+/// Reads nothing until the run's end.
+async fn stare(stream: TcpStream, mut ended: watch::Receiver<()>) {
+    let _stream = stream;
+    // The one change there is: the run's end.
+    let _ = ended.changed().await;
 }
 
 /// Reads events until the run's end.
@@ -309,6 +366,10 @@ impl Report {
         let mut line = |name: &str, value: String| writeln!(text, "{name:<11} {value}").expect("writing to a string");
         let unknown = || "unknown".to_owned();
         line("mode", format!("fan-out to {} connections", self.connections));
+        if self.slow > 0 {
+            let closed = self.slow_closed.map_or_else(unknown, |closed| closed.to_string());
+            line("slow", format!("{} read nothing, {closed} were closed", self.slow));
+        }
         line("events", format!("{} at {:.1}/s", self.events, self.events_per_s));
         line("deliveries", format!("{}, {} lost", self.deliveries, self.lost));
         line("latency", format!("p50 {:.1} ms, p99 {:.1} ms, p999 {:.1} ms", self.p50_ms, self.p99_ms, self.p999_ms));
@@ -316,7 +377,8 @@ impl Report {
         line("cpu", cpu);
         let rss =
             self.rss_per_connection.map_or_else(unknown, |rss| format!("{:.1} KiB a connection", float(rss) / 1024.0));
-        line("memory", rss);
+        let peak = self.rss_peak.map_or_else(unknown, |peak| format!("{:.1} MiB", float(peak) / 1024.0 / 1024.0));
+        line("memory", format!("{rss}, {peak} at most in all"));
         if json {
             text += &serde_json::to_string(self).expect("numbers and texts");
             text.push('\n');
@@ -342,7 +404,7 @@ mod tests {
 
     #[test]
     fn frames_are_told_apart_and_their_times_read() {
-        let data = format!("{:020} {}", 1234, "x".repeat(DATA - 21));
+        let data = format!("{:020} {}", 1234, "x".repeat(200 - STAMP));
         let event = Frame::event(CHANNEL, "e", data).socket().to_vec();
         let other = Frame::text("{\"event\":\"pusher:pong\",\"data\":\"{}\"}").socket().to_vec();
         assert_eq!((whole(&event), due(&event)), (Some(event.len()), Some(1234)));

@@ -301,7 +301,7 @@ test('a user signs in and is reached and ended by id', async (t) => {
 test('subscribers are told how many they are', async (t) => {
   const server = await serve(t);
   const one = await connected(client(t, server));
-  const channel = await subscribed(one, 'news');
+  const channel = one.subscribe('news');
   const counts = gather(channel, 'pusher:subscription_count');
   await until('one', () => counts.at(-1)?.subscription_count === 1);
   const two = await connected(client(t, server));

@@ -24,6 +24,7 @@ pub mod names;
 mod position;
 mod publish;
 mod queue;
+mod values;
 mod viewer;
 mod worker;
 

@@ -2,7 +2,6 @@
 //!
 //! A step never waits for a viewer. Wakes come last, so that what a step publishes together leaves together.
 
-use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,14 +9,14 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, TryRecvError, select};
 
 use super::channel::{Channel, State};
-use super::conflate::Cooling;
 use super::directory::SHARDS;
 use super::intake::{Batch, LogEvent, Lost};
 use super::publish::{Order, Publication};
-use super::queue::{Kind, Wakes};
+use super::queue::Wakes;
+use super::values::Values;
 use super::viewer::resync;
-use super::{Core, Frame, Position, ViewerId, counts, names};
-use crate::domain::{ClipNo, Seq, SlotNo};
+use super::{Core, Frame, Position, ViewerId, names};
+use crate::domain::Seq;
 
 /// A step ends after so many messages...
 const MESSAGES: usize = 256;
@@ -42,13 +41,7 @@ pub struct Worker {
     orders: Receiver<Order>,
     /// The last position that was given.
     last: Position,
-    clips: Cooling<ClipNo>,
-    slots: Cooling<SlotNo>,
-    /// Parts of slots that have changed and were not sent since.
-    parts: HashMap<SlotNo, BTreeSet<usize>>,
-    likes: Cooling<(Arc<str>, u64)>,
-    /// How often a comment is liked, and as of when.
-    liked: HashMap<(Arc<str>, u64), (u64, Seq)>,
+    values: Values,
     wakes: Wakes,
     sent: u64,
     swept_at: u64,
@@ -76,17 +69,12 @@ enum Message {
 
 impl Worker {
     pub(super) fn new(core: Arc<Core>, settled: Receiver<Batch>, orders: Receiver<Order>, start: Position) -> Self {
-        let (clip_every, slot_every) = (core.settings.clip_every_ms, core.settings.slot_every_ms);
         Self {
+            values: Values::new(Arc::clone(&core)),
             core,
             settled,
             orders,
             last: start,
-            clips: Cooling::new(clip_every),
-            slots: Cooling::new(slot_every),
-            parts: HashMap::new(),
-            likes: Cooling::new(slot_every),
-            liked: HashMap::new(),
             wakes: Wakes::default(),
             sent: 0,
             swept_at: 0,
@@ -112,7 +100,7 @@ impl Worker {
             next = self.look();
         }
         self.recover_lost(None);
-        self.send_due(ended);
+        self.sent += self.values.send(ended, &mut self.wakes) as u64;
         self.sweep();
         self.wakes.wake();
         for (waiter, position) in done {
@@ -126,10 +114,9 @@ impl Worker {
     }
 
     fn patience(&self, patience: Duration) -> Duration {
-        let now_ms = self.core.clock.now_ms();
-        let due = [self.clips.next_in(now_ms), self.slots.next_in(now_ms), self.likes.next_in(now_ms)];
+        let next = self.values.next_in(self.core.clock.now_ms());
         // Not less than one: a clock that stands still must not make this spin.
-        due.into_iter().flatten().min().map_or(patience, |ms| patience.min(Duration::from_millis(ms.max(1))))
+        next.map_or(patience, |ms| patience.min(Duration::from_millis(ms.max(1))))
     }
 
     fn wait(&self, patience: Duration) -> Result<Message, TryRecvError> {
@@ -151,16 +138,14 @@ impl Worker {
 
     fn batch(&mut self, batch: Batch) {
         self.recover_lost(Some(batch.last));
-        for clip in &batch.clips {
-            self.mark(*clip);
+        for clip in batch.clips {
+            self.values.counted(clip);
         }
         for slot in batch.slots {
-            self.mark_slot(slot);
+            self.values.revealed(slot);
         }
         for likes in batch.likes {
-            let key = (likes.channel, likes.comment);
-            self.likes.mark(&key);
-            self.liked.insert(key, (likes.count, likes.seq));
+            self.values.liked(likes);
         }
         for event in batch.events {
             self.log_event(event);
@@ -253,72 +238,6 @@ impl Worker {
         }
     }
 
-    fn mark(&mut self, clip: ClipNo) {
-        self.clips.mark(&clip);
-        let Some(now) = self.core.counts.clip_now(clip) else { return };
-        self.slots.mark(&now.slot);
-        self.parts.entry(now.slot).or_default().insert(now.place / counts::PART);
-    }
-
-    /// Every count of a slot is to be sent.
-    fn mark_slot(&mut self, slot: SlotNo) {
-        let Some(now) = self.core.counts.slot_now(slot) else { return };
-        self.slots.mark(&slot);
-        self.parts.entry(slot).or_default().extend(0..now.clips.div_ceil(counts::PART));
-        for from in (0..now.clips).step_by(counts::PART) {
-            for (id, ..) in self.core.counts.counts_of(slot, from, counts::PART).into_iter().flatten() {
-                if let Some(clip) = self.core.counts.clip(id.as_str()) {
-                    self.clips.mark(&clip);
-                }
-            }
-        }
-    }
-
-    fn send_due(&mut self, all: bool) {
-        let core = Arc::clone(&self.core);
-        let now_ms = core.clock.now_ms();
-        // At the end nothing is held back.
-        let due_at = |every: u64| if all { now_ms.saturating_add(every) } else { now_ms };
-        for clip in self.clips.due(due_at(core.settings.clip_every_ms)) {
-            if let Some(now) = core.counts.clip_now(clip) {
-                self.show(&format!("clip-{}", now.id), 0);
-            }
-        }
-        for slot in self.slots.due(due_at(core.settings.slot_every_ms)) {
-            let parts = self.parts.remove(&slot).unwrap_or_default();
-            if let Some(now) = core.counts.slot_now(slot) {
-                let name = format!("slot-{}-{}", now.season, now.position);
-                for part in parts {
-                    self.show(&name, part);
-                }
-            }
-        }
-        for key in self.likes.due(due_at(core.settings.slot_every_ms)) {
-            if let Some((count, seq)) = self.liked.remove(&key) {
-                self.send_likes(&key.0, key.1, count, seq, now_ms);
-            }
-        }
-    }
-
-    fn show(&mut self, name: &str, part: usize) {
-        let core = &self.core;
-        let shown =
-            core.directory.change(name, |channel, state| counts::show(core, channel, state, part, &mut self.wakes));
-        self.sent += shown.unwrap_or(0) as u64;
-    }
-
-    fn send_likes(&mut self, name: &str, comment: u64, count: u64, seq: Seq, now_ms: u64) {
-        let core = &self.core;
-        let sent = core.directory.change(name, |channel, state| {
-            let data = format!(r#"{{"commentId":"{comment}","likesCount":{count},"seq":{seq}}}"#);
-            let frame = Arc::new(Frame::event(Arc::clone(&channel.name), "comment-updated", data));
-            state.keep_likes(comment, seq, now_ms, &frame, &core.kept);
-            let place = channel.place(Kind::Likes, comment);
-            state.send_latest(place, &frame, || Arc::clone(&frame), None, &mut self.wakes)
-        });
-        self.sent += sent.unwrap_or(0) as u64;
-    }
-
     /// Raises the floors of the channels whose events were lost, before the first batch behind them, or, if there is none
     /// any more, at once; and sends all counts that may have changed.
     fn recover_lost(&mut self, before: Option<Seq>) {
@@ -362,8 +281,8 @@ impl Worker {
             self.sent += told.unwrap_or(0) as u64;
         }
         self.note_done();
-        lost.clips.iter().for_each(|clip| self.mark(*clip));
-        lost.slots.iter().for_each(|slot| self.mark_slot(*slot));
+        lost.clips.iter().for_each(|clip| self.values.counted(*clip));
+        lost.slots.iter().for_each(|slot| self.values.revealed(*slot));
     }
 
     /// One shard a second: events past their time, and channels that nothing needs.

@@ -30,6 +30,8 @@ pub enum Reject {
     NoActiveSlot,
     /// The bearer token isn't valid; says why, without the token.
     InvalidToken(&'static str),
+    /// An app's call isn't signed as it must be; says what, and not what would be right.
+    InvalidSignature(&'static str),
     /// The route's own secret is missing or wrong.
     Unauthorized,
     /// The voter is banned, until a time in Unix milliseconds if there is one.
@@ -108,6 +110,7 @@ impl Reject {
             Self::WrongSlot => "WRONG_SLOT",
             Self::NoActiveSlot => "NO_ACTIVE_SLOT",
             Self::InvalidToken(_) => "INVALID_TOKEN",
+            Self::InvalidSignature(_) => "INVALID_SIGNATURE",
             Self::Unauthorized | Self::NotSignedIn => "UNAUTHORIZED",
             Self::Banned { .. } => "BANNED",
             Self::NotYours => "FORBIDDEN",
@@ -143,6 +146,7 @@ impl fmt::Display for Reject {
             Self::WrongSlot => f.write_str("another slot of this season is open for voting"),
             Self::NoActiveSlot => f.write_str("no slot is open for voting"),
             Self::InvalidToken(why) => write!(f, "the bearer token is not valid: {why}"),
+            Self::InvalidSignature(why) => write!(f, "the call is not signed: {why}"),
             Self::Unauthorized => f.write_str("this route needs its own bearer secret"),
             Self::Banned { until: None } => f.write_str("this voter is banned"),
             Self::Banned { until: Some(at) } => write!(f, "this voter is banned until {at} (Unix ms)"),

@@ -10,9 +10,11 @@
 //!   ballots.rs               claim: one lock on the voter's shard decides duplicate and daily limit, and enqueues while
 //!                            holding it, so the log's order is the order of claims for each voter
 //!   log/commit.rs            bounded queue → commit thread: sequence, verdict → ONE block a batch → store → flush
-//!   engine/settle.rs         in log order: claims kept → tallies (summed a batch and clip, then added once) → waiters
+//!   engine/settle.rs         in log order: claims kept → tallies (summed a batch and clip, then added once) → hub (one
+//!                            message a batch) → waiters
 //! http/reply.rs            the answer, counts included
 //!
+//! hub/worker.rs            positions → channels → viewers' queues, counts at most every 100 ms a clip
 //! log/apply.rs             every 100 ms or 1,000 settled events: fold whole blocks past the mark → pages, the mark, flush,
 //!                          drop the log's blocks up to the mark
 //! log/recover.rs           start: checks, then the same fold over the log's tail
@@ -38,6 +40,7 @@
 //! | 0 | [`error`], [`clock`] | the caller's faults and ours; time that a test can set | |
 //! | 1 | [`domain`] | ids, seasons, slots, clips, votes, events, each checked when it is made | time, settings, storage |
 //! | 1 | [`metrics`] | counters and gauges | a voter's or clip's name |
+//! | 2 | [`outbound`] | the one HTTP client | following, retrying |
 //! | 2 | [`config`] | settings from flags, environment and file, held against each other | the disk |
 //! | 2 | [`codec`] | the envelope of every stored record; names bincode | what a record means |
 //! | 2 | [`tally`] | lock-free counts of a clip | a lock |
@@ -46,15 +49,17 @@
 //! | 4 | [`ballots`] | who voted for what in open slots, and today's budgets | blocking under a lock |
 //! | 4 | [`stage`] | seasons, slots and clips as a snapshot that settlement swaps | a verdict |
 //! | 4 | [`comments`] | comments as they are now: pages, what is not in them yet, what is in flight | blocking under its lock |
+//! | 4 | [`hub`] | channels, what they keep, viewers' queues | a socket, a wait for a viewer |
 //! | 5 | [`log`] | queue, commit, apply, recover | ballots and tallies |
 //! | 6 | [`jobs`] | what can wait, a step at a time, through the queue alone | a write of their own |
 //! | 7 | [`engine`] | the public operations; what benches, tests and embedders use | transport |
 //! | 8 | [`identity`] | credentials → voter | storing them |
 //! | 8 | [`admission`] | rate limits, client addresses | |
+//! | 9 | [`push`] | the Pusher protocol: apps, viewers' sockets, the API for triggers, webhooks | what is worth telling |
 //! | 10 | [`http`] | hyper's server, routes, answers | a decision about a vote |
 //! | 11 | [`cli`] | commands and wiring | |
 //!
-//! Left free for later: the one HTTP client (2), Merkle trees (3), boards and the hub (4), push (9).
+//! Left free for later: Merkle trees (3), boards (4).
 
 pub mod admission;
 pub mod ballots;
@@ -68,10 +73,13 @@ pub mod engine;
 pub mod error;
 pub mod fold;
 pub mod http;
+pub mod hub;
 pub mod identity;
 pub mod jobs;
 pub mod log;
 pub mod metrics;
+pub mod outbound;
+pub mod push;
 pub mod stage;
 pub mod store;
 pub mod tally;

@@ -120,6 +120,26 @@ metrics! {
     voters: Gauge, "voters";
     /// 1 once a failure of the store was latched.
     storage_failed: Gauge, "storage_failed";
+    /// Receivers of pushed events: connections that view channels.
+    viewers: Gauge, "viewers";
+    /// Channels that someone is on, or that keep events.
+    channels: Gauge, "channels";
+    /// Bytes that wait for viewers.
+    viewer_bytes: Gauge, "viewer_queue_bytes";
+    /// Frames queued for viewers.
+    deliveries: Counter, "deliveries";
+    /// Values that a newer one replaced while they waited for a viewer.
+    values_replaced: Counter, "values_replaced";
+    /// Viewers closed because they did not follow.
+    slow_closes: Counter, "slow_closes";
+    /// Times that a viewer was told to load a channel afresh.
+    resyncs: Counter, "resyncs";
+    /// Settled batches that the hub could not take at once; their channels' viewers were told to load afresh.
+    batches_lost: Counter, "push_batches_lost";
+    /// Webhooks that were taken by their endpoint.
+    webhooks_delivered: Counter, "webhooks_delivered";
+    /// Webhooks that were given up, and their events that found no room.
+    webhooks_dropped: Counter, "webhooks_dropped";
     /// Requests refused by a rate limit.
     rate_limited: Counter, "rate_limited";
     /// Open connections.

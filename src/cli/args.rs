@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{AckMode, Common, Config, DataDir, TokenSettings, parse_duration};
+use crate::config::{AckMode, Common, Config, DataDir, PushApp, TokenSettings, parse_duration};
 
 /// The command that a line without one means.
 pub(super) const SERVE: &str = "serve";
@@ -111,6 +111,7 @@ pub(super) struct Log {
     after_help = "Casts votes, each of a voter of its own. Starts a server of its own on a fresh directory unless\n\
     --target or --engine says otherwise. Latency without --rate is that of a closed loop."
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct Bench {
     /// Server to drive, http://HOST:PORT; default: one of its own
     #[arg(long, value_name = "URL", help_heading = "What", conflicts_with_all = ["engine", "keep"])]
@@ -121,6 +122,21 @@ pub(super) struct Bench {
     /// Read GET /api/vote instead of voting
     #[arg(long, help_heading = "What")]
     pub(super) gets: bool,
+    /// Push events to many viewers of one channel instead of voting
+    #[arg(long, help_heading = "What", conflicts_with_all = ["engine", "gets", "keep", "votes", "clips"])]
+    pub(super) fanout: bool,
+    /// Events of one call, with --fanout
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10), requires = "fanout", help_heading = "What")]
+    pub(super) burst: u32,
+    /// Bytes of an event's data, with --fanout
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(21..=10_240), requires = "fanout", help_heading = "What")]
+    pub(super) bytes: u32,
+    /// Connections that stop reading once they are subscribed, with --fanout
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=60_000), requires = "fanout", help_heading = "What")]
+    pub(super) slow: u32,
+    /// App of the server at --target, ID:KEY:SECRET, with --fanout
+    #[arg(long, value_name = "APP", requires = "fanout", requires = "target", help_heading = "What")]
+    pub(super) push_app: Option<PushApp>,
     /// Clips that the votes go to, in turn; over HTTP those of the open slot
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000), help_heading = "What")]
     pub(super) clips: u32,

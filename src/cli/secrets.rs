@@ -14,6 +14,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
+use crate::config::PushApp;
 use crate::domain::VoterKey;
 use crate::error::Fault;
 
@@ -34,6 +35,8 @@ pub(super) struct Secrets {
     pub(super) cookie_key: [u8; 32],
     /// Turns names into voters.
     pub(super) voter_key: VoterKey,
+    /// The broadcaster's app.
+    pub(super) push_app: PushApp,
 }
 
 /// The secrets of the store in `dir`; [`Fault::NoStore`] if there is none.
@@ -83,6 +86,8 @@ struct Text {
     admin_token: String,
     cookie_key: String,
     voter_key: String,
+    /// Not in files of before there was a broadcaster.
+    push_app: Option<String>,
 }
 
 fn read(dir: &Path) -> Result<Option<Secrets>, Fault> {
@@ -99,7 +104,7 @@ fn read(dir: &Path) -> Result<Option<Secrets>, Fault> {
     }
     // The parser's message quotes the line, which may be a secret.
     let wrong = |what: &str| Fault::Setting(format!("{}: {what}. Bring the file back from a backup", path.display()));
-    let text: Text = toml::from_str(&text).map_err(|_| wrong("not the five secrets, each once, as TOML"))?;
+    let text: Text = toml::from_str(&text).map_err(|_| wrong("not the secrets, each once, as TOML"))?;
     let key = |text: &str, name: &str| {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok();
         bytes
@@ -109,8 +114,11 @@ fn read(dir: &Path) -> Result<Option<Secrets>, Fault> {
     if [&text.jwt_secret, &text.cron_secret, &text.admin_token].iter().any(|secret| secret.is_empty()) {
         return Err(wrong("a secret is empty"));
     }
+    let cookie_key = key(&text.cookie_key, "cookie-key")?;
+    let push_app = text.push_app.unwrap_or_else(|| push_app(&cookie_key));
     Ok(Some(Secrets {
-        cookie_key: key(&text.cookie_key, "cookie-key")?,
+        push_app: push_app.parse().map_err(|_| wrong("push-app is not ID:KEY:SECRET"))?,
+        cookie_key,
         voter_key: VoterKey::new(key(&text.voter_key, "voter-key")?),
         jwt: text.jwt_secret.into_bytes(),
         cron: text.cron_secret.into_bytes(),
@@ -129,7 +137,19 @@ fn fresh() -> Result<String, Fault> {
             .map_err(|why| Fault::Io { doing: "making secrets".into(), why: why.to_string() })?;
         writeln!(text, "{name} = \"{}\"", BASE64_URL_SAFE_NO_PAD.encode(bytes)).expect("writing to a string");
     }
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|why| Fault::Io { doing: "making secrets".into(), why: why.to_string() })?;
+    writeln!(text, "push-app = \"{}\"", push_app(&bytes)).expect("writing to a string");
     Ok(text)
+}
+
+/// An app made of a secret: `ID:KEY:SECRET`. The same each time, so that a store whose file names none, which is never
+/// written again, still has one.
+fn push_app(from: &[u8; 32]) -> String {
+    let key = blake3::derive_key("plaudit push app key", from);
+    let secret = blake3::derive_key("plaudit push app secret", from);
+    let key = blake3::Hash::from(key).to_hex();
+    format!("plaudit:{}:{}", &key[..20], BASE64_URL_SAFE_NO_PAD.encode(secret))
 }
 
 /// Puts the file there whole, or leaves the one that is there already. The text is on the disk before it has its name,
@@ -175,6 +195,7 @@ mod tests {
         assert_eq!(first.jwt, again.jwt);
         assert_eq!(first.voter_key.fingerprint(), load(&place).unwrap().voter_key.fingerprint());
         assert_ne!(first.jwt, first.admin);
+        assert_eq!(first.push_app, again.push_app);
         assert!(first.jwt.len() >= crate::config::SECRET_LEN);
     }
 
@@ -195,6 +216,19 @@ mod tests {
         assert!(matches!(load(dir.path()), Err(Fault::Inconsistent { .. })));
         assert!(matches!(load_or_make(dir.path()), Err(Fault::Inconsistent { .. })));
         assert!(!dir.path().join(FILE).exists());
+    }
+
+    #[test]
+    fn a_file_without_an_app_still_has_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = fresh().unwrap();
+        let without: String =
+            whole.lines().filter(|line| !line.starts_with("push-app")).map(|l| l.to_owned() + "\n").collect();
+        assert_ne!(whole, without);
+        fs::write(dir.path().join(FILE), without).unwrap();
+        let first = load(dir.path()).unwrap().push_app;
+        assert_eq!((first.id.as_str(), first.key.len()), ("plaudit", 20));
+        assert_eq!(load(dir.path()).unwrap().push_app, first);
     }
 
     #[test]

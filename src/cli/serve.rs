@@ -19,12 +19,16 @@ use super::secrets::{self, Secrets};
 use super::{Done, demo, print, process};
 use crate::admission::{Admission, AdmissionOptions, TrustedProxies};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{AckMode, Config, Moderation};
+use crate::config::{AckMode, Config, Moderation, PushApp};
 use crate::domain::VoterKey;
 use crate::engine::{Ack, CommentSettings, Engine, Settings};
 use crate::error::Fault;
-use crate::http::{self, App, AppOptions, ServeOptions};
+use crate::http::{self, App, AppOptions, ServeOptions, StreamOptions};
+use crate::hub;
 use crate::identity::{Identity, IdentityOptions};
+use crate::push::apps::Apps;
+use crate::push::sign::Signer;
+use crate::push::{self, Push, PushOptions};
 use stop::Stop;
 
 /// Connections that the system holds for us until they are accepted.
@@ -72,7 +76,19 @@ fn engine_settings(config: &Config, voter_key: VoterKey) -> Settings {
             slow_ms: u64::try_from(config.comments.slow_mode.as_millis()).unwrap_or(u64::MAX),
             hides_at: config.comments.report_threshold,
         },
+        hub: hub_settings(config),
         ..Settings::new(&config.store.data_dir, voter_key)
+    }
+}
+
+/// How what is pushed is bounded by these settings.
+fn hub_settings(config: &Config) -> hub::Settings {
+    hub::Settings {
+        viewer_bytes: config.push.viewer_budget,
+        all_bytes: config.push.push_budget,
+        history_events: usize::try_from(config.history.history_events).expect("at most 10000"),
+        history_ms: u64::try_from(config.history.history_time.as_millis()).unwrap_or(u64::MAX),
+        ..hub::Settings::default()
     }
 }
 
@@ -100,13 +116,17 @@ async fn serve(config: Config, connections: usize, socket: Socket, secrets: Secr
     let words = config.comments.blocked_words.clone().map(|path| words::watch(path, engine.clone())).transpose()?;
     // Only now: who connects finds a server that has recovered.
     let (listener, at) = listen(&config, socket)?;
-    print(&banner::text(&config, &engine, at, started_empty))?;
+    let apps =
+        if config.push.push_app.is_empty() { vec![secrets.push_app.clone()] } else { config.push.push_app.clone() };
+    let push = push(&config, connections, &apps, &engine)?;
+    print(&banner::text(&config, &apps, &engine, at, started_empty))?;
     tracing::info!(listen = %at, ack = engine.settings().ack.as_str(), recovered = engine.recovered(), "serving");
 
-    let app = app(&config, &secrets, engine.clone());
+    let app = app(&config, &secrets, engine.clone(), push);
     let options = ServeOptions {
         max_connections: connections,
         max_connections_per_address: config.limits.max_connections_per_address,
+        spread: config.push.drain,
         ..ServeOptions::default()
     };
     let (asked, when_asked) = tokio::sync::oneshot::channel();
@@ -144,7 +164,28 @@ async fn close(engine: Engine, deadline: tokio::time::Instant) -> Result<(), Fau
     Ok(())
 }
 
-fn app(config: &Config, secrets: &Secrets, engine: Engine) -> App {
+fn push(config: &Config, connections: usize, apps: &[PushApp], engine: &Engine) -> Result<Push, Fault> {
+    let settings = &config.push;
+    let options = PushOptions {
+        allowed_origins: settings.allowed_origins.clone(),
+        webhooks: settings.webhook.clone(),
+        // Votes find a connection even when the viewers are too many.
+        max_viewers: settings.max_viewers.unwrap_or(connections - connections / 10),
+        max_viewers_per_address: settings.max_viewers_per_address.unwrap_or(usize::MAX),
+        rates: config.limits.rate_limit.is_on(),
+        activity_timeout: settings.activity_timeout,
+        pong_timeout: settings.pong_timeout,
+        ..PushOptions::default()
+    };
+    let app = |app: &PushApp| push::apps::App {
+        id: app.id.clone(),
+        signer: Arc::new(Signer::new(&app.key, app.secret.bytes())),
+    };
+    let apps = Apps::new(apps.iter().map(app).collect());
+    Push::new(engine.hub().clone(), apps, options, Arc::clone(engine.clock()), Arc::clone(engine.metrics()))
+}
+
+fn app(config: &Config, secrets: &Secrets, engine: Engine, push: Push) -> App {
     let given = |flag: &Option<crate::config::Secret>, kept: &[u8]| flag.as_ref().map_or(kept, |f| f.bytes()).to_vec();
     let identity = Identity::new(IdentityOptions {
         jwt_secret: given(&config.tokens.jwt_secret, &secrets.jwt),
@@ -165,6 +206,8 @@ fn app(config: &Config, secrets: &Secrets, engine: Engine) -> App {
         cron_secret: Some(given(&config.cron_secret, &secrets.cron)),
         trusted_proxies: TrustedProxies(config.trusted_proxies.0.clone()),
         anonymous_comments: config.comments.anonymous_comments,
+        stream: StreamOptions { spread: config.push.drain, ..StreamOptions::default() },
+        push: Some(push),
         ..AppOptions::default()
     };
     App::new(engine, identity, admission, options)
@@ -215,6 +258,7 @@ fn tell_of_secrets(config: &Config, dir: &Path, made: bool) {
         ("jwt-secret", config.tokens.jwt_secret.is_some()),
         ("cron-secret", config.cron_secret.is_some()),
         ("admin-token", config.admin_token.is_some()),
+        ("push-app", !config.push.push_app.is_empty()),
     ];
     let kept: Vec<&str> = flags.iter().filter(|(_, given)| !given).map(|(name, _)| *name).collect();
     let names = [&kept[..], &["cookie-key", "voter-key"]].concat().join(", ");

@@ -7,6 +7,8 @@
 //! Never: opens a store or a socket, makes a secret, or reads a setting again while the server runs.
 
 pub mod file;
+mod history;
+mod push;
 mod values;
 
 use std::path::PathBuf;
@@ -14,8 +16,10 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
+pub use history::HistorySettings;
+pub use push::{PushApp, PushSettings};
 pub use values::{
-    AckMode, Listen, Moderation, Networks, RateLimit, Secret, VoteWeights, log_filter, parse_duration,
+    AckMode, Listen, Moderation, Networks, RateLimit, Secret, VoteWeights, log_filter, parse_bytes, parse_duration,
     parse_duration_or_off,
 };
 
@@ -173,6 +177,14 @@ pub struct Config {
     /// Bounds and rates.
     #[command(flatten)]
     pub limits: Limits,
+
+    /// What is kept for viewers.
+    #[command(flatten)]
+    pub history: HistorySettings,
+
+    /// The broadcaster.
+    #[command(flatten)]
+    pub push: PushSettings,
 }
 
 impl Config {
@@ -202,6 +214,7 @@ impl Config {
             ("--cron-secret", &self.cron_secret),
             ("--admin-token", &self.admin_token),
         ];
+        self.check_push()?;
         let mut warnings: Vec<String> = secrets
             .iter()
             .filter_map(|(flag, secret)| Some((flag, secret.as_ref()?.bytes().len())))
@@ -218,6 +231,23 @@ impl Config {
             warnings.push(format!("--rate-limit is off and {} can be reached from outside", self.listen));
         }
         Ok(warnings)
+    }
+
+    fn check_push(&self) -> Result<(), Fault> {
+        let push = &self.push;
+        for (at, app) in push.push_app.iter().enumerate() {
+            let twice = |other: &PushApp| other.id == app.id || other.key == app.key;
+            if push.push_app[..at].iter().any(twice) {
+                return Err(Fault::Setting(format!("--push-app: the id or key of {app:?} is there twice")));
+            }
+        }
+        if push.viewer_budget > push.push_budget {
+            return Err(Fault::Setting(format!(
+                "--viewer-budget {} is more than --push-budget {}",
+                push.viewer_budget, push.push_budget
+            )));
+        }
+        Ok(())
     }
 
     /// How many connections to allow under an open-file limit, and a warning when that is fewer than was asked for.
@@ -270,6 +300,7 @@ mod tests {
         let comments = &config.comments;
         assert_eq!((comments.moderation, comments.slow_mode), (Moderation::After, Duration::ZERO));
         assert_eq!((comments.anonymous_comments, comments.report_threshold), (false, 3));
+        assert_eq!((config.history.history_events, config.history.history_time), (100, Duration::from_mins(5)));
         assert_eq!(config.check().unwrap(), Vec::<String>::new());
     }
 
@@ -299,6 +330,10 @@ mod tests {
         ] {
             assert!(config(flags).unwrap().check().is_err(), "{flags:?}");
         }
+        for flags in [&["--push-app", "1:a:s,1:b:s"][..], &["--viewer-budget", "2MiB", "--push-budget", "1MiB"]] {
+            assert!(config(flags).unwrap().check().is_err(), "{flags:?}");
+        }
+        assert!(config(&["--push-app", "1:a:s", "--push-app", "2:b:s"]).unwrap().check().is_ok());
     }
 
     #[test]

@@ -55,6 +55,11 @@ impl Secret {
         &self.0
     }
 
+    /// These bytes.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self(bytes.to_owned())
+    }
+
     /// For clap: any bytes but none at all.
     pub(crate) fn value_parser() -> impl TypedValueParser<Value = Self> {
         OsStringValueParser::new().try_map(|given: OsString| {
@@ -237,6 +242,20 @@ pub fn parse_duration_or_off(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Bytes: a whole number from 1, with `KiB`, `MiB` or `GiB` behind it or nothing.
+pub fn parse_bytes(text: &str) -> Result<usize, String> {
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let unit = match unit {
+        "" => Some(1),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        "GiB" => Some(1 << 30),
+        _ => None,
+    };
+    let bytes = digits.parse::<usize>().ok().zip(unit).and_then(|(count, unit): (_, usize)| count.checked_mul(unit));
+    bytes.filter(|bytes| *bytes > 0).ok_or_else(|| "must be a number of bytes, such as 65536, 256KiB or 1GiB".into())
+}
+
 /// Checks a filter of `tracing`, and keeps its text.
 pub fn log_filter(text: &str) -> Result<String, String> {
     tracing_subscriber::EnvFilter::builder().parse(text).map(|_| text.to_owned()).map_err(|why| why.to_string())
@@ -320,6 +339,16 @@ mod tests {
         assert_eq!(parse_duration_or_off("off"), Ok(Duration::ZERO));
         for bad in ["", "0", "h", "1w", "1.5h", "-1s", "99999999999999999999s", "40000d"] {
             assert!(parse_duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_have_units() {
+        assert_eq!(parse_bytes("65536"), Ok(65_536));
+        assert_eq!(parse_bytes("256KiB"), Ok(262_144));
+        assert_eq!(parse_bytes("1GiB"), Ok(1 << 30));
+        for bad in ["", "0", "KiB", "1kb", "-1", "1.5MiB", "99999999999GiB"] {
+            assert!(parse_bytes(bad).is_err(), "{bad:?}");
         }
     }
 

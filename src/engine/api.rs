@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::domain::{ClipId, SeasonId, Seq, SlotStatus, VoterKey, Weights};
 use crate::error::Fault;
+use crate::hub;
 
 /// When a vote is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -48,6 +49,8 @@ pub struct Settings {
     pub reconcile_every_s: u64,
     /// How comments are held.
     pub comments: CommentSettings,
+    /// The bounds of what is pushed.
+    pub hub: hub::Settings,
 }
 
 /// How comments are held.
@@ -81,6 +84,7 @@ impl Settings {
             queue: 16_384,
             reconcile_every_s: 600,
             comments: CommentSettings::default(),
+            hub: hub::Settings::default(),
         }
     }
 
@@ -101,7 +105,7 @@ impl Settings {
         ];
         match wrong.iter().find(|(is_wrong, _)| *is_wrong) {
             Some((_, why)) => Err(Fault::Setting((*why).into())),
-            None => Ok(()),
+            None => self.hub.check(),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The public operations: what HTTP, benches, tests and embedders use. Transport-free.
 //!
-//! An engine is five threads around a log: callers claim and enqueue ([`vote`]), the commit thread writes, settlement
-//! answers, the applier folds, and a keeper runs what can wait. Opening recovers; closing applies everything first.
+//! An engine is six threads around a log: callers claim and enqueue ([`vote`]), the commit thread writes, settlement
+//! answers, the hub pushes, the applier folds, and a keeper runs what can wait. Opening recovers; closing applies everything first.
 
 mod api;
 mod comment;
+mod live;
 mod load;
 mod operate;
 mod read;
@@ -32,6 +33,7 @@ use crate::clock::Clock;
 use crate::comments::{Comments, WordList};
 use crate::domain::{ClipNo, Event};
 use crate::error::{Fault, Reject};
+use crate::hub::Hub;
 use crate::log::{Applier, Progress, Queue, Recovered, block, recover};
 use crate::metrics::Metrics;
 use crate::stage::Stage;
@@ -59,6 +61,7 @@ struct Core {
     queue: Queue,
     progress: Arc<Progress>,
     metrics: Arc<Metrics>,
+    hub: Hub,
     /// One operator's change at a time.
     operator: tokio::sync::Mutex<()>,
     closing: AtomicBool,
@@ -113,6 +116,10 @@ impl Engine {
         let metrics = Arc::new(Metrics::default());
         let applied = recovered.tables.mark().map_or(0, |mark| mark.seq);
         let progress = Arc::new(Progress::new(recovered.end.seq, applied));
+        let counts = Arc::new(live::SettledCounts(Arc::clone(&stage)));
+        // Behind the start that is logged below: what was pushed before is known to nobody here.
+        let start = recovered.end.seq + 1;
+        let (hub, worker, feed) = Hub::new(settings.hub, Arc::clone(&clock), counts, Arc::clone(&metrics), start);
         let (queue, inbox) = crate::log::queue(settings.queue);
         let tail = recovered.tail;
         let end = crate::log::End { seq: recovered.end.seq, chain: recovered.end.chain };
@@ -135,6 +142,7 @@ impl Engine {
             queue,
             progress,
             metrics,
+            hub,
             operator,
             closing,
             log,
@@ -143,7 +151,7 @@ impl Engine {
             recovered: tail,
         };
         let core = Arc::new(core);
-        let threads = Arc::new(Threads::start(&core, inbox, transitions, end, applier)?);
+        let threads = Arc::new(Threads::start(&core, inbox, transitions, end, applier, (worker, feed))?);
         let engine = Self { core, threads };
         engine.log_start()?;
         Ok(engine)
@@ -186,6 +194,11 @@ impl Engine {
     /// Its counters.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.core.metrics
+    }
+
+    /// Where what it settles is pushed to viewers.
+    pub fn hub(&self) -> &Hub {
+        &self.core.hub
     }
 
     /// The clock it runs by.

@@ -1,5 +1,5 @@
-//! Settlement, in log order: claims become votes that stand, tallies and stage follow, and only then are waiters woken, so
-//! that an answer's counts contain its own vote.
+//! Settlement, in log order: claims become votes that stand, tallies and stage follow, the hub is told, and only then are
+//! waiters woken, so that an answer's counts contain its own vote.
 //!
 //! It runs behind the flush and never depends on a request's future: that nobody waits any more changes nothing.
 
@@ -8,9 +8,11 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
+use super::live::{tell, tell_comment};
 use crate::ballots::Ballots;
 use crate::comments::{Comments, Settled};
-use crate::domain::{ClipNo, Event, SlotNo};
+use crate::domain::{ClipNo, Event, SlotNo, VoterKey};
+use crate::hub::Feed;
 use crate::log::commit::answer;
 use crate::log::{Batch, Body, Progress, Reading};
 use crate::metrics::Metrics;
@@ -25,6 +27,10 @@ pub(crate) struct Settler {
     pub(crate) progress: Arc<Progress>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) sums: Sums,
+    /// Makes the names that others see of commenters.
+    pub(crate) voter_key: VoterKey,
+    /// The hub's inbox: one message a batch, never waited for.
+    pub(crate) feed: Feed,
     /// Slots whose ballots may leave memory.
     pub(crate) locked: Sender<SlotNo>,
 }
@@ -62,8 +68,9 @@ impl Settler {
                     }
                 }
                 (Body::Event(event), false) => {
-                    self.sums.flow(&self.stage.look());
+                    self.sums.flow(&self.stage.look(), &mut self.feed);
                     self.stage.settle(decided.at, event);
+                    tell(&mut self.feed, &self.stage.look(), decided.seq, event);
                     if let Event::SlotLocked { slot, .. } = event {
                         // At most one message a slot; the keeper ends after settlement.
                         let _ = self.locked.send(*slot);
@@ -80,7 +87,7 @@ impl Settler {
                 (Body::Barrier | Body::Close, _) => {}
                 (Body::Probe(_), _) => {
                     let scene = self.stage.look();
-                    self.sums.flow(&scene);
+                    self.sums.flow(&scene, &mut self.feed);
                     let counts = scene.clips.iter().map(|clip| clip.tally.read()).collect();
                     let Body::Probe(to) = std::mem::replace(&mut decided.body, Body::Barrier) else { unreachable!() };
                     // The job that asked may have ended.
@@ -88,7 +95,8 @@ impl Settler {
                 }
             }
         }
-        self.sums.flow(&self.stage.look());
+        self.sums.flow(&self.stage.look(), &mut self.feed);
+        self.feed.send(batch.last);
         batch.decided.iter_mut().for_each(answer);
         batch.decided.clear();
         self.metrics.voters.set(i64::try_from(self.ballots.voters()).unwrap_or(i64::MAX));
@@ -100,14 +108,15 @@ impl Settler {
 impl Settler {
     /// A comment was posted or has changed: on the disk, in log order, and with all that anyone needs to hear of it. Whatever
     /// tells others of comments begins here.
-    fn commented(&self, settled: &Settled) {
+    fn commented(&mut self, settled: &Settled) {
         match settled.change {
             None => self.metrics.comments.inc(),
             Some(_) => self.metrics.comment_changes.inc(),
         };
         let by = settled.visible_by();
+        let scene = self.stage.look();
+        tell_comment(&mut self.feed, &scene, &self.voter_key, settled);
         if by != 0 {
-            let scene = self.stage.look();
             let state = &scene.clips[settled.comment.place.clip.index()];
             state.comments.fetch_add(by, Ordering::Relaxed);
             // Counts of comments are shown whether those of votes are hidden or not.
@@ -128,8 +137,8 @@ impl Sums {
         *sum = (sum.0 + votes, sum.1 + weight);
     }
 
-    /// Adds the sums to the tallies and tells the slots that their counts have changed.
-    fn flow(&mut self, scene: &Scene) {
+    /// Adds the sums to the tallies and tells the slots and the hub that counts have changed.
+    fn flow(&mut self, scene: &Scene, feed: &mut Feed) {
         self.touched.retain(|clip| {
             let (votes, weight) = std::mem::take(&mut self.changes[clip.index()]);
             scene.clips[clip.index()].tally.add(votes, weight, 0);
@@ -139,8 +148,12 @@ impl Sums {
         let mut slot: Option<SlotNo> = None;
         for clip in self.touched.drain(..) {
             let of = scene.slot_of(&scene.clips[clip.index()].clip);
-            // What nobody may see changes no version, and so no ETag.
-            if slot != Some(of.slot.no) && !of.hides_counts() {
+            // What nobody may see changes no version, and so no ETag, and is pushed to nobody.
+            if of.hides_counts() {
+                continue;
+            }
+            feed.counted(clip);
+            if slot != Some(of.slot.no) {
                 of.touch();
                 slot = Some(of.slot.no);
             }

@@ -15,6 +15,7 @@ use crate::comments::Comments;
 use crate::domain::SlotNo;
 use crate::error::Fault;
 use crate::fold::Transitions;
+use crate::hub::{Feed, Step, Worker};
 use crate::jobs::{Forget, Reconcile};
 use crate::log::{Applier, Batch, Body, Committer, End, Entry, Outlet, Turn};
 
@@ -32,6 +33,8 @@ const APPLY_PAUSE: Duration = Duration::from_millis(100);
 const UNAPPLIED_MAX: u64 = 1 << 20;
 /// The first recount begins so long after the start at the latest.
 const FIRST_RECOUNT: Duration = Duration::from_secs(5);
+/// The hub's worker looks for what is too old at least so often.
+const HUB_PATIENCE: Duration = Duration::from_secs(1);
 /// The pause of the keeper between two steps of its jobs.
 const KEEPER_PAUSE: Duration = Duration::from_millis(20);
 
@@ -64,6 +67,7 @@ impl Threads {
         transitions: Transitions,
         end: End,
         applier: Applier,
+        (mut worker, feed): (Worker, Feed),
     ) -> Result<Self, Fault> {
         let (outbox, batches) = bounded::<Batch>(BATCHES);
         let (back, spare) = bounded::<Batch>(BATCHES);
@@ -75,6 +79,8 @@ impl Threads {
             progress: Arc::clone(&core.progress),
             metrics: Arc::clone(&core.metrics),
             sums: Sums::default(),
+            voter_key: core.settings.voter_key.clone(),
+            feed,
             locked,
         };
         let settlement = Arc::new(Settlement { settler: Mutex::new(settler), behind: AtomicUsize::new(0) });
@@ -106,6 +112,8 @@ impl Threads {
         let pipeline = vec![
             spawn(ends("commit"), move || commit(committer))?,
             spawn(ends("settle"), settle)?,
+            // Ends behind settlement, whose end hangs up.
+            spawn(ends("hub"), move || while worker.step(HUB_PATIENCE) == Step::On {})?,
             spawn(ends("keeper"), move || keeper.run())?,
         ];
         let applier = Mutex::new(Some(spawn(ends("apply"), apply)?));

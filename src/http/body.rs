@@ -21,14 +21,22 @@ pub(super) async fn read<B>(headers: &HeaderMap, body: B, within: Duration) -> R
 where
     B: Body<Data = Bytes> + Unpin,
 {
+    read_up_to(BODY_MAX, headers, body, within).await
+}
+
+/// The same with a bound of the caller's, in bytes.
+pub(super) async fn read_up_to<B>(limit: usize, headers: &HeaderMap, body: B, within: Duration) -> Result<Bytes, Reject>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let said = headers.get(header::CONTENT_TYPE);
     if said.map_or(!body.is_end_stream(), |said| !is_json(said.as_bytes())) {
         return Err(Reject::UnsupportedMediaType);
     }
-    if body.size_hint().lower() > BODY_MAX as u64 {
-        return Err(Reject::BodyTooLarge { limit: BODY_MAX });
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Reject::BodyTooLarge { limit });
     }
-    let mut whole = pin!(collect(body));
+    let mut whole = pin!(collect(limit, body));
     // A body that came with its headers, as nearly all do, is ready at the first poll and needs no timer.
     match poll_fn(|cx| Poll::Ready(whole.as_mut().poll(cx))).await {
         Poll::Ready(done) => done,
@@ -44,7 +52,7 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Reject>
     serde_json::from_slice(text).map_err(|why| Reject::InvalidJson(why.to_string()))
 }
 
-async fn collect<B>(mut body: B) -> Result<Bytes, Reject>
+async fn collect<B>(limit: usize, mut body: B) -> Result<Bytes, Reject>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -54,8 +62,8 @@ where
         let Some(frame) = body.frame().await else { break };
         let frame = frame.map_err(|_| Reject::InvalidJson("the body broke off".into()))?;
         let Ok(data) = frame.into_data() else { continue };
-        if whole.len() + joined.len() + data.len() > BODY_MAX {
-            return Err(Reject::BodyTooLarge { limit: BODY_MAX });
+        if whole.len() + joined.len() + data.len() > limit {
+            return Err(Reject::BodyTooLarge { limit });
         }
         // One frame, the usual case, is passed on as it is.
         if whole.is_empty() && joined.is_empty() {

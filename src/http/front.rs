@@ -17,7 +17,7 @@ use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
-use super::{App, reply, routes, slot, vote};
+use super::{App, push, reply, routes, slot, vote};
 use crate::error::Reject;
 
 /// Bytes at hand, or what an axum handler made.
@@ -26,6 +26,9 @@ pub(super) type Body = Either<Full<Bytes>, AxumBody>;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_MAX: usize = 128;
 const VOTE_METHODS: &str = "GET, HEAD, POST, DELETE, OPTIONS";
+
+/// What a connection holds for as long as it lives, as whatever becomes of it.
+pub(super) type Held = std::sync::Arc<dyn Send + Sync>;
 
 /// The client's address, for handlers behind the router.
 #[derive(Clone, Copy, Debug)]
@@ -44,11 +47,16 @@ impl Front {
         Self { app, router, ids: RequestIds::new() }
     }
 
-    /// Answers one request of a peer. Never fails: whatever goes wrong is an answer.
-    pub(super) async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    /// Answers one request of a peer, whose connection holds `held`. Never fails: whatever goes wrong is an answer.
+    pub(super) async fn answer(
+        &self,
+        peer: IpAddr,
+        request: Request<Incoming>,
+        held: &Held,
+    ) -> Result<Response<Body>, Infallible> {
         let id = self.ids.of(request.headers());
         let problem = reply::wants_problem(request.headers());
-        let answer = guarded(self.dispatch(peer, request)).await;
+        let answer = guarded(self.dispatch(peer, request, held)).await;
         let mut answer = answer.unwrap_or_else(|| {
             tracing::error!(request_id = ?id, "a handler panicked");
             reply::internal_error(&id, problem).map(Either::Left)
@@ -63,9 +71,12 @@ impl Front {
         Ok(answer)
     }
 
-    async fn dispatch(&self, peer: IpAddr, request: Request<Incoming>) -> Response<Body> {
+    async fn dispatch(&self, peer: IpAddr, request: Request<Incoming>, held: &Held) -> Response<Body> {
         let client = self.app.0.options.trusted_proxies.client(peer, request.headers());
         if request.uri().path() != "/api/vote" {
+            if let Some(push) = push::takes(&self.app, request.uri().path()) {
+                return Box::pin(push::answer(&self.app, push, client, request, held)).await.map(Either::Left);
+            }
             // Boxed: the router's future is large, and every connection would carry its size.
             return Box::pin(self.route(client, request)).await;
         }
@@ -190,7 +201,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let front = Front { router: panicking(), ..Front::new(app(dir.path())) };
         let (near, far) = tokio::io::duplex(4096);
-        let service = service_fn(|request| front.answer([192, 0, 2, 1].into(), request));
+        let held: Held = Arc::new(());
+        let service = service_fn(|request| front.answer([192, 0, 2, 1].into(), request, &held));
         let server = http1::Builder::new().serve_connection(TokioIo::new(far), service);
         let client = async {
             let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(near)).await.unwrap();

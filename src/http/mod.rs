@@ -13,26 +13,31 @@ mod front;
 mod idempotency;
 mod moderation;
 mod ops;
+mod push;
 mod query;
 mod reply;
 mod routes;
 mod seasons;
 mod serve;
 mod slot;
+mod stream;
 mod view;
 mod vote;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub use body::BODY_MAX;
 pub use idempotency::IdempotencyOptions;
 pub use serve::{HEADERS_MAX, ServeOptions, serve};
+pub use stream::StreamOptions;
+
+use tokio::sync::watch;
 
 use crate::admission::{Admission, TrustedProxies};
 use crate::engine::Engine;
 use crate::identity::Identity;
+use crate::push::Push;
 use idempotency::Idempotency;
 
 /// What the routes are told.
@@ -50,6 +55,10 @@ pub struct AppOptions {
     pub idempotency: IdempotencyOptions,
     /// How long a body may take to arrive once its headers are in.
     pub body_timeout: Duration,
+    /// How streams of events are held.
+    pub stream: StreamOptions,
+    /// The broadcaster; `None`: its paths are not there.
+    pub push: Option<Push>,
 }
 
 impl Default for AppOptions {
@@ -61,6 +70,8 @@ impl Default for AppOptions {
             anonymous_comments: false,
             idempotency: IdempotencyOptions::default(),
             body_timeout: Duration::from_secs(10),
+            stream: StreamOptions::default(),
+            push: None,
         }
     }
 }
@@ -76,8 +87,8 @@ struct Parts {
     idempotency: Idempotency,
     slots: slot::Rendered,
     options: AppOptions,
-    /// Set by [`serve`] when it is told to stop; read by `/readyz`.
-    draining: AtomicBool,
+    /// Set by [`serve`] when it is told to stop; `/readyz` reads it, streams wait for it.
+    draining: watch::Sender<bool>,
 }
 
 impl App {
@@ -85,7 +96,7 @@ impl App {
     pub fn new(engine: Engine, identity: Identity, admission: Admission, options: AppOptions) -> Self {
         let idempotency = Idempotency::new(options.idempotency, Arc::clone(engine.clock()));
         let slots = slot::Rendered::default();
-        let draining = AtomicBool::new(false);
+        let draining = watch::Sender::new(false);
         Self(Arc::new(Parts { engine, identity, admission, idempotency, slots, options, draining }))
     }
 
@@ -99,10 +110,16 @@ impl App {
     }
 
     fn is_draining(&self) -> bool {
-        self.0.draining.load(Ordering::Relaxed)
+        *self.0.draining.borrow()
     }
 
     fn begin_draining(&self) {
-        self.0.draining.store(true, Ordering::Relaxed);
+        self.0.draining.send_replace(true);
+    }
+
+    /// Waits until the server is told to stop.
+    async fn drained(&self) {
+        // Its sender lives as long as `self`.
+        let _ = self.0.draining.subscribe().wait_for(|draining| *draining).await;
     }
 }

@@ -68,7 +68,9 @@ pub(super) fn refusal(reject: &Reject, problem: bool) -> Whole {
         | Reject::WrongSlot
         | Reject::NoActiveSlot => (StatusCode::BAD_REQUEST, Value::Null),
         Reject::InvalidParameter { name, .. } => (StatusCode::BAD_REQUEST, json!({ "parameter": name })),
-        Reject::InvalidToken(_) | Reject::Unauthorized | Reject::NotSignedIn => (StatusCode::UNAUTHORIZED, Value::Null),
+        Reject::InvalidToken(_) | Reject::InvalidSignature(_) | Reject::Unauthorized | Reject::NotSignedIn => {
+            (StatusCode::UNAUTHORIZED, Value::Null)
+        }
         Reject::Banned { until } => (StatusCode::FORBIDDEN, json!({ "until": until })),
         Reject::SelfVote | Reject::NotYours => (StatusCode::FORBIDDEN, Value::Null),
         Reject::ClipNotFound | Reject::SlotNotFound | Reject::NotVoted | Reject::NotFound => {

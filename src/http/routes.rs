@@ -7,7 +7,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use http::Method;
 
 use super::reply::{self, Whole};
-use super::{App, admin, comments, counts, moderation, ops, seasons};
+use super::{App, admin, comments, counts, moderation, ops, seasons, stream};
 use crate::error::Reject;
 
 /// What a handler makes of a request.
@@ -53,6 +53,7 @@ pub(super) fn router(app: App) -> Router {
         .route("/api/admin/comments", only(READ, get(moderation::list)))
         .route("/api/admin/comments/{id}/approve", only(WRITE, post(moderation::approve)))
         .route("/api/admin/comments/{id}/hide", only(WRITE, post(moderation::hide)))
+        .route("/api/stream", only(READ, get(stream::stream)))
         .route("/api/queue", only(READ, get(ops::queue)))
         .route("/api/cron/process-vote-queue", only(BOTH, get(ops::drain).post(ops::drain)))
         .route("/api/admin/seasons", only(BOTH, get(admin::seasons).post(admin::create_season)))

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::App;
-use super::front::Front;
+use super::front::{Front, Held};
 use crate::admission::network;
 use crate::error::{Fault, Reject};
 
@@ -36,9 +36,6 @@ const FILES_KEPT: u64 = 256;
 /// Connections at once that are told that there is no room; past it they are closed without a word.
 const REFUSALS_MAX: usize = 64;
 const REFUSAL_TIME: Duration = Duration::from_secs(2);
-/// How long a client may leave what was sent to it unread.
-#[cfg(target_os = "linux")]
-const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// After an accept failed, as when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -53,8 +50,13 @@ pub struct ServeOptions {
     /// Connections at once of one address (IPv6: one /64); `None`: as many as the server has. Listed proxies are held to the server's
     /// number alone, for they stand for many.
     pub max_connections_per_address: Option<usize>,
+    /// How long a client may take nothing of what is sent to it; then its connection is cut (on Linux; elsewhere the
+    /// system's own, longer patience holds).
+    pub stall: Duration,
     /// How long requests under way may take once the server stops.
     pub drain: Duration,
+    /// Over how long the closing of viewers is spread then; less than `drain`.
+    pub spread: Duration,
 }
 
 impl Default for ServeOptions {
@@ -66,7 +68,9 @@ impl Default for ServeOptions {
             header_timeout: Duration::from_secs(10),
             max_connections: usize::try_from(room).expect("at most 2^20"),
             max_connections_per_address: None,
+            stall: Duration::from_secs(30),
             drain: Duration::from_secs(8),
+            spread: Duration::from_secs(5),
         }
     }
 }
@@ -85,6 +89,11 @@ pub async fn serve(
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
+    let push = server.app.0.options.push.clone();
+    let mut pushing = JoinSet::new();
+    if let Some(push) = push.clone() {
+        pushing.spawn(async move { push.run().await });
+    }
     loop {
         tokio::select! {
             biased;
@@ -105,7 +114,13 @@ pub async fn serve(
     drop(listener);
     // Nobody left to tell is as good as told.
     let _ = stop.send(true);
-    let finished = timeout(options.drain, async { while connections.join_next().await.is_some() {} }).await;
+    let requests = async { while connections.join_next().await.is_some() {} };
+    let viewers = async {
+        if let Some(push) = &push {
+            push.drain(options.spread).await;
+        }
+    };
+    let finished = timeout(options.drain, async { tokio::join!(requests, viewers) }).await;
     if finished.is_err() {
         tracing::warn!(cut = connections.len(), "connections were cut off: they did not finish in time");
         connections.shutdown().await;
@@ -117,6 +132,7 @@ struct Server {
     app: App,
     front: Arc<Front>,
     http: http1::Builder,
+    stall: Duration,
     gate: Arc<Gate>,
     refusals: Arc<Semaphore>,
     refusal: Bytes,
@@ -136,6 +152,7 @@ impl Server {
         Self {
             front: Arc::new(Front::new(app.clone())),
             http,
+            stall: options.stall,
             gate: Arc::new(Gate {
                 max: options.max_connections,
                 max_of_one: options.max_connections_per_address.unwrap_or(usize::MAX),
@@ -176,16 +193,16 @@ impl Server {
         stream: TcpStream,
         peer: IpAddr,
         mut stopped: watch::Receiver<bool>,
-        _place: Place,
+        place: Place,
     ) {
+        // Shared with a viewer's connection, which goes on without this one.
+        let place: Held = Arc::new(place);
         // Answers are small and whole: waiting to fill a packet would only delay them.
         let _ = stream.set_nodelay(true);
-        // Without it a client that never reads its answers would hold its connection for ever.
-        #[cfg(target_os = "linux")]
-        let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD_TIMEOUT));
+        bear_no_stall(&stream, self.stall);
         let service = service_fn(|request| {
-            let front = Arc::clone(&self.front);
-            async move { front.answer(peer, request).await }
+            let (front, place) = (Arc::clone(&self.front), Arc::clone(&place));
+            async move { front.answer(peer, request, &place).await }
         });
         let mut conversation = self.http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let ended = tokio::select! {
@@ -207,6 +224,16 @@ impl Server {
         }
     }
 }
+
+/// A connection whose client has stopped reading holds its place and what waits for it: the system ends it.
+#[cfg(target_os = "linux")]
+fn bear_no_stall(stream: &TcpStream, at_most: Duration) {
+    // A connection that is gone already needs no bound.
+    let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(at_most));
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bear_no_stall(_: &TcpStream, _: Duration) {}
 
 /// Counts connections.
 struct Gate {

@@ -59,12 +59,15 @@ fn secrets_are_kept_for_the_owner_and_never_shown() {
     let season = server.ask("POST", "/api/admin/seasons", &[("authorization", &admin)], r#"{"id":"s","name":"S"}"#);
     assert_eq!(season.0, 201, "{}", season.1);
     assert_eq!(server.ask("POST", "/api/admin/seasons", &[], r#"{"id":"t","name":"T"}"#).0, 401);
-    server.wait_for("made jwt-secret, cron-secret, admin-token, cookie-key, voter-key");
+    server.wait_for("made jwt-secret, cron-secret, admin-token, push-app, cookie-key, voter-key");
     let said = format!("{}{}", server.complaints(), server.banner);
-    assert_eq!(kept.len(), 5);
+    assert_eq!(kept.len(), 6);
     for (name, secret) in &kept {
-        assert!(!said.contains(secret.as_str().unwrap()), "{name} was shown");
+        // Of an app, id:key:secret, the last part alone is one.
+        let secret = secret.as_str().unwrap().rsplit(':').next().unwrap();
+        assert!(!said.contains(secret), "{name} was shown");
     }
+    assert!(server.banner.contains("app plaudit, key "), "{}", server.banner);
     server.stop();
 
     fs::remove_file(&path).unwrap();

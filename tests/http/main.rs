@@ -7,4 +7,5 @@ mod connections;
 mod contract;
 mod server;
 mod storage;
+mod stream;
 mod voters;

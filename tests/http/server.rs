@@ -154,6 +154,11 @@ impl TestServer {
         TcpStream::connect(self.address).await.unwrap()
     }
 
+    /// What the test's clock says.
+    pub(crate) fn clock_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
     /// Tells the server to stop, without waiting.
     pub(crate) fn begin_stop(&mut self) {
         let stop = self.stop.take().expect("stopped once");

@@ -51,6 +51,16 @@ impl Target {
         Self { address, host: address.to_string() }
     }
 
+    /// Its address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What a request names it.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// A GET of a path, as bytes.
     pub fn get_request(&self, path: &str) -> Vec<u8> {
         format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.host).into_bytes()
@@ -139,25 +149,31 @@ async fn connect(address: SocketAddr) -> Result<Connection, Fault> {
     }
 }
 
-struct Connection {
+pub(super) struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
-struct Answer {
+pub(super) struct Answer {
     status: u16,
     closes: bool,
     body: std::ops::Range<usize>,
 }
 
+impl Answer {
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+}
+
 impl Connection {
-    async fn open(address: SocketAddr) -> io::Result<Self> {
+    pub(super) async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::with_capacity(16 << 10) })
     }
 
-    async fn ask(&mut self, request: &[u8]) -> io::Result<Answer> {
+    pub(super) async fn ask(&mut self, request: &[u8]) -> io::Result<Answer> {
         self.stream.write_all(request).await?;
         self.answer().await
     }

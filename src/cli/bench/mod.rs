@@ -1,10 +1,11 @@
 //! `plaudit bench`: load, and what it cost. [`engine`] drives the engine alone, [`http`] a server over its sockets with
-//! the client in [`load`]; [`meter`] hands out turns and keeps times, [`report`] prints.
+//! the client in [`load`], `fanout` viewers and events; [`meter`] hands out turns and keeps times, [`report`] prints.
 //!
 //! The client and the server that it starts are public, so that the comparison in `benches/` drives both of its sides
 //! alike. Never: leaves a store behind that nobody asked to keep.
 
 mod engine;
+mod fanout;
 mod http;
 pub mod load;
 pub mod meter;
@@ -35,6 +36,10 @@ pub(super) fn run(args: &Bench) -> Result<Done, Fault> {
     process::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|why| Fault::io("starting the runtime", &why))?;
+    if args.fanout {
+        let whole = runtime.block_on(fanout::run(args))?;
+        return Ok(if whole { Done::Well } else { Done::WithFindings });
+    }
     let report = if args.engine { runtime.block_on(engine::run(args)) } else { runtime.block_on(http::run(args)) }?;
     report.print(args.json)?;
     Ok(if report.is_good() { Done::Well } else { Done::WithFindings })

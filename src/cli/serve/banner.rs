@@ -3,11 +3,11 @@
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::config::Config;
+use crate::config::{Config, PushApp};
 use crate::engine::{Ack, Engine};
 
 /// The banner, whole lines.
-pub(super) fn text(config: &Config, engine: &Engine, at: SocketAddr, started_empty: bool) -> String {
+pub(super) fn text(config: &Config, apps: &[PushApp], engine: &Engine, at: SocketAddr, started_empty: bool) -> String {
     let dir = &config.store.data_dir;
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.clone());
     let mut text = String::new();
@@ -17,11 +17,23 @@ pub(super) fn text(config: &Config, engine: &Engine, at: SocketAddr, started_emp
     line("durability", durability(engine.settings().ack));
     line("recovered", &recovered(engine, started_empty));
     line("rate limit", &config.limits.rate_limit.to_string());
+    for app in apps {
+        line("push", &format!("app {}, key {}, secret {}", app.id, app.key, secret_source(config)));
+    }
     let vote = match open_clip(engine) {
         Some(clip) => format!("cast a vote:\n  {}\n", curl(at, &clip)),
         None => "no slot is open for voting: an admin opens one\n".to_owned(),
     };
     format!("plaudit {}\n{text}\n{vote}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Where the secret of the apps is to be found; it is never printed itself.
+fn secret_source(config: &Config) -> String {
+    if config.push.push_app.is_empty() {
+        format!("in {} (push-app)", config.store.data_dir.join("secrets.toml").display())
+    } else {
+        "as given by --push-app".to_owned()
+    }
 }
 
 fn durability(ack: Ack) -> &'static str {

@@ -1,0 +1,105 @@
+//! The one HTTP client: what this process asks of others goes through here, over plain HTTP or TLS.
+//!
+//! hyper's pooled client with rustls, and the system's own list of authorities, read once at the first HTTPS request's
+//! client. Never: follows a redirect, retries, or keeps more of an answer than its status.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use crate::error::Fault;
+
+/// Idle connections kept to one host, and for how long.
+const IDLE_MAX: usize = 4;
+const IDLE_TIME: Duration = Duration::from_secs(30);
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// A client with its connections. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Outbound(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+
+impl Outbound {
+    /// A client. Fails when the system's list of authorities can't be read.
+    pub fn new() -> Result<Self, Fault> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIME));
+        let authorities = HttpsConnectorBuilder::new().with_native_roots();
+        let authorities = authorities.map_err(|why| Fault::io("reading the system's certificate authorities", &why))?;
+        let https = authorities.https_or_http().enable_http1().wrap_connector(tcp);
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder.pool_timer(TokioTimer::new()).pool_max_idle_per_host(IDLE_MAX).pool_idle_timeout(IDLE_TIME);
+        Ok(Self(builder.build(https)))
+    }
+
+    /// Sends a request, and gives the answer's status; the reason in words when there is no answer in time.
+    pub async fn status(&self, request: Request<Full<Bytes>>, within: Duration) -> Result<u16, String> {
+        match tokio::time::timeout(within, self.0.request(request)).await {
+            Ok(Ok(answer)) => Ok(answer.status().as_u16()),
+            Ok(Err(why)) => Err(reasons(&why)),
+            Err(_) => Err(format!("no answer within {} s", within.as_secs())),
+        }
+    }
+}
+
+/// An error and what it came from: the outermost alone says too little.
+fn reasons(why: &dyn std::error::Error) -> String {
+    let mut text = why.to_string();
+    let mut source = why.source();
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    fn post(url: &str) -> Request<Full<Bytes>> {
+        Request::post(url).header("x-test", "1").body(Full::new("hello".into())).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_request_goes_out_whole_and_its_status_comes_back() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut sent = Vec::new();
+            while !sent.ends_with(b"hello") {
+                assert!(stream.read_buf(&mut sent).await.unwrap() > 0);
+            }
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            String::from_utf8(sent).unwrap()
+        });
+        let client = Outbound::new().unwrap();
+        assert_eq!(client.status(post(&url), LONG).await, Ok(204));
+        let sent = server.await.unwrap();
+        assert!(sent.starts_with("POST /hook HTTP/1.1\r\n") && sent.contains("x-test: 1\r\n"), "{sent}");
+    }
+
+    #[tokio::test]
+    async fn nobody_there_and_no_answer_are_reasons() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let client = Outbound::new().unwrap();
+        let why = client.status(post(&url), Duration::from_millis(50)).await.unwrap_err();
+        assert!(why.contains("no answer"), "{why}");
+        drop(listener);
+        let why = client.status(post(&url), LONG).await.unwrap_err();
+        assert!(why.contains("refused") || why.contains("connect"), "{why}");
+    }
+}

@@ -1,0 +1,127 @@
+//! The socket as tungstenite sees it. Reading is reading; what tungstenite writes, pongs and closes, is set aside here, and
+//! goes out between two of the hub's frames. So the one writer of the socket is [`super::connection`].
+
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+/// Bytes that may be set aside. A peer that asks for more pongs than it reads isn't read from either.
+const ASIDE_MAX: usize = 1024;
+/// Frames that leave in one call.
+const SLICES: usize = 32;
+
+/// A connection's socket.
+#[derive(Debug)]
+pub(super) struct Wire {
+    tcp: TcpStream,
+    aside: Vec<u8>,
+    /// When the peer was last heard of.
+    heard: Instant,
+}
+
+impl Wire {
+    /// Over a socket.
+    pub(super) fn new(tcp: TcpStream) -> Self {
+        Self { tcp, aside: Vec::new(), heard: Instant::now() }
+    }
+
+    /// When the peer was last heard of.
+    pub(super) fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// What is set aside to be written.
+    pub(super) fn aside(&self) -> &[u8] {
+        &self.aside
+    }
+
+    /// The first bytes of it are written.
+    pub(super) fn written(&mut self, bytes: usize) {
+        self.aside.drain(..bytes);
+        if self.aside.is_empty() {
+            self.aside = Vec::new();
+        }
+    }
+
+    /// Whether so much is set aside that nothing should be read.
+    pub(super) fn is_full(&self) -> bool {
+        self.aside.len() >= ASIDE_MAX
+    }
+
+    /// Ready once there is something to read.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.tcp.poll_read_ready(cx)
+    }
+
+    /// Writes to the socket itself, in one call: the rest of what was begun, what is set aside, and what comes behind.
+    pub(super) fn poll_write<'a>(
+        &mut self,
+        cx: &mut Context<'_>,
+        begun: Option<&'a [u8]>,
+        behind: impl Iterator<Item = &'a [u8]>,
+    ) -> Poll<io::Result<usize>> {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut used = 0;
+        let aside = if self.aside.is_empty() { None } else { Some(&self.aside[..]) };
+        for bytes in begun.into_iter().chain(aside) {
+            slices[used] = IoSlice::new(bytes);
+            used += 1;
+        }
+        for bytes in behind.take(SLICES - used) {
+            slices[used] = IoSlice::new(bytes);
+            used += 1;
+        }
+        let tcp = Pin::new(&mut self.tcp);
+        // One frame is the usual case, and a plain write is the cheaper call for it.
+        let written = match &slices[..used] {
+            [one] => tcp.poll_write(cx, one),
+            several => tcp.poll_write_vectored(cx, several),
+        };
+        match ready!(written) {
+            Ok(0) => Poll::Ready(Err(ErrorKind::WriteZero.into())),
+            written => Poll::Ready(written),
+        }
+    }
+
+    /// Reads and drops what comes; `true` at its end.
+    pub(super) fn poll_drop(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut scrap = [0; 1024];
+        loop {
+            if ready!(self.poll_readable(cx)).is_err() {
+                return Poll::Ready(true);
+            }
+            match self.tcp.try_read(&mut scrap) {
+                Ok(0) => return Poll::Ready(true),
+                Ok(_) => {}
+                Err(why) if why.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => return Poll::Ready(true),
+            }
+        }
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.tcp.try_read(into)?;
+        self.heard = Instant::now();
+        Ok(read)
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        if self.is_full() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        self.aside.extend_from_slice(from);
+        Ok(from.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

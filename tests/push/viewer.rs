@@ -1,0 +1,122 @@
+//! A viewer on a bare socket: it reads when the test says so.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+use super::server::PATIENCE;
+
+const HELLO: &str = "GET /app/key?protocol=7 HTTP/1.1\r\nhost: test\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+                     sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+
+/// A connected viewer.
+pub(crate) struct Viewer {
+    stream: TcpStream,
+    unread: Vec<u8>,
+}
+
+/// What came.
+#[derive(Debug)]
+pub(crate) enum Got {
+    /// A message; its data is read as JSON.
+    Message(Value),
+    /// A close, with its code.
+    Close(u16),
+    /// The socket's end.
+    End,
+}
+
+impl Viewer {
+    /// Connects and shakes hands. `buffer`: bytes that the socket takes unread.
+    pub(crate) async fn connect(to: SocketAddr, buffer: Option<u32>) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        if let Some(bytes) = buffer {
+            socket.set_recv_buffer_size(bytes).unwrap();
+        }
+        let mut stream = socket.connect(to).await.unwrap();
+        stream.write_all(HELLO.as_bytes()).await.unwrap();
+        let mut viewer = Self { stream, unread: Vec::new() };
+        let end = loop {
+            viewer.fill().await;
+            if let Some(at) = viewer.unread.windows(4).position(|four| four == b"\r\n\r\n") {
+                break at + 4;
+            }
+        };
+        assert!(viewer.unread.starts_with(b"HTTP/1.1 101 "), "{:?}", String::from_utf8_lossy(&viewer.unread));
+        viewer.unread.drain(..end);
+        viewer
+    }
+
+    /// Sends a text.
+    pub(crate) async fn send(&mut self, message: &Value) {
+        let text = message.to_string();
+        let mut frame = vec![0x81, 0xfe];
+        frame.extend_from_slice(&u16::try_from(text.len()).unwrap().to_be_bytes());
+        // A mask of zeroes is one.
+        frame.extend_from_slice(&[0; 4]);
+        frame.extend_from_slice(text.as_bytes());
+        self.stream.write_all(&frame).await.unwrap();
+    }
+
+    /// Asks for a channel.
+    pub(crate) async fn subscribe(&mut self, channel: &str, auth: &str) {
+        let data = json!({ "channel": channel, "auth": auth });
+        self.send(&json!({ "event": "pusher:subscribe", "data": data })).await;
+    }
+
+    /// The next message of a name; others are dropped.
+    pub(crate) async fn named(&mut self, event: &str) -> Value {
+        loop {
+            match self.next().await {
+                Got::Message(message) if message["event"] == event => return message,
+                Got::Message(_) => {}
+                other => panic!("{other:?} and no {event}"),
+            }
+        }
+    }
+
+    /// What comes next.
+    pub(crate) async fn next(&mut self) -> Got {
+        loop {
+            if let Some((op, payload)) = self.frame() {
+                match op {
+                    1 => {
+                        let mut message: Value = serde_json::from_slice(&payload).unwrap();
+                        let data = message["data"].as_str().map(|text| serde_json::from_str(text).unwrap());
+                        message["data"] = data.unwrap_or_default();
+                        return Got::Message(message);
+                    }
+                    8 => return Got::Close(u16::from_be_bytes([payload[0], payload[1]])),
+                    _ => continue,
+                }
+            }
+            if !self.fill().await {
+                return Got::End;
+            }
+        }
+    }
+
+    /// Takes a whole frame out of what was read.
+    fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        let (head, len) = match *self.unread.get(1)? {
+            126 => (4, usize::from(u16::from_be_bytes([*self.unread.get(2)?, *self.unread.get(3)?]))),
+            127 => (10, usize::try_from(u64::from_be_bytes(self.unread.get(2..10)?.try_into().unwrap())).unwrap()),
+            short => (2, usize::from(short)),
+        };
+        if self.unread.len() < head + len {
+            return None;
+        }
+        let frame: Vec<u8> = self.unread.drain(..head + len).collect();
+        Some((frame[0] & 15, frame[head..].to_vec()))
+    }
+
+    /// Reads more; `false` at the end.
+    async fn fill(&mut self) -> bool {
+        let read = timeout(PATIENCE, self.stream.read_buf(&mut self.unread)).await.expect("something comes");
+        // A reset is an end too.
+        read.is_ok_and(|read| read > 0)
+    }
+}

@@ -1,0 +1,161 @@
+// Connections: how they begin, how they live, and every way in which they end.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { APP, Bare, OP, OTHER, api, client, connected, event, frame, serve, soon, subscribed, until } from './support.js';
+
+test('a client connects by its key, and is told its id', async (t) => {
+  const server = await serve(t);
+  const pusher = await connected(client(t, server));
+  assert.match(pusher.connection.socket_id, /^\d+\.\d+$/);
+  const other = await connected(client(t, server, { app: OTHER }));
+  assert.notEqual(other.connection.socket_id, pusher.connection.socket_id);
+  const bare = await Bare.open(t, server, `/app/${APP.key}?protocol=7&client=js&version=8.6.0&flash=false&what=ever`);
+  const first = await bare.named('pusher:connection_established');
+  assert.match(first.data.socket_id, /^\d+\.\d+$/);
+  assert.equal(first.data.activity_timeout, 120);
+});
+
+test('who can not stay is let in and told so by a code', async (t) => {
+  const server = await serve(t);
+  for (const [path, code] of [
+    ['/app/nobody?protocol=7', 4001],
+    ['/app/?protocol=7', 4005],
+    ['/app?protocol=7', 4005],
+    [`/app/${APP.key}/more?protocol=7`, 4005],
+    [`/app/${APP.key}?protocol=seven`, 4006],
+    [`/app/${APP.key}?protocol=4`, 4007],
+    [`/app/${APP.key}?protocol=8`, 4007],
+    [`/app/${APP.key}`, 4008],
+    [`/app/${APP.key}?protocol=`, 4008],
+  ]) {
+    const bare = await Bare.open(t, server, path);
+    assert.equal(bare.status, 101, path);
+    assert.equal(await bare.code(), code, path);
+    bare.socket.write(frame(OP.close, Buffer.from([code >> 8, code & 255])));
+    await soon(bare.ended, 'the end');
+    assert.deepEqual(bare.frames, [], path);
+  }
+});
+
+test('a client with a wrong key gives up', async (t) => {
+  const server = await serve(t);
+  const pusher = client(t, server, { app: { ...APP, key: 'nobody' } });
+  const error = await event(pusher.connection, 'error');
+  assert.equal(error.error?.data?.code ?? error.data?.code, 4001, JSON.stringify(error));
+  await until('giving up', () => pusher.connection.state === 'disconnected');
+});
+
+test('what is no WebSocket is answered as HTTP is', async (t) => {
+  const server = await serve(t);
+  const answer = await fetch(`http://127.0.0.1:${server.port}/app/${APP.key}?protocol=7`);
+  assert.equal(answer.status, 400);
+  const bare = await Bare.open(t, server, undefined, { 'Sec-WebSocket-Version': '12' });
+  assert.equal(bare.status, 400);
+});
+
+test('pings of both kinds are answered', async (t) => {
+  const server = await serve(t);
+  const bare = await Bare.open(t, server);
+  await bare.lives();
+  bare.socket.write(frame(OP.ping, 'are you there'));
+  const pong = await bare.next((got) => got.op === OP.pong);
+  assert.equal(pong.payload, 'are you there');
+});
+
+test('a silent connection is asked, and closed with 4201 when it stays silent', async (t) => {
+  const server = await serve(t, ['--activity-timeout', '1s', '--pong-timeout', '1s']);
+  const [silent, alive] = [await Bare.open(t, server), await Bare.open(t, server)];
+  assert.equal((await silent.named('pusher:connection_established')).data.activity_timeout, 1);
+  for (let turn = 0; turn < 3; turn += 1) {
+    await alive.named('pusher:ping');
+    // Any traffic is a sign of life.
+    if (turn % 2) alive.send({ event: 'pusher:pong', data: {} });
+    else alive.socket.write(frame(OP.pong, ''));
+  }
+  assert.equal(await silent.code(), 4201);
+  await alive.lives();
+  assert.equal(alive.closed, undefined);
+});
+
+test('a page of an origin that is not listed is closed with 4009', async (t) => {
+  const server = await serve(t, ['--allowed-origins', 'https://good.example,http://also.example:8080']);
+  for (const [origin, code] of [['https://evil.example', 4009], ['https://good.example.evil', 4009], ['null', 4009]]) {
+    const bare = await Bare.open(t, server, undefined, { Origin: origin });
+    assert.equal(await bare.code(), code, origin);
+  }
+  for (const headers of [{ Origin: 'https://good.example' }, { Origin: 'http://also.example:8080' }, {}]) {
+    const bare = await Bare.open(t, server, undefined, headers);
+    await bare.lives();
+  }
+});
+
+test('past the bounds a connection is closed with 4100', async (t) => {
+  const server = await serve(t, ['--max-viewers', '3', '--max-viewers-per-address', '2']);
+  const two = [await Bare.open(t, server), await Bare.open(t, server)];
+  await Promise.all(two.map((bare) => bare.lives()));
+  const third = await Bare.open(t, server);
+  assert.equal(await third.code(), 4100);
+  two[0].socket.destroy();
+  await until('a place again', async () => {
+    const bare = await Bare.open(t, server);
+    await until('an answer', () => bare.closed || bare.frames.length);
+    return !bare.closed;
+  });
+});
+
+test('a stopping server spreads its closes and asks clients to come back', async (t) => {
+  const server = await serve(t, ['--drain', '1s']);
+  const all = await Promise.all(Array.from({ length: 20 }, () => Bare.open(t, server)));
+  await Promise.all(all.map((bare) => bare.lives()));
+  const closed = [];
+  all.forEach((bare) => bare.code().then((code) => {
+    closed.push([code, Date.now()]);
+    bare.socket.write(frame(OP.close, Buffer.from([code >> 8, code & 255])));
+  }));
+  assert.equal(await server.end(), 0);
+  assert.deepEqual(closed.map(([code]) => code), all.map(() => 4200));
+  assert.ok(closed.at(-1)[1] > closed[0][1], 'not all at once');
+});
+
+test('a client comes back after a restart and goes on', async (t) => {
+  const first = await serve(t);
+  const pusher = await connected(client(t, first));
+  const channel = await subscribed(pusher, 'news');
+  const again = event(channel, 'pusher:subscription_succeeded');
+  await first.end();
+  const second = await serve(t, [], { port: first.port, dir: first.dir });
+  await again;
+  const got = event(channel, 'greeting');
+  await api(second).trigger('news', 'greeting', { n: 1 });
+  assert.deepEqual(await got, { n: 1 });
+});
+
+test('a client comes back after the server was killed', async (t) => {
+  const first = await serve(t);
+  const pusher = await connected(client(t, first, { user: { id: 'ada' } }));
+  const channel = await subscribed(pusher, 'presence-room');
+  const again = event(channel, 'pusher:subscription_succeeded');
+  await first.end('SIGKILL');
+  await serve(t, [], { port: first.port, dir: first.dir });
+  const members = await again;
+  assert.equal(members.count, 1);
+});
+
+test('an app of its own is made at the first start, and stays', async (t) => {
+  const first = await serve(t, [], { bare: true });
+  const line = first.banner.find((said) => said.trim().startsWith('push'));
+  const [, id, key, file] = line.match(/app (\S+), key (\S+), secret in (\S+)/);
+  const { readFileSync } = await import('node:fs');
+  const secret = readFileSync(file, 'utf8').match(/push-app = "[^:]+:[^:]+:([^"]+)"/)[1];
+  assert.ok(!first.banner.join('\n').includes(secret), 'a secret is not printed');
+  const app = { id, key, secret };
+  const pusher = await connected(client(t, first, { app }));
+  const channel = await subscribed(pusher, 'private-a');
+  const got = event(channel, 'e');
+  await api(first, app).trigger('private-a', 'e', 1);
+  assert.equal(Number(await got), 1);
+  await first.end();
+  const second = await serve(t, [], { bare: true, dir: first.dir });
+  assert.equal(second.banner.find((said) => said.trim().startsWith('push')), line);
+});

@@ -1,0 +1,60 @@
+// The server's own channels, as a site's page sees them.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { client, connected, event, gather, serve, subscribed, token, until } from './support.js';
+
+const post = (server, path, bearer, body) => fetch(`http://127.0.0.1:${server.port}${path}`, {
+  method: 'POST', body: JSON.stringify(body), headers: { 'content-type': 'application/json', authorization: `Bearer ${bearer}` },
+});
+
+test('two viewers of a clip see a thousand votes end at exactly a thousand, in few updates', async (t) => {
+  const server = await serve(t);
+  const viewers = await Promise.all([0, 1].map(() => connected(client(t, server))));
+  const channels = await Promise.all(viewers.map((viewer) => subscribed(viewer, 'clip-clip-1')));
+  const seen = channels.map((channel) => {
+    const got = [];
+    channel.bind('vote-update', (data) => got.push({ ...data, at: Date.now() }));
+    return got;
+  });
+  const slot = gather(await subscribed(viewers[0], 'slot-demo-1'), 'counts-update');
+  const voters = Array.from({ length: 1000 }, (_, n) => `voter-${n}`);
+  const statuses = new Set();
+  await Promise.all(Array.from({ length: 50 }, async () => {
+    for (let sub = voters.pop(); sub !== undefined; sub = voters.pop()) {
+      statuses.add((await post(server, '/api/vote', token(sub), { clipId: 'clip-1' })).status);
+    }
+  }));
+  assert.deepEqual([...statuses], [200]);
+  for (const got of seen) {
+    await until('a thousand', () => got.at(-1)?.voteCount === 1000);
+    const counts = got.map(({ voteCount }) => voteCount);
+    assert.deepEqual(counts, [...counts].sort((a, b) => a - b), 'counts only grow');
+    const seconds = Math.max(1, (got.at(-1).at - got[0].at) / 1000);
+    assert.ok(got.length <= 12 * seconds + 2, `${got.length} updates in ${seconds} s`);
+  }
+  await until('the slot', () => slot.at(-1)?.counts.some(([clip, votes]) => clip === 'clip-1' && votes === 1000));
+});
+
+test('a late viewer is given the current count at once', async (t) => {
+  const server = await serve(t);
+  assert.equal((await post(server, '/api/vote', token('ada'), { clipId: 'clip-2' })).status, 200);
+  const viewer = await connected(client(t, server));
+  const first = await event(viewer.subscribe('clip-clip-2'), 'vote-update');
+  assert.deepEqual([first.clipId, first.voteCount, first.weightedScore], ['clip-2', 1, 1]);
+});
+
+test('a season tells the life of its slots', async (t) => {
+  const server = await serve(t);
+  const viewer = await connected(client(t, server));
+  const season = await subscribed(viewer, 'season-demo');
+  const admin = readFileSync(join(server.dir, 'secrets.toml'), 'utf8').match(/admin-token = "([^"]+)"/)[1];
+  const frozen = event(season, 'slot-frozen');
+  assert.equal((await post(server, '/api/admin/seasons/demo/slots/1/freeze', admin, {})).status, 200);
+  assert.equal((await frozen).slot.position, 1);
+  const closed = event(season, 'slot-closed');
+  assert.equal((await post(server, '/api/admin/seasons/demo/slots/1/lock', admin, {})).status, 200);
+  assert.ok(await closed);
+});

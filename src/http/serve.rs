@@ -145,8 +145,6 @@ impl Server {
         // Without the timer the timeout would do nothing.
         http.timer(TokioTimer::new())
             .header_read_timeout(options.header_timeout)
-            // A client may close its sending side behind its request and still wait for the answer.
-            .half_close(true)
             .max_header_size(HEADERS_MAX)
             .max_buf_size(BUFFER_MAX);
         Self {

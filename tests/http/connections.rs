@@ -193,15 +193,3 @@ async fn a_client_that_leaves_changes_nothing_about_its_vote() {
     .await;
     server.vote("ada", "c0").await.refuses(409, "ALREADY_VOTED");
 }
-
-#[tokio::test]
-async fn a_client_that_sends_no_more_still_gets_its_answer() {
-    let server = TestServer::staged(1).await;
-    let mut stream = server.connect().await;
-    let body = json!({"clipId": "c0"}).to_string();
-    stream.write_all((head_of_vote(body.len()) + &body).as_bytes()).await.unwrap();
-    stream.shutdown().await.unwrap();
-    let answer = rest_of(&mut stream).await;
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    assert_eq!(body_of(&answer)["voteCount"], 1);
-}

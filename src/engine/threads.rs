@@ -1,5 +1,6 @@
 //! The engine's threads, their loops and their end. Each loop only repeats a `step()` that a test can call.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -17,6 +18,7 @@ use crate::error::Fault;
 use crate::fold::Transitions;
 use crate::hub::{Feed, Step, Worker};
 use crate::jobs::{Forget, Reconcile};
+use crate::log::commit::refuse;
 use crate::log::{Applier, Batch, Body, Committer, End, Entry, Outlet, Turn};
 
 /// Batches between commit and settlement: enough that neither waits for the other's scheduling.
@@ -189,7 +191,19 @@ fn spawn(ends: Ends, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
     thread.map_err(|why| Fault::io(format!("starting the {name} thread"), &why))
 }
 
-fn commit(mut committer: Committer) {
+fn commit(committer: Committer) {
+    let inbox = committer.inbox.clone();
+    let (progress, metrics) = (Arc::clone(&committer.progress), Arc::clone(&committer.metrics));
+    // Unwind safe: a committer that panicked is gone, and with it the waiters of its batch.
+    if catch_unwind(AssertUnwindSafe(|| commit_all(committer))).is_err() {
+        metrics.storage_failed.set(1);
+        progress.fail(Fault::Latched("the commit thread panicked: see the log".into()));
+        // Whoever is in the queue would wait for ever: a channel keeps what is in it for as long as anyone can send.
+        inbox.iter().any(refuse);
+    }
+}
+
+fn commit_all(mut committer: Committer) {
     let progress = Arc::clone(&committer.progress);
     loop {
         while progress.unapplied() > UNAPPLIED_MAX && progress.failure().is_none() {

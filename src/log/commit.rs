@@ -306,7 +306,7 @@ pub fn answer(decided: &mut Decided) {
 }
 
 /// Tells whoever waits that the store has failed; whether it was the last entry.
-fn refuse(entry: Entry) -> bool {
+pub fn refuse(entry: Entry) -> bool {
     if let Some(waiter) = entry.waiter {
         let _ = waiter.send(Outcome::Failed);
     }

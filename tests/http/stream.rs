@@ -434,3 +434,24 @@ async fn a_client_that_does_not_read_is_cut_and_the_others_lose_nothing() {
     assert_eq!(reads.expect("event").await.data["n"], 7);
     drop(sleeps);
 }
+
+#[tokio::test]
+async fn a_viewer_sees_what_becomes_of_a_comment() {
+    let server = TestServer::staged(1).await;
+    let mut source = Source::open(&server, "channels=clip-c0", None).await;
+    source.expect("vote-update").await;
+    let body = server.comment("ada", "hello").await.is(201);
+    let id = body["comment"]["id"].as_str().unwrap();
+    let told = source.expect("new-comment").await;
+    assert!(told.id.is_some());
+    assert_eq!(told.data["comment"]["id"], id);
+    server.call("PUT", &format!("/api/comments/{id}/like")).user("bob").send().await.is(200);
+    let liked = source.expect("comment-updated").await;
+    assert_eq!(liked.id, None, "likes have no position");
+    assert_eq!(liked.data, json!({"commentId": id, "likesCount": 1, "seq": liked.data["seq"]}));
+    assert!(liked.data["seq"].is_u64());
+    server.call("DELETE", &format!("/api/comments/{id}")).user("ada").send().await.is(200);
+    let gone = source.expect("delete-comment").await;
+    assert!(gone.id.is_some());
+    assert_eq!(gone.data["commentId"], id);
+}

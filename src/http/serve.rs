@@ -198,10 +198,9 @@ impl Server {
         // Answers are small and whole: waiting to fill a packet would only delay them.
         let _ = stream.set_nodelay(true);
         bear_no_stall(&stream, self.stall);
-        let service = service_fn(|request| {
-            let (front, place) = (Arc::clone(&self.front), Arc::clone(&place));
-            async move { front.answer(peer, request, &place).await }
-        });
+        // Borrowed, not counted: a count that all connections share is a cache line that all cores fight for.
+        let (front, place) = (&*self.front, &place);
+        let service = service_fn(|request| front.answer(peer, request, place));
         let mut conversation = self.http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let ended = tokio::select! {
             biased;

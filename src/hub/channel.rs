@@ -1,11 +1,10 @@
 //! One channel: who is on it, what it keeps for those who come back, what its counts were when they were last shown.
 //! Everything here happens under its lock.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::counts::Shown;
@@ -34,7 +33,9 @@ impl Channel {
 }
 
 pub(super) struct State {
-    viewers: HashMap<ViewerId, Subscription>,
+    /// In the order of their coming, in which their queues, tasks and sockets lie in memory: a hash's order costs a
+    /// twentieth more CPU a delivery to 10,000.
+    viewers: BTreeMap<ViewerId, Subscription>,
     history: VecDeque<Kept>,
     /// The history holds every event behind this position.
     pub(super) floor: Position,
@@ -64,7 +65,7 @@ struct Kept {
 impl State {
     fn new(floor: Position) -> Self {
         Self {
-            viewers: HashMap::new(),
+            viewers: BTreeMap::new(),
             history: VecDeque::new(),
             floor,
             last: floor,
@@ -90,11 +91,7 @@ impl State {
 
     /// Whether the viewer was on it.
     pub(super) fn leave(&mut self, viewer: ViewerId) -> bool {
-        let was = self.viewers.remove(&viewer).is_some();
-        if self.viewers.capacity() > 64 && self.viewers.len() < self.viewers.capacity() / 4 {
-            self.viewers.shrink_to_fit();
-        }
-        was
+        self.viewers.remove(&viewer).is_some()
     }
 
     /// Whether nothing is lost with it, but for its floor.

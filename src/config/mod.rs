@@ -241,6 +241,11 @@ impl Config {
                 return Err(Fault::Setting(format!("--push-app: the id or key of {app:?} is there twice")));
             }
         }
+        for id in &push.push_disabled {
+            if !push.push_app.iter().any(|app| app.id == *id) {
+                return Err(Fault::Setting(format!("--push-disabled: there is no --push-app with the id {id:?}")));
+            }
+        }
         if push.viewer_budget > push.push_budget {
             return Err(Fault::Setting(format!(
                 "--viewer-budget {} is more than --push-budget {}",
@@ -330,9 +335,15 @@ mod tests {
         ] {
             assert!(config(flags).unwrap().check().is_err(), "{flags:?}");
         }
-        for flags in [&["--push-app", "1:a:s,1:b:s"][..], &["--viewer-budget", "2MiB", "--push-budget", "1MiB"]] {
+        for flags in [
+            &["--push-app", "1:a:s,1:b:s"][..],
+            &["--viewer-budget", "2MiB", "--push-budget", "1MiB"],
+            &["--push-app", "1:a:s", "--push-disabled", "2"],
+            &["--push-disabled", "1"],
+        ] {
             assert!(config(flags).unwrap().check().is_err(), "{flags:?}");
         }
+        assert!(config(&["--push-app", "1:a:s,2:b:s", "--push-disabled", "2,1"]).unwrap().check().is_ok());
         assert!(config(&["--push-app", "1:a:s", "--push-app", "2:b:s"]).unwrap().check().is_ok());
     }
 

@@ -40,7 +40,7 @@ use crate::outbound::Outbound;
 use apps::Apps;
 use counts::Counts;
 use presence::Presence;
-use sockets::Sockets;
+use sockets::{Bounds, Sockets};
 use webhooks::Webhooks;
 
 /// How the broadcaster is run.
@@ -54,6 +54,8 @@ pub struct PushOptions {
     pub max_viewers: usize,
     /// Connections at once of one address; likewise.
     pub max_viewers_per_address: usize,
+    /// Connections at once of one app. A further one is closed with 4004, and its client gives up.
+    pub max_viewers_per_app: usize,
     /// Whether events and subscribes of one connection have a rate.
     pub rates: bool,
     /// How long a connection may be silent before it is asked for a sign of life.
@@ -71,6 +73,7 @@ impl Default for PushOptions {
             webhooks: Vec::new(),
             max_viewers: usize::MAX,
             max_viewers_per_address: usize::MAX,
+            max_viewers_per_app: usize::MAX,
             rates: true,
             activity_timeout: Duration::from_mins(2),
             pong_timeout: Duration::from_secs(30),
@@ -113,7 +116,12 @@ impl Push {
         let webhooks = Arc::new(Webhooks::new(apps.signers(), urls, Arc::clone(&clock), metrics));
         let counts = Arc::new(Counts::new(Arc::clone(&apps), Arc::clone(&webhooks), Arc::clone(&clock)));
         hub.observe(Arc::clone(&counts) as Arc<dyn crate::hub::Observer>);
-        let sockets = Arc::new(Sockets::new(options.max_viewers, options.max_viewers_per_address, mark));
+        let bounds = Bounds {
+            all: options.max_viewers,
+            of_address: options.max_viewers_per_address,
+            of_app: options.max_viewers_per_app,
+        };
+        let sockets = Arc::new(Sockets::new(bounds, mark));
         let presence = Presence::new();
         let outbound = if webhooks.is_on() { Some(Outbound::new()?) } else { None };
         Ok(Self(Arc::new(Parts { hub, apps, presence, sockets, webhooks, counts, outbound, clock, options })))

@@ -174,6 +174,7 @@ fn push(config: &Config, connections: usize, apps: &[PushApp], engine: &Engine) 
         max_viewers_per_address: settings.max_viewers_per_address.unwrap_or(usize::MAX),
         max_viewers_per_app: settings.max_viewers_per_app.unwrap_or(usize::MAX),
         rates: config.limits.rate_limit.is_on(),
+        per_app: config.limits.rate_limit.app,
         activity_timeout: settings.activity_timeout,
         pong_timeout: settings.pong_timeout,
         ..PushOptions::default()

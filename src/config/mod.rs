@@ -83,8 +83,9 @@ pub struct Limits {
     /// What each kind of vote weighs
     #[arg(long, value_name = "KINDS", env = "PLAUDIT_WEIGHTS", default_value = "standard=1,super=3,mega=10")]
     pub weights: VoteWeights,
-    /// Requests a minute of a voter and of an address; each can be off, and all with a plain `off`
-    #[arg(long, value_name = "RATES", env = "PLAUDIT_RATE_LIMIT", default_value = "voter=60,address=600")]
+    /// Requests a minute of a voter and of an address, events a minute that an app's servers trigger; each can be off, and
+    /// all with a plain `off`
+    #[arg(long, value_name = "RATES", env = "PLAUDIT_RATE_LIMIT", default_value = "voter=60,address=600,app=60000")]
     pub rate_limit: RateLimit,
     /// Open connections; default: the open-file limit less 256
     #[arg(long, value_name = "N", env = "PLAUDIT_MAX_CONNECTIONS", value_parser = values::at_least_one)]
@@ -227,8 +228,8 @@ impl Config {
                 return Err(Fault::Setting(format!("{flag} and {other} must differ")));
             }
         }
-        if !limits.rate_limit.is_on() && !self.listen.is_loopback() {
-            warnings.push(format!("--rate-limit is off and {} can be reached from outside", self.listen));
+        if !limits.rate_limit.holds_voters() && !self.listen.is_loopback() {
+            warnings.push(format!("--rate-limit is off for voters and {} can be reached from outside", self.listen));
         }
         Ok(warnings)
     }
@@ -300,7 +301,7 @@ mod tests {
         assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(config.store.data_dir, PathBuf::from("data/db"));
         assert_eq!((config.limits.daily_limit, config.shards), (200, 100));
-        assert_eq!(config.limits.rate_limit.to_string(), "voter=60,address=600");
+        assert_eq!(config.limits.rate_limit.to_string(), "voter=60,address=600,app=60000");
         assert_eq!(config.ack, AckMode::Durable);
         let comments = &config.comments;
         assert_eq!((comments.moderation, comments.slow_mode), (Moderation::After, Duration::ZERO));

@@ -26,18 +26,20 @@ mod upgrade;
 pub mod webhooks;
 mod wire;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use api::{BODY_MAX, Call};
 pub use connection::MESSAGE_MAX;
 
+use crate::admission::Limit;
 use crate::clock::Clock;
 use crate::error::Fault;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
-use apps::Apps;
+use apps::{AppNo, Apps};
 use counts::Counts;
 use presence::Presence;
 use sockets::{Bounds, Sockets};
@@ -58,6 +60,8 @@ pub struct PushOptions {
     pub max_viewers_per_app: usize,
     /// Whether events and subscribes of one connection have a rate.
     pub rates: bool,
+    /// Events a minute that the servers of one app may trigger; as many may come at once. `None`: no rate.
+    pub per_app: Option<NonZeroU32>,
     /// How long a connection may be silent before it is asked for a sign of life.
     pub activity_timeout: Duration,
     /// How long that sign may take.
@@ -75,6 +79,7 @@ impl Default for PushOptions {
             max_viewers_per_address: usize::MAX,
             max_viewers_per_app: usize::MAX,
             rates: true,
+            per_app: NonZeroU32::new(60_000),
             activity_timeout: Duration::from_mins(2),
             pong_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(5),
@@ -93,9 +98,12 @@ struct Parts {
     sockets: Arc<Sockets>,
     webhooks: Arc<Webhooks>,
     counts: Arc<Counts>,
+    /// How often apps may trigger; none: as often as they like.
+    triggers: Option<Limit<AppNo>>,
     /// Sends the webhooks; none without a URL.
     outbound: Option<Outbound>,
     clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
     options: PushOptions,
 }
 
@@ -113,7 +121,7 @@ impl Push {
             getrandom::u32().map_err(|why| Fault::Io { doing: "drawing a number".into(), why: why.to_string() })?;
         let apps = Arc::new(apps);
         let urls = options.webhooks.clone();
-        let webhooks = Arc::new(Webhooks::new(apps.signers(), urls, Arc::clone(&clock), metrics));
+        let webhooks = Arc::new(Webhooks::new(apps.signers(), urls, Arc::clone(&clock), Arc::clone(&metrics)));
         let counts = Arc::new(Counts::new(Arc::clone(&apps), Arc::clone(&webhooks), Arc::clone(&clock)));
         hub.observe(Arc::clone(&counts) as Arc<dyn crate::hub::Observer>);
         let bounds = Bounds {
@@ -124,7 +132,11 @@ impl Push {
         let sockets = Arc::new(Sockets::new(bounds, mark));
         let presence = Presence::new();
         let outbound = if webhooks.is_on() { Some(Outbound::new()?) } else { None };
-        Ok(Self(Arc::new(Parts { hub, apps, presence, sockets, webhooks, counts, outbound, clock, options })))
+        // As many keys as there are apps: the bound is never met.
+        let triggers = options.per_app.map(|rate| Limit::new(rate, usize::MAX, &clock));
+        let parts =
+            Parts { hub, apps, presence, sockets, webhooks, counts, triggers, outbound, clock, metrics, options };
+        Ok(Self(Arc::new(parts)))
     }
 
     /// Tells subscribers' numbers and sends webhooks, until the future is dropped.

@@ -152,7 +152,7 @@ pub struct Config {
     /// Stripes of a clip's counter once many cores add to it
     #[arg(long, value_name = "N", env = "PLAUDIT_SHARDS", default_value_t = 100, help_heading = "Store")]
     pub shards: usize,
-    /// Time between two recounts of the stored votes, such as 90s, 10m, 1h, or off
+    /// Time between two recounts of the stored votes and comments, such as 90s, 10m, 1h, or off
     #[arg(long, value_name = "TIME", env = "PLAUDIT_RECONCILE_EVERY", default_value = "10m", help_heading = "Store")]
     #[arg(value_parser = parse_duration_or_off)]
     pub reconcile_every: Duration,

@@ -54,7 +54,7 @@ pub struct PushOptions {
     pub webhooks: Vec<String>,
     /// Connections at once. A further one is closed with 4100.
     pub max_viewers: usize,
-    /// Connections at once of one address; likewise.
+    /// Connections at once of one address (IPv6: one /64); likewise.
     pub max_viewers_per_address: usize,
     /// Connections at once of one app. A further one is closed with 4004, and its client gives up.
     pub max_viewers_per_app: usize,

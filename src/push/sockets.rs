@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use super::apps::AppNo;
 use super::close;
+use crate::admission::network;
 use crate::hub::{Outbox, ViewerId};
 
 /// The least time between two rounds of closes.
@@ -39,7 +40,7 @@ impl fmt::Display for SocketId {
 pub(super) struct Bounds {
     /// In all.
     pub(super) all: usize,
-    /// Of one address.
+    /// Of one address (IPv6: one /64).
     pub(super) of_address: usize,
     /// Of one app.
     pub(super) of_app: usize,
@@ -84,6 +85,8 @@ impl Sockets {
     /// A place for a connection, or the code and reason that say why there is none. `app`: none for one that is told only
     /// why it can't stay.
     pub(super) fn enter(self: &Arc<Self>, from: IpAddr, app: Option<AppNo>) -> Result<Place, (u16, &'static str)> {
+        // As for every other limit: an IPv6 host has a whole /64 of addresses.
+        let from = network(from);
         let mut open = self.open.lock();
         let of_address = open.of_address.get(&from).copied().unwrap_or(0);
         let of_app = app.map_or(0, |app| open.of_app.get(&app).copied().unwrap_or(0));
@@ -244,6 +247,19 @@ mod tests {
         assert_eq!(refused(sockets.enter(other, Some(1))), close::OVER_CAPACITY, "there are three");
         drop(first);
         let _again = sockets.enter(one, Some(0)).unwrap();
+    }
+
+    #[test]
+    fn an_ipv6_host_is_one_whichever_of_its_addresses_it_takes() {
+        let sockets = sockets(100, 1, 100);
+        let enter = |from: &str| sockets.enter(from.parse().unwrap(), Some(0));
+        let first = enter("2001:db8::1").unwrap();
+        assert_eq!(refused(enter("2001:db8::ffff:2")), close::OVER_CAPACITY);
+        let _neighbour = enter("2001:db8:0:1::1").unwrap();
+        let _old = enter("192.0.2.1").unwrap();
+        assert_eq!(refused(enter("::ffff:192.0.2.1")), close::OVER_CAPACITY, "the same, written as IPv6");
+        drop(first);
+        let _again = enter("2001:db8::3").unwrap();
     }
 
     #[test]

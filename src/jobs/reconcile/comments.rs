@@ -24,7 +24,7 @@ pub(super) struct Comments {
     noted: Vec<(u64, u64)>,
     /// Clips that are done.
     done: usize,
-    /// The last comment of the next one that was counted; `None`: not begun.
+    /// Up to where the next one's comments are counted; `None`: not begun.
     past: Option<CommentRef>,
     visible: u64,
     drift: u64,
@@ -46,30 +46,47 @@ impl Comments {
     pub(super) fn step(&mut self, tables: &dyn Store, stage: &Stage) -> Result<bool, Fault> {
         let mut left = PAGES_A_STEP;
         while let Some(&(noted, turns)) = self.noted.get(self.done) {
-            let clip = ClipNo(u32::try_from(self.done).expect("clips are numbered by 32 bits"));
-            let past = self.past.unwrap_or(CommentRef { clip, parent: 0, id: 0 });
-            let end = CommentRef { clip, parent: Seq::MAX, id: Seq::MAX };
-            let mut pages = Forwards::<Comment>::new(tables, past, end);
-            while let Some(comment) = pages.next_item()? {
-                // The page that it begins is the next step's, which reads it again.
-                if pages.pages() > left {
-                    return Ok(false);
-                }
-                self.past = Some(comment.place);
-                self.visible += u64::from(comment.is_visible() && comment.place.id <= self.until);
+            if !self.count(tables, &mut left)? {
+                return Ok(false);
             }
             // Looked at behind the last page: what that holds was settled before.
             if stage.look().clips[self.done].comment_reading().1 == turns {
                 self.drift += noted.abs_diff(self.visible);
             }
             (self.done, self.past, self.visible) = (self.done + 1, None, 0);
+        }
+        Ok(true)
+    }
+
+    /// Goes on with a clip for so many pages; whether it is counted.
+    fn count(&mut self, tables: &dyn Store, left: &mut usize) -> Result<bool, Fault> {
+        let clip = ClipNo(u32::try_from(self.done).expect("clips are numbered by 32 bits"));
+        // What answers a comment was posted behind it.
+        let end = CommentRef { clip, parent: self.until, id: Seq::MAX };
+        while *left > 0 {
+            let past = self.past.unwrap_or(CommentRef { clip, parent: 0, id: 0 });
+            let mut pages = Forwards::<Comment>::new(tables, past, end);
+            let ended = loop {
+                let Some(comment) = pages.next_item()? else { break true };
+                if pages.pages() > *left {
+                    // The page that it begins is the next step's, which reads it again.
+                    break false;
+                }
+                if comment.place.id > self.until {
+                    // So was all that answers the same and lies behind it: however fast more comes, a recount ends.
+                    self.past = Some(CommentRef { id: Seq::MAX, ..comment.place });
+                    break false;
+                }
+                self.past = Some(comment.place);
+                self.visible += u64::from(comment.is_visible());
+            };
             // A clip without a page costs a look.
-            left = left.saturating_sub(pages.pages().max(1));
-            if left == 0 {
-                break;
+            *left = left.saturating_sub(pages.pages().max(1));
+            if ended {
+                return Ok(true);
             }
         }
-        Ok(self.done == self.noted.len())
+        Ok(false)
     }
 }
 
@@ -211,5 +228,29 @@ mod tests {
         }
         assert!(steps >= 2, "{steps} steps");
         assert_eq!(recount.drift(), 0);
+    }
+
+    #[test]
+    fn a_clip_that_grows_faster_than_it_is_counted_is_counted() {
+        let mut rig = Rig::new();
+        let long = "x".repeat(500);
+        let first = rig.post(0, &long).id;
+        for _ in 0..199 {
+            rig.post(0, &long);
+        }
+        rig.reply(0, first, &long);
+        let mut recount = rig.noted([201, 1]);
+        for steps in 1.. {
+            if recount.step(rig.store.as_ref(), &rig.stage).unwrap() {
+                break;
+            }
+            assert!(steps < 5, "a step has {PAGES_A_STEP} pages, and some 17 were there");
+            for _ in 0..PAGES_A_STEP * 16 {
+                rig.post(0, &long);
+            }
+            let newest = CommentRef { clip: ClipNo(0), parent: 0, id: rig.seq };
+            rig.reply(0, newest.id, &long);
+        }
+        assert_eq!(recount.drift(), 1, "the other clip's, which was noted and is not there");
     }
 }

@@ -43,6 +43,8 @@ pub enum Reject {
     NotSignedIn,
     /// The comment is another's.
     NotYours,
+    /// The app is switched off.
+    AppDisabled,
     /// The clip is the voter's own.
     SelfVote,
     /// There is no such clip.
@@ -113,7 +115,7 @@ impl Reject {
             Self::InvalidSignature(_) => "INVALID_SIGNATURE",
             Self::Unauthorized | Self::NotSignedIn => "UNAUTHORIZED",
             Self::Banned { .. } => "BANNED",
-            Self::NotYours => "FORBIDDEN",
+            Self::NotYours | Self::AppDisabled => "FORBIDDEN",
             Self::SelfVote => "SELF_VOTE",
             Self::ClipNotFound => "CLIP_NOT_FOUND",
             Self::SlotNotFound => "SLOT_NOT_FOUND",
@@ -152,6 +154,7 @@ impl fmt::Display for Reject {
             Self::Banned { until: Some(at) } => write!(f, "this voter is banned until {at} (Unix ms)"),
             Self::NotSignedIn => f.write_str("sign in first: this needs a voter's token"),
             Self::NotYours => f.write_str("this comment is another's"),
+            Self::AppDisabled => f.write_str("this app is switched off"),
             Self::SelfVote => f.write_str("nobody votes for their own clip"),
             Self::ClipNotFound => f.write_str("there is no such clip"),
             Self::SlotNotFound => f.write_str("there is no such slot"),

@@ -112,6 +112,8 @@ metrics! {
     unapplied: Gauge, "unapplied_events";
     /// Difference of tallies and recount that the last reconcile found, summed over clips; other than 0 is a bug.
     drift: Gauge, "drift";
+    /// Difference of comments in sight and their recount, likewise; other than 0 is a bug.
+    comments_drift: Gauge, "comments_drift";
     /// Reconciles that ran to their end.
     reconciles: Counter, "reconciles";
     /// Reconciles that could not be run to their end.

@@ -90,6 +90,9 @@ pub struct ClipState {
     pub tally: Tally,
     /// Its comments that everyone can see, replies included. Settlement writes it.
     pub comments: AtomicI64,
+    /// Times that one of its comments came into sight or went out of it after it was posted. Settlement writes it, and
+    /// whoever recounts comments looks at it.
+    pub comment_turns: AtomicU64,
 }
 
 /// A ban in force.
@@ -105,6 +108,11 @@ impl ClipState {
     /// How many comments everyone can see.
     pub fn comment_count(&self) -> u64 {
         u64::try_from(self.comments.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// That, and [`ClipState::comment_turns`].
+    pub fn comment_reading(&self) -> (u64, u64) {
+        (self.comment_count(), self.comment_turns.load(Ordering::Relaxed))
     }
 }
 
@@ -162,7 +170,13 @@ impl Stage {
     /// A clip with no counts yet.
     pub fn clip(&self, clip: Clip) -> Arc<ClipState> {
         let owner = clip.draft.owner.as_deref().map(|sub| self.voter_key.user(sub));
-        Arc::new(ClipState { clip, owner, tally: Tally::new(self.stripes), comments: AtomicI64::new(0) })
+        Arc::new(ClipState {
+            clip,
+            owner,
+            tally: Tally::new(self.stripes),
+            comments: AtomicI64::new(0),
+            comment_turns: AtomicU64::new(0),
+        })
     }
 
     fn move_slot(&self, slot: SlotNo, to: SlotStatus, change: impl FnOnce(&mut SlotState)) {

@@ -8,8 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plaudit::clock::ManualClock;
-use plaudit::domain::VoteKind;
-use plaudit::engine::{Engine, Settings};
+use plaudit::codec::{self, Kind};
+use plaudit::comments::WordList;
+use plaudit::domain::{Comment, CommentText, Profile, Verdict, VoteKind};
+use plaudit::engine::{CommentDraft, Engine, Settings};
+use plaudit::fold::ranges::RangePage;
 use plaudit::store::FaultyDisk;
 use support::{NOON, key, stage, voter};
 
@@ -39,6 +42,69 @@ async fn votes_go_on_and_nothing_drifts() {
     stage(&engine, 2).await;
     assert_eq!(recounted(&engine, 0).await, 0);
     assert_eq!(recounted(&engine, 1_000_000).await, 0);
+}
+
+async fn say(engine: &Engine, who: u64, clip: &str, parent: Option<u64>, text: &str) -> u64 {
+    let (author, profile, text) = (voter(who), Profile::default(), CommentText::new(text).unwrap());
+    let draft = CommentDraft { clip, parent, author, profile, text, request: None };
+    engine.post_comment(draft).await.unwrap().comment.place.id
+}
+
+/// Comments of every fate, on three clips, until two more recounts have ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn comments_come_and_go_and_nothing_drifts() {
+    let disk = FaultyDisk::new(0);
+    let engine = open(&disk);
+    stage(&engine, 3).await;
+    engine.block_words(WordList::parse("spam"));
+    let ends = engine.metrics().reconciles.get() + 2;
+    let mut who = 0;
+    while engine.metrics().reconciles.get() < ends {
+        // The last clip is never moderated, so every recount counts it.
+        let first = say(&engine, who, "c0", None, "first").await;
+        let reply = say(&engine, who, "c0", Some(first), "reply").await;
+        say(&engine, who, "c2", None, "stays").await;
+        let held = say(&engine, who, "c1", None, "spam").await;
+        engine.like_comment(voter(who + 1), first, true).await.unwrap();
+        match who % 4 {
+            0 => drop(engine.moderate_comment(held, Verdict::Approve).await.unwrap()),
+            1 => engine.delete_comment(first, None).await.unwrap(),
+            2 => drop(engine.moderate_comment(reply, Verdict::Hide).await.unwrap()),
+            _ => {}
+        }
+        who += 1;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!((engine.metrics().comments_drift.get(), engine.metrics().drift.get()), (0, 0));
+    }
+    assert_eq!(engine.metrics().reconciles_failed.get(), 0);
+    assert!(engine.comment_count("c2").unwrap() == who && engine.comment_count("c0").unwrap() > who);
+}
+
+#[tokio::test]
+async fn lost_comments_are_a_drift() {
+    let disk = FaultyDisk::new(0);
+    let engine = open(&disk);
+    stage(&engine, 2).await;
+    // Several steps' worth of pages.
+    for who in 0..600 {
+        say(&engine, who, "c0", None, &"x".repeat(400)).await;
+    }
+    engine.close().unwrap();
+    drop(engine);
+    let mut pages = Vec::new();
+    let visit = &mut |key: &[u8], record: &plaudit::store::Value| {
+        let page: RangePage<Comment> = codec::read("tables", Kind::Comments, key, record)?;
+        pages.push((key.to_vec(), page.items.len()));
+        Ok(std::ops::ControlFlow::Continue(()))
+    };
+    disk.open("tables").scan(b"k", b"l", visit).unwrap();
+    assert!(pages.len() > 30, "{} pages", pages.len());
+    let (key, lost) = &pages[pages.len() / 2];
+    assert!(disk.alter("tables", key, |_| None) && *lost > 1);
+    let engine = open(&disk);
+    assert_eq!(recounted(&engine, 1_000).await, 0, "of votes");
+    assert_eq!(engine.metrics().comments_drift.get(), i64::try_from(*lost).unwrap());
+    assert_eq!(engine.comment_count("c0").unwrap(), 600, "the recount changes nothing");
 }
 
 #[tokio::test]

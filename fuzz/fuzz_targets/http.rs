@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -19,6 +19,10 @@ use plaudit::identity::{Identity, IdentityOptions};
 use plaudit::store::FaultyDisk;
 
 const NOW_MS: u64 = 1_700_000_000_000;
+/// What ends a connection whose requests are whole.
+const LAST: &[u8] = b"GET /livez HTTP/1.1\r\nhost: fuzz\r\nconnection: close\r\n\r\n";
+/// Answers come sooner, if they come.
+const PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Arbitrary, Debug)]
 enum Part<'a> {
@@ -51,6 +55,13 @@ enum Path {
     AdminSlot,
     Ban,
     Bans,
+    Comments,
+    CommentCounts,
+    Comment(u8),
+    Like(u8),
+    Report(u8),
+    Moderation,
+    Judge { id: u8, approve: bool },
     Other,
 }
 
@@ -89,6 +100,8 @@ enum Name {
     VotingEndsAt,
     Reason,
     Until,
+    Content,
+    ParentId,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -99,6 +112,7 @@ enum Field<'a> {
     Float(f64),
     Text(&'a str),
     Clip(u8),
+    Comment(u8),
 }
 
 fn method(of: Method) -> &'static str {
@@ -112,8 +126,13 @@ fn method(of: Method) -> &'static str {
     }
 }
 
-fn path(of: Path) -> &'static str {
-    match of {
+fn path(of: Path) -> String {
+    let plain = match of {
+        Path::Comment(id) => return format!("/api/comments/{id}"),
+        Path::Like(id) => return format!("/api/comments/{id}/like"),
+        Path::Report(id) => return format!("/api/comments/{id}/report"),
+        Path::Judge { id, approve: true } => return format!("/api/admin/comments/{id}/approve"),
+        Path::Judge { id, approve: false } => return format!("/api/admin/comments/{id}/hide"),
         Path::Vote => "/api/vote",
         Path::Counts => "/api/vote/counts?clipIds=",
         Path::Mine => "/api/vote/mine?clipIds=",
@@ -127,8 +146,12 @@ fn path(of: Path) -> &'static str {
         Path::AdminSlot => "/api/admin/seasons/s/slots/1/",
         Path::Ban => "/api/admin/bans/",
         Path::Bans => "/api/admin/bans",
+        Path::Comments => "/api/comments",
+        Path::CommentCounts => "/api/comments/count?clipIds=",
+        Path::Moderation => "/api/admin/comments?status=",
         Path::Other => "/",
-    }
+    };
+    plain.to_owned()
 }
 
 fn name(of: Name) -> &'static str {
@@ -145,6 +168,8 @@ fn name(of: Name) -> &'static str {
         Name::VotingEndsAt => "votingEndsAt",
         Name::Reason => "reason",
         Name::Until => "until",
+        Name::Content => "content",
+        Name::ParentId => "parentId",
     }
 }
 
@@ -166,6 +191,7 @@ fn body(of: &Body<'_>) -> Vec<u8> {
                     Field::Float(number) => number.to_string(),
                     Field::Text(value) => text(value),
                     Field::Clip(clip) => format!("\"c{}\"", clip % 8),
+                    Field::Comment(id) => format!("\"{id}\""),
                 };
                 format!("\"{}\":{value}", name(*key))
             });
@@ -228,6 +254,7 @@ static SERVER: LazyLock<SocketAddr> = LazyLock::new(|| {
     let options = AppOptions {
         admin_token: Some(b"admin".to_vec()),
         cron_secret: Some(b"cron".to_vec()),
+        anonymous_comments: true,
         ..AppOptions::default()
     };
     let app = App::new(engine, identity, Admission::new(AdmissionOptions::off(), &clock), options);
@@ -256,14 +283,28 @@ fuzz_target!(|parts: Vec<Part<'_>>| {
     for part in parts.iter().take(4) {
         write(part, &mut sent);
     }
+    sent.extend_from_slice(LAST);
     let mut stream = TcpStream::connect(*SERVER).expect("the server accepts");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
-    // The server may close before it has read everything: neither of these is an error of ours then.
+    stream.set_read_timeout(Some(PAUSE)).expect("a timeout");
+    // The server may close before it has read everything: that is no error of ours then, here and below.
     let _ = stream.write_all(&sent);
-    let _ = stream.shutdown(Shutdown::Write);
-    let mut answered = Vec::new();
-    if let Err(why) = stream.read_to_end(&mut answered) {
-        assert_eq!(why.kind(), std::io::ErrorKind::ConnectionReset, "an answer or an end, within the timeout: {why}");
+    let (mut answered, mut part, mut left) = (Vec::new(), [0; 4096], false);
+    loop {
+        match stream.read(&mut part) {
+            Ok(0) => break,
+            Ok(read) => answered.extend_from_slice(&part[..read]),
+            // It waits for the rest of a request, or its answer has no end. Not before: who ends its side has left, and what
+            // it asked for is answered no more.
+            Err(why) if !left && matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                left = true;
+                let _ = stream.shutdown(Shutdown::Write);
+                stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+            }
+            Err(why) => {
+                assert_eq!(why.kind(), ErrorKind::ConnectionReset, "an answer or an end, within the timeout: {why}");
+                break;
+            }
+        }
     }
     assert!(answered.is_empty() || answered.starts_with(b"HTTP/1."), "{:?}", String::from_utf8_lossy(&answered));
     let failed = answered.windows(13).any(|window| window == b"HTTP/1.1 500 ");

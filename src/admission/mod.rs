@@ -1,4 +1,5 @@
-//! Rate limits: how often an address and a voter may ask for a change, and which address a request comes from.
+//! Rate limits: how often an address and a voter may ask for a change, and which address a request comes from. The
+//! broadcaster holds its apps by the same [`Limit`].
 //!
 //! GCRA by `governor`, driven by the injected clock, over a keyed table of its own that has a bound. Never knows what
 //! was asked, never touches the engine, and is never asked about reads.
@@ -17,7 +18,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::StateStore;
 use governor::state::keyed::ShrinkableKeyedStateStore;
-use governor::{Quota, RateLimiter};
+use governor::{NotUntil, Quota, RateLimiter};
 use hashbrown::{DefaultHashBuilder, HashMap};
 use parking_lot::Mutex;
 
@@ -92,8 +93,10 @@ const SHARDS: usize = 64;
 const SWEEP_FROM: usize = 65_536;
 const SWEEP_PAUSE_MS: u64 = 1_000;
 
-struct Limit<K: Hash + Eq + Clone> {
+/// How often each of many may do something.
+pub(crate) struct Limit<K: Hash + Eq + Clone> {
     limiter: RateLimiter<K, Keys<K>, Ticks, NoOpMiddleware<Nanos>>,
+    burst: NonZeroU32,
     keys: Keys<K>,
     max_keys: usize,
     /// Number of keys at which the next sweep runs: twice what the last one left, so that its cost is spread.
@@ -103,14 +106,29 @@ struct Limit<K: Hash + Eq + Clone> {
 }
 
 impl<K: Hash + Eq + Clone> Limit<K> {
-    fn new(per_minute: NonZeroU32, max_keys: usize, clock: &Arc<dyn Clock>) -> Self {
+    /// So many a minute for each; as many may come at once. At most `max_keys` are remembered.
+    pub(crate) fn new(per_minute: NonZeroU32, max_keys: usize, clock: &Arc<dyn Clock>) -> Self {
         let keys = Keys::new();
         let limiter = RateLimiter::new(Quota::per_minute(per_minute), keys.clone(), Ticks::new(clock));
         let sweep_at = AtomicUsize::new(SWEEP_FROM.min(max_keys));
-        Self { limiter, keys, max_keys, sweep_at, swept_ms: AtomicU64::new(0) }
+        Self { limiter, burst: per_minute, keys, max_keys, sweep_at, swept_ms: AtomicU64::new(0) }
     }
 
+    /// Counts one. `RateLimited`, or `Overloaded` when too many are to be remembered.
     fn count(&self, key: &K) -> Result<(), Reject> {
+        self.make_room(key)?;
+        self.limiter.check_key(key).map_err(|until| self.refusal(&until))
+    }
+
+    /// Counts several, all of them or none. More than may ever come at once count as so many: a rate spaces them, and
+    /// never forbids them for good.
+    pub(crate) fn count_all(&self, key: &K, number: NonZeroU32) -> Result<(), Reject> {
+        self.make_room(key)?;
+        let counted = self.limiter.check_key_n(key, number.min(self.burst));
+        counted.expect("no more than may come at once").map_err(|until| self.refusal(&until))
+    }
+
+    fn make_room(&self, key: &K) -> Result<(), Reject> {
         if self.keys.len() >= self.sweep_at.load(Ordering::Relaxed) {
             self.sweep();
             // Requests that come at the same instant may each pass here: the bound holds but for as many as there
@@ -119,10 +137,12 @@ impl<K: Hash + Eq + Clone> Limit<K> {
                 return Err(Reject::Overloaded);
             }
         }
-        self.limiter.check_key(key).map_err(|until| {
-            let wait = until.wait_time_from(self.limiter.clock().now());
-            Reject::RateLimited { retry_after_s: (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1) }
-        })
+        Ok(())
+    }
+
+    fn refusal(&self, until: &NotUntil<Nanos>) -> Reject {
+        let wait = until.wait_time_from(self.limiter.clock().now());
+        Reject::RateLimited { retry_after_s: (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1) }
     }
 
     fn sweep(&self) {
@@ -327,6 +347,23 @@ mod tests {
         admission.address("2001:db8::1".parse().unwrap()).unwrap();
         assert!(admission.address("2001:db8::ffff:2".parse().unwrap()).is_err());
         admission.address("2001:db8:0:1::1".parse().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn several_are_counted_together_or_not_at_all() {
+        let manual = Arc::new(ManualClock::at(NOON));
+        let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&manual);
+        let limit = Limit::new(NonZeroU32::new(6).unwrap(), usize::MAX, &clock);
+        let count = |key: u8, number| limit.count_all(&key, NonZeroU32::new(number).unwrap());
+        count(1, 4).unwrap();
+        assert_eq!(count(1, 3), Err(Reject::RateLimited { retry_after_s: 10 }), "one comes back each ten seconds");
+        count(1, 2).expect("the three were not counted");
+        count(2, 6).expect("another has a rate of its own");
+        manual.advance(59_000);
+        assert_eq!(count(2, 100), Err(Reject::RateLimited { retry_after_s: 1 }));
+        manual.advance(1_000);
+        count(2, 100).expect("all that may come at once");
+        assert!(count(2, 1).is_err());
     }
 
     #[test]

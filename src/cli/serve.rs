@@ -172,7 +172,9 @@ fn push(config: &Config, connections: usize, apps: &[PushApp], engine: &Engine) 
         // Votes find a connection even when the viewers are too many.
         max_viewers: settings.max_viewers.unwrap_or(connections - connections / 10),
         max_viewers_per_address: settings.max_viewers_per_address.unwrap_or(usize::MAX),
+        max_viewers_per_app: settings.max_viewers_per_app.unwrap_or(usize::MAX),
         rates: config.limits.rate_limit.is_on(),
+        per_app: config.limits.rate_limit.app,
         activity_timeout: settings.activity_timeout,
         pong_timeout: settings.pong_timeout,
         ..PushOptions::default()
@@ -180,6 +182,7 @@ fn push(config: &Config, connections: usize, apps: &[PushApp], engine: &Engine) 
     let app = |app: &PushApp| push::apps::App {
         id: app.id.clone(),
         signer: Arc::new(Signer::new(&app.key, app.secret.bytes())),
+        disabled: settings.push_disabled.contains(&app.id),
     };
     let apps = Apps::new(apps.iter().map(app).collect());
     Push::new(engine.hub().clone(), apps, options, Arc::clone(engine.clock()), Arc::clone(engine.metrics()))

@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(config.tokens.jwt_secret.unwrap().bytes(), b"s");
         assert_eq!(config.trusted_proxies.0.len(), 2);
         assert_eq!(config.limits.weights.0.mega, 20);
-        assert_eq!(config.limits.rate_limit.to_string(), "voter=5,address=off");
+        assert_eq!(config.limits.rate_limit.to_string(), "voter=5,address=off,app=60000");
     }
 
     #[test]

@@ -83,8 +83,9 @@ pub struct Limits {
     /// What each kind of vote weighs
     #[arg(long, value_name = "KINDS", env = "PLAUDIT_WEIGHTS", default_value = "standard=1,super=3,mega=10")]
     pub weights: VoteWeights,
-    /// Requests a minute of a voter and of an address; each can be off, and all with a plain `off`
-    #[arg(long, value_name = "RATES", env = "PLAUDIT_RATE_LIMIT", default_value = "voter=60,address=600")]
+    /// Requests a minute of a voter and of an address, events a minute that an app's servers trigger; each can be off, and
+    /// all with a plain `off`
+    #[arg(long, value_name = "RATES", env = "PLAUDIT_RATE_LIMIT", default_value = "voter=60,address=600,app=60000")]
     pub rate_limit: RateLimit,
     /// Open connections; default: the open-file limit less 256
     #[arg(long, value_name = "N", env = "PLAUDIT_MAX_CONNECTIONS", value_parser = values::at_least_one)]
@@ -151,7 +152,7 @@ pub struct Config {
     /// Stripes of a clip's counter once many cores add to it
     #[arg(long, value_name = "N", env = "PLAUDIT_SHARDS", default_value_t = 100, help_heading = "Store")]
     pub shards: usize,
-    /// Time between two recounts of the stored votes, such as 90s, 10m, 1h, or off
+    /// Time between two recounts of the stored votes and comments, such as 90s, 10m, 1h, or off
     #[arg(long, value_name = "TIME", env = "PLAUDIT_RECONCILE_EVERY", default_value = "10m", help_heading = "Store")]
     #[arg(value_parser = parse_duration_or_off)]
     pub reconcile_every: Duration,
@@ -227,8 +228,8 @@ impl Config {
                 return Err(Fault::Setting(format!("{flag} and {other} must differ")));
             }
         }
-        if !limits.rate_limit.is_on() && !self.listen.is_loopback() {
-            warnings.push(format!("--rate-limit is off and {} can be reached from outside", self.listen));
+        if !limits.rate_limit.holds_voters() && !self.listen.is_loopback() {
+            warnings.push(format!("--rate-limit is off for voters and {} can be reached from outside", self.listen));
         }
         Ok(warnings)
     }
@@ -239,6 +240,11 @@ impl Config {
             let twice = |other: &PushApp| other.id == app.id || other.key == app.key;
             if push.push_app[..at].iter().any(twice) {
                 return Err(Fault::Setting(format!("--push-app: the id or key of {app:?} is there twice")));
+            }
+        }
+        for id in &push.push_disabled {
+            if !push.push_app.iter().any(|app| app.id == *id) {
+                return Err(Fault::Setting(format!("--push-disabled: there is no --push-app with the id {id:?}")));
             }
         }
         if push.viewer_budget > push.push_budget {
@@ -295,7 +301,7 @@ mod tests {
         assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(config.store.data_dir, PathBuf::from("data/db"));
         assert_eq!((config.limits.daily_limit, config.shards), (200, 100));
-        assert_eq!(config.limits.rate_limit.to_string(), "voter=60,address=600");
+        assert_eq!(config.limits.rate_limit.to_string(), "voter=60,address=600,app=60000");
         assert_eq!(config.ack, AckMode::Durable);
         let comments = &config.comments;
         assert_eq!((comments.moderation, comments.slow_mode), (Moderation::After, Duration::ZERO));
@@ -330,9 +336,15 @@ mod tests {
         ] {
             assert!(config(flags).unwrap().check().is_err(), "{flags:?}");
         }
-        for flags in [&["--push-app", "1:a:s,1:b:s"][..], &["--viewer-budget", "2MiB", "--push-budget", "1MiB"]] {
+        for flags in [
+            &["--push-app", "1:a:s,1:b:s"][..],
+            &["--viewer-budget", "2MiB", "--push-budget", "1MiB"],
+            &["--push-app", "1:a:s", "--push-disabled", "2"],
+            &["--push-disabled", "1"],
+        ] {
             assert!(config(flags).unwrap().check().is_err(), "{flags:?}");
         }
+        assert!(config(&["--push-app", "1:a:s,2:b:s", "--push-disabled", "2,1"]).unwrap().check().is_ok());
         assert!(config(&["--push-app", "1:a:s", "--push-app", "2:b:s"]).unwrap().check().is_ok());
     }
 

@@ -52,6 +52,10 @@ pub struct PushSettings {
     /// App that may push, ID:KEY:SECRET; several with commas; default: made at the first start, kept in DIR/secrets.toml
     #[arg(long, value_name = "APP", env = "PLAUDIT_PUSH_APP", hide_env_values = true, value_delimiter = ',')]
     pub push_app: Vec<PushApp>,
+    /// Ids of apps given by --push-app that are switched off: their viewers are closed with 4003, their servers' calls are
+    /// refused; default: none
+    #[arg(long, value_name = "IDS", env = "PLAUDIT_PUSH_DISABLED", value_delimiter = ',')]
+    pub push_disabled: Vec<String>,
     /// Origins whose pages may connect, scheme and host, with commas between; default: all
     #[arg(long, value_name = "ORIGINS", env = "PLAUDIT_ALLOWED_ORIGINS", value_delimiter = ',', value_parser = origin)]
     pub allowed_origins: Vec<String>,
@@ -64,6 +68,9 @@ pub struct PushSettings {
     /// Open viewers of one address; default: as many as the server
     #[arg(long, value_name = "N", env = "PLAUDIT_MAX_VIEWERS_PER_ADDRESS", value_parser = at_least_one)]
     pub max_viewers_per_address: Option<usize>,
+    /// Open viewers of one app; a further one is closed with 4004 and stays away; default: as many as the server
+    #[arg(long, value_name = "N", env = "PLAUDIT_MAX_VIEWERS_PER_APP", value_parser = at_least_one)]
+    pub max_viewers_per_app: Option<usize>,
     /// Bytes that may wait for one viewer before it is closed as too slow
     #[arg(long, value_name = "BYTES", env = "PLAUDIT_VIEWER_BUDGET", default_value = "256KiB", value_parser = parse_bytes)]
     pub viewer_budget: usize,

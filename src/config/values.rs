@@ -118,25 +118,32 @@ impl fmt::Display for Listen {
     }
 }
 
-/// Requests a minute; `None`: no limit.
+/// How much a minute; `None`: no limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RateLimit {
-    /// Of one voter.
+    /// Requests of one voter.
     pub voter: Option<NonZeroU32>,
-    /// Of one address.
+    /// Requests of one address.
     pub address: Option<NonZeroU32>,
+    /// Events that the servers of one app trigger.
+    pub app: Option<NonZeroU32>,
 }
 
 impl RateLimit {
     /// Whether anything is limited.
     pub fn is_on(self) -> bool {
+        self.holds_voters() || self.app.is_some()
+    }
+
+    /// Whether whoever votes and comments is limited.
+    pub fn holds_voters(self) -> bool {
         self.voter.is_some() || self.address.is_some()
     }
 }
 
 impl Default for RateLimit {
     fn default() -> Self {
-        Self { voter: NonZeroU32::new(60), address: NonZeroU32::new(600) }
+        Self { voter: NonZeroU32::new(60), address: NonZeroU32::new(600), app: NonZeroU32::new(60_000) }
     }
 }
 
@@ -145,10 +152,10 @@ impl FromStr for RateLimit {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text == "off" {
-            return Ok(Self { voter: None, address: None });
+            return Ok(Self { voter: None, address: None, app: None });
         }
         let mut rates = Self::default();
-        for (name, value) in pairs(text, "voter=60,address=600, or off")? {
+        for (name, value) in pairs(text, "voter=60,address=600,app=60000, or off")? {
             let rate = match value.parse() {
                 Ok(rate) => Some(rate),
                 Err(_) if value == "off" => None,
@@ -157,7 +164,8 @@ impl FromStr for RateLimit {
             match name {
                 "voter" => rates.voter = rate,
                 "address" => rates.address = rate,
-                _ => return Err(format!("{name}: the rates are voter and address")),
+                "app" => rates.app = rate,
+                _ => return Err(format!("{name}: the rates are voter, address and app")),
             }
         }
         Ok(rates)
@@ -168,7 +176,7 @@ impl fmt::Display for RateLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |rate: Option<NonZeroU32>| rate.map_or_else(|| "off".to_owned(), |rate| rate.to_string());
         if self.is_on() {
-            write!(f, "voter={},address={}", text(self.voter), text(self.address))
+            write!(f, "voter={},address={},app={}", text(self.voter), text(self.address), text(self.app))
         } else {
             f.write_str("off")
         }
@@ -286,11 +294,13 @@ mod tests {
     fn rate_limits_are_read_in_parts_and_off() {
         let read = |text: &str| text.parse::<RateLimit>().map(|rates| rates.to_string());
         for (text, means) in [
-            ("voter=60,address=600", "voter=60,address=600"),
-            ("voter=5", "voter=5,address=600"),
-            ("address=1000, voter=off", "voter=off,address=1000"),
+            ("voter=60,address=600", "voter=60,address=600,app=60000"),
+            ("voter=5", "voter=5,address=600,app=60000"),
+            ("address=1000, voter=off", "voter=off,address=1000,app=60000"),
+            ("app=7", "voter=60,address=600,app=7"),
             ("off", "off"),
-            ("voter=off,address=off", "off"),
+            ("voter=off,address=off", "voter=off,address=off,app=60000"),
+            ("voter=off,address=off,app=off", "off"),
         ] {
             assert_eq!(read(text).unwrap(), means, "{text}");
         }

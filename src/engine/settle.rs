@@ -89,9 +89,10 @@ impl Settler {
                     let scene = self.stage.look();
                     self.sums.flow(&scene, &mut self.feed);
                     let counts = scene.clips.iter().map(|clip| clip.tally.read()).collect();
+                    let comments = scene.clips.iter().map(|clip| clip.comment_reading()).collect();
                     let Body::Probe(to) = std::mem::replace(&mut decided.body, Body::Barrier) else { unreachable!() };
                     // The job that asked may have ended.
-                    let _ = to.send(Reading { seq: decided.seq, counts });
+                    let _ = to.send(Reading { seq: decided.seq, counts, comments });
                 }
             }
         }
@@ -119,6 +120,9 @@ impl Settler {
         if by != 0 {
             let state = &scene.clips[settled.comment.place.clip.index()];
             state.comments.fetch_add(by, Ordering::Relaxed);
+            if settled.change.is_some() {
+                state.comment_turns.fetch_add(1, Ordering::Relaxed);
+            }
             // Counts of comments are shown whether those of votes are hidden or not.
             scene.slots[state.clip.slot.index()].touch();
         }

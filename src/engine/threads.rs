@@ -358,7 +358,8 @@ impl Keeper {
                 match reconcile.step() {
                     Ok(None) => {}
                     Ok(Some(drift)) => {
-                        self.metrics.drift.set(i64::try_from(drift).unwrap_or(i64::MAX));
+                        self.metrics.drift.set(i64::try_from(drift.votes).unwrap_or(i64::MAX));
+                        self.metrics.comments_drift.set(i64::try_from(drift.comments).unwrap_or(i64::MAX));
                         self.metrics.reconciles.inc();
                         next = Instant::now() + self.every;
                     }

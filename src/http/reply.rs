@@ -72,7 +72,7 @@ pub(super) fn refusal(reject: &Reject, problem: bool) -> Whole {
             (StatusCode::UNAUTHORIZED, Value::Null)
         }
         Reject::Banned { until } => (StatusCode::FORBIDDEN, json!({ "until": until })),
-        Reject::SelfVote | Reject::NotYours => (StatusCode::FORBIDDEN, Value::Null),
+        Reject::SelfVote | Reject::NotYours | Reject::AppDisabled => (StatusCode::FORBIDDEN, Value::Null),
         Reject::ClipNotFound | Reject::SlotNotFound | Reject::NotVoted | Reject::NotFound => {
             (StatusCode::NOT_FOUND, Value::Null)
         }
@@ -180,6 +180,7 @@ mod tests {
             (Reject::NotSignedIn, 401, "UNAUTHORIZED", none.clone()),
             (Reject::SelfVote, 403, "SELF_VOTE", none.clone()),
             (Reject::NotYours, 403, "FORBIDDEN", none.clone()),
+            (Reject::AppDisabled, 403, "FORBIDDEN", none.clone()),
             (Reject::ClipNotFound, 404, "CLIP_NOT_FOUND", none.clone()),
             (Reject::SlotNotFound, 404, "SLOT_NOT_FOUND", none.clone()),
             (Reject::NotVoted, 404, "NOT_VOTED", none.clone()),

@@ -4,4 +4,4 @@ mod forget;
 mod reconcile;
 
 pub use forget::Forget;
-pub use reconcile::Reconcile;
+pub use reconcile::{Drift, Reconcile};

@@ -1,8 +1,10 @@
-//! The recount: tallies against stored ballots, while votes go on.
+//! The recount: tallies against stored ballots and comments, while votes and comments go on.
 //!
 //! A probe goes through the queue; settlement notes every tally at the probe's place S in the log. Once the tables contain
-//! S, the stored ballots up to S of every slot that isn't locked are counted, some blocks a step, and compared. A
-//! difference is a bug; only `verify --repair` changes a count.
+//! S, the stored ballots up to S of every slot that isn't locked are counted, some blocks a step, and compared; then the
+//! comments of every clip. A difference is a bug; only `verify --repair` changes a count.
+
+mod comments;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -17,6 +19,7 @@ use crate::fold::ballot_block::{self, Act};
 use crate::log::{Body, Entry, Progress, Queue, Reading};
 use crate::stage::Stage;
 use crate::store::Store;
+use comments::Comments;
 
 /// Blocks counted in a step: some 20,000 ballots, one or two milliseconds.
 const BLOCKS_A_STEP: usize = 16;
@@ -47,6 +50,17 @@ struct Recount {
     next: Seq,
     counted: HashMap<ClipNo, (i64, i64)>,
     clips: Vec<ClipNo>,
+    /// Begun once no slot is left.
+    comments: Comments,
+}
+
+/// By how much tallies and recount differ, summed over clips.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Drift {
+    /// Votes and their weight.
+    pub votes: u64,
+    /// Comments that everyone can see.
+    pub comments: u64,
 }
 
 impl Reconcile {
@@ -55,8 +69,8 @@ impl Reconcile {
         Self { stage, queue, progress, tables, state: State::Idle }
     }
 
-    /// Does a little; at the end of a recount says by how much tallies and ballots differ, summed over clips.
-    pub fn step(&mut self) -> Result<Option<u64>, Fault> {
+    /// Does a little; at the end of a recount says what differs.
+    pub fn step(&mut self) -> Result<Option<Drift>, Fault> {
         self.state = match std::mem::replace(&mut self.state, State::Idle) {
             State::Idle => {
                 let (to, reading) = oneshot::channel();
@@ -72,8 +86,10 @@ impl Reconcile {
             State::Waiting(reading) if self.progress.applied() < reading.seq => State::Waiting(reading),
             State::Waiting(reading) => State::Counting(self.begin(reading)),
             State::Counting(mut recount) => {
-                if recount.step(&Tables::open(Arc::clone(&self.tables))?)? {
-                    return Ok(Some(recount.drift()));
+                if recount.step(&Tables::open(Arc::clone(&self.tables))?)?
+                    && recount.comments.step(self.tables.as_ref(), &self.stage)?
+                {
+                    return Ok(Some(Drift { votes: recount.drift(), comments: recount.comments.drift() }));
                 }
                 State::Counting(recount)
             }
@@ -81,18 +97,19 @@ impl Reconcile {
         Ok(None)
     }
 
-    fn begin(&self, reading: Reading) -> Recount {
+    fn begin(&self, mut reading: Reading) -> Recount {
         let scene = self.stage.look();
         let open = scene.slots.iter().filter(|slot| slot.status != SlotStatus::Locked);
         let clips = open.clone().flat_map(|slot| slot.clips.iter().copied());
         let clips = clips.filter(|clip| clip.index() < reading.counts.len()).collect();
         let slots = open.map(|slot| slot.slot.no).collect();
-        Recount { reading, slots, next: 0, counted: HashMap::new(), clips }
+        let comments = Comments::new(&mut reading);
+        Recount { reading, slots, next: 0, counted: HashMap::new(), clips, comments }
     }
 }
 
 impl Recount {
-    /// Whether everything is counted.
+    /// Whether every ballot is counted.
     fn step(&mut self, tables: &Tables) -> Result<bool, Fault> {
         let Some(slot) = self.slots.last().copied() else { return Ok(true) };
         let (until, from) = (self.reading.seq, self.next);

@@ -107,10 +107,10 @@ pub fn read(key: &[u8], record: &[u8], mut visit: impl FnMut(Logged) -> Result<(
     if key != self::key(head.first) || head.events == 0 {
         return Err(damaged("its head does not fit its key"));
     }
+    // One must be left for what follows the block: whoever reads a log goes on behind its end.
+    let behind = head.first.checked_add(head.events.into()).ok_or_else(|| damaged("its sequences do not fit"))?;
     let mut at = head.at;
-    let mut seq = head.first;
-    for number in 0..u64::from(head.events) {
-        seq = head.first.checked_add(number).ok_or_else(|| damaged("its sequences do not fit"))?;
+    for seq in head.first..behind {
         let (time, event): (i64, Event) = codec::take(&mut body).ok_or_else(|| damaged("an event does not decode"))?;
         at = at.checked_add_signed(time).ok_or_else(|| damaged("an event's time does not fit"))?;
         visit(Logged { seq, at, event })?;
@@ -118,7 +118,7 @@ pub fn read(key: &[u8], record: &[u8], mut visit: impl FnMut(Logged) -> Result<(
     if !body.is_empty() {
         return Err(damaged("there is more in it than its events"));
     }
-    Ok(Link { first: head.first, last: seq, previous: head.previous, chain })
+    Ok(Link { first: head.first, last: behind - 1, previous: head.previous, chain })
 }
 
 #[cfg(test)]
@@ -161,10 +161,16 @@ mod tests {
     #[test]
     fn a_block_at_the_end_of_all_sequences_is_damage_and_no_panic() {
         let mut builder = Builder::default();
-        (0..3).for_each(|n| builder.add(0, &vote(n)));
-        let record = builder.seal(u64::MAX - 1, [0; 32]).0.to_vec();
-        let found = read(&key(u64::MAX - 1), &record, |_| Ok(()));
-        assert!(matches!(found, Err(Fault::Damaged { tree: "log", .. })), "{found:?}");
+        let mut block = |first, events| {
+            (0..events).for_each(|n| builder.add(0, &vote(n)));
+            let record = builder.seal(first, [0; 32]).0.to_vec();
+            read(&key(first), &record, |_| Ok(()))
+        };
+        for (first, events) in [(u64::MAX - 1, 3), (u64::MAX - 1, 2), (u64::MAX, 1)] {
+            let found = block(first, events);
+            assert!(matches!(found, Err(Fault::Damaged { tree: "log", .. })), "{first} {events}: {found:?}");
+        }
+        assert_eq!(block(u64::MAX - 2, 2).unwrap().last, u64::MAX - 1);
     }
 
     #[test]

@@ -54,6 +54,9 @@ pub struct Reading {
     pub seq: Seq,
     /// Votes and weight of each clip.
     pub counts: Vec<(u64, u64)>,
+    /// Comments of each clip: how many everyone can see, and how often one that was posted earlier came into sight or
+    /// went out of it.
+    pub comments: Vec<(u64, u64)>,
 }
 
 /// How it ended.

@@ -19,6 +19,8 @@ pub struct App {
     pub id: String,
     /// Its key and secret.
     pub signer: Arc<Signer>,
+    /// Switched off: no viewer stays, and no call is answered.
+    pub disabled: bool,
 }
 
 /// All apps.
@@ -82,7 +84,8 @@ mod tests {
 
     #[test]
     fn apps_share_our_channels_and_no_other() {
-        let app = |id: &str| App { id: id.into(), signer: Arc::new(Signer::new(&format!("k{id}"), b"s")) };
+        let signer = |id: &str| Arc::new(Signer::new(&format!("k{id}"), b"s"));
+        let app = |id: &str| App { id: id.into(), signer: signer(id), disabled: false };
         let apps = Apps::new(vec![app("1"), app("2")]);
         for (no, name, hub_name) in [
             (0, "private-a", "private-a"),

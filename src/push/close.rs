@@ -1,7 +1,14 @@
 //! Close codes: the protocol's, which say to its clients whether to come back, and WebSocket's own.
+//!
+//! 4202 is never sent: it ends, after a day, clients that can't be asked for a sign of life, and those of every version
+//! that is spoken here can. One that stays silent when asked is closed with 4201.
 
 /// There is no app with that key. The client gives up.
 pub(super) const NO_SUCH_KEY: u16 = 4001;
+/// The app is switched off. The client gives up.
+pub(super) const DISABLED: u16 = 4003;
+/// The app has as many connections as it may. The client gives up: what it lacks is no moment's patience.
+pub(super) const OVER_QUOTA: u16 = 4004;
 /// The path names no app. The client gives up.
 pub(super) const NO_SUCH_PATH: u16 = 4005;
 /// The version is no number. The client gives up.

@@ -26,21 +26,23 @@ mod upgrade;
 pub mod webhooks;
 mod wire;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use api::{BODY_MAX, Call};
 pub use connection::MESSAGE_MAX;
 
+use crate::admission::Limit;
 use crate::clock::Clock;
 use crate::error::Fault;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
-use apps::Apps;
+use apps::{AppNo, Apps};
 use counts::Counts;
 use presence::Presence;
-use sockets::Sockets;
+use sockets::{Bounds, Sockets};
 use webhooks::Webhooks;
 
 /// How the broadcaster is run.
@@ -52,10 +54,14 @@ pub struct PushOptions {
     pub webhooks: Vec<String>,
     /// Connections at once. A further one is closed with 4100.
     pub max_viewers: usize,
-    /// Connections at once of one address; likewise.
+    /// Connections at once of one address (IPv6: one /64); likewise.
     pub max_viewers_per_address: usize,
+    /// Connections at once of one app. A further one is closed with 4004, and its client gives up.
+    pub max_viewers_per_app: usize,
     /// Whether events and subscribes of one connection have a rate.
     pub rates: bool,
+    /// Events a minute that the servers of one app may trigger; as many may come at once. `None`: no rate.
+    pub per_app: Option<NonZeroU32>,
     /// How long a connection may be silent before it is asked for a sign of life.
     pub activity_timeout: Duration,
     /// How long that sign may take.
@@ -71,7 +77,9 @@ impl Default for PushOptions {
             webhooks: Vec::new(),
             max_viewers: usize::MAX,
             max_viewers_per_address: usize::MAX,
+            max_viewers_per_app: usize::MAX,
             rates: true,
+            per_app: NonZeroU32::new(60_000),
             activity_timeout: Duration::from_mins(2),
             pong_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(5),
@@ -90,9 +98,12 @@ struct Parts {
     sockets: Arc<Sockets>,
     webhooks: Arc<Webhooks>,
     counts: Arc<Counts>,
+    /// How often apps may trigger; none: as often as they like.
+    triggers: Option<Limit<AppNo>>,
     /// Sends the webhooks; none without a URL.
     outbound: Option<Outbound>,
     clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
     options: PushOptions,
 }
 
@@ -110,13 +121,22 @@ impl Push {
             getrandom::u32().map_err(|why| Fault::Io { doing: "drawing a number".into(), why: why.to_string() })?;
         let apps = Arc::new(apps);
         let urls = options.webhooks.clone();
-        let webhooks = Arc::new(Webhooks::new(apps.signers(), urls, Arc::clone(&clock), metrics));
+        let webhooks = Arc::new(Webhooks::new(apps.signers(), urls, Arc::clone(&clock), Arc::clone(&metrics)));
         let counts = Arc::new(Counts::new(Arc::clone(&apps), Arc::clone(&webhooks), Arc::clone(&clock)));
         hub.observe(Arc::clone(&counts) as Arc<dyn crate::hub::Observer>);
-        let sockets = Arc::new(Sockets::new(options.max_viewers, options.max_viewers_per_address, mark));
+        let bounds = Bounds {
+            all: options.max_viewers,
+            of_address: options.max_viewers_per_address,
+            of_app: options.max_viewers_per_app,
+        };
+        let sockets = Arc::new(Sockets::new(bounds, mark));
         let presence = Presence::new();
         let outbound = if webhooks.is_on() { Some(Outbound::new()?) } else { None };
-        Ok(Self(Arc::new(Parts { hub, apps, presence, sockets, webhooks, counts, outbound, clock, options })))
+        // As many keys as there are apps: the bound is never met.
+        let triggers = options.per_app.map(|rate| Limit::new(rate, usize::MAX, &clock));
+        let parts =
+            Parts { hub, apps, presence, sockets, webhooks, counts, triggers, outbound, clock, metrics, options };
+        Ok(Self(Arc::new(parts)))
     }
 
     /// Tells subscribers' numbers and sends webhooks, until the future is dropped.

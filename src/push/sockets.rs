@@ -3,6 +3,7 @@
 //! Never touches a channel, and never waits for a connection but at the server's end.
 
 use std::fmt;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,7 @@ use tokio::sync::Notify;
 
 use super::apps::AppNo;
 use super::close;
+use crate::admission::network;
 use crate::hub::{Outbox, ViewerId};
 
 /// The least time between two rounds of closes.
@@ -33,12 +35,22 @@ impl fmt::Display for SocketId {
     }
 }
 
+/// Connections at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// In all.
+    pub(super) all: usize,
+    /// Of one address (IPv6: one /64).
+    pub(super) of_address: usize,
+    /// Of one app.
+    pub(super) of_app: usize,
+}
+
 /// All connections.
 #[derive(Debug)]
 pub(super) struct Sockets {
     mark: u32,
-    max: usize,
-    max_of_one: usize,
+    bounds: Bounds,
     open: Mutex<Open>,
     users: Mutex<Users>,
     closing: AtomicBool,
@@ -53,16 +65,16 @@ type Users = HashMap<(AppNo, Box<str>), Vec<Outbox>>;
 struct Open {
     places: usize,
     of_address: HashMap<IpAddr, usize>,
+    of_app: HashMap<AppNo, usize>,
     outboxes: HashMap<ViewerId, Outbox>,
 }
 
 impl Sockets {
-    /// Nobody yet; at most so many, and so many of one address. `mark` is the process's own.
-    pub(super) fn new(max: usize, max_of_one: usize, mark: u32) -> Self {
+    /// Nobody yet. `mark` is the process's own.
+    pub(super) fn new(bounds: Bounds, mark: u32) -> Self {
         Self {
             mark,
-            max,
-            max_of_one,
+            bounds,
             open: Mutex::default(),
             users: Mutex::default(),
             closing: AtomicBool::new(false),
@@ -70,16 +82,27 @@ impl Sockets {
         }
     }
 
-    /// A place for a connection; `None` when there is none left, for all or for its address.
-    pub(super) fn enter(self: &Arc<Self>, from: IpAddr) -> Option<Place> {
+    /// A place for a connection, or the code and reason that say why there is none. `app`: none for one that is told only
+    /// why it can't stay.
+    pub(super) fn enter(self: &Arc<Self>, from: IpAddr, app: Option<AppNo>) -> Result<Place, (u16, &'static str)> {
+        // As for every other limit: an IPv6 host has a whole /64 of addresses.
+        let from = network(from);
         let mut open = self.open.lock();
-        let own = open.of_address.get(&from).copied().unwrap_or(0);
-        if open.places >= self.max || own >= self.max_of_one {
-            return None;
+        let of_address = open.of_address.get(&from).copied().unwrap_or(0);
+        let of_app = app.map_or(0, |app| open.of_app.get(&app).copied().unwrap_or(0));
+        // What passes goes first: the other makes a client give up.
+        if open.places >= self.bounds.all || of_address >= self.bounds.of_address {
+            return Err((close::OVER_CAPACITY, "there is no room for more connections"));
+        }
+        if app.is_some() && of_app >= self.bounds.of_app {
+            return Err((close::OVER_QUOTA, "the app has as many connections as it may"));
         }
         open.places += 1;
-        open.of_address.insert(from, own + 1);
-        Some(Place { sockets: Arc::clone(self), from })
+        open.of_address.insert(from, of_address + 1);
+        if let Some(app) = app {
+            open.of_app.insert(app, of_app + 1);
+        }
+        Ok(Place { sockets: Arc::clone(self), from, app })
     }
 
     /// The id of a viewer's connection.
@@ -174,20 +197,29 @@ impl Sockets {
 pub(super) struct Place {
     sockets: Arc<Sockets>,
     from: IpAddr,
+    app: Option<AppNo>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.sockets.open.lock();
         open.places -= 1;
-        if let Some(own) = open.of_address.get_mut(&self.from) {
-            *own -= 1;
-            if *own == 0 {
-                open.of_address.remove(&self.from);
-            }
+        leave(&mut open.of_address, &self.from);
+        if let Some(app) = &self.app {
+            leave(&mut open.of_app, app);
         }
         if open.places == 0 {
             self.sockets.empty.notify_waiters();
+        }
+    }
+}
+
+/// One less; what has none is forgotten.
+fn leave<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(own) = counts.get_mut(key) {
+        *own -= 1;
+        if *own == 0 {
+            counts.remove(key);
         }
     }
 }
@@ -196,22 +228,65 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    fn sockets(all: usize, of_address: usize, of_app: usize) -> Arc<Sockets> {
+        Arc::new(Sockets::new(Bounds { all, of_address, of_app }, 77))
+    }
+
+    fn refused(entered: Result<Place, (u16, &str)>) -> u16 {
+        entered.unwrap_err().0
+    }
+
     #[test]
     fn places_are_bounded_in_all_and_for_an_address() {
-        let sockets = Arc::new(Sockets::new(3, 2, 7));
+        let sockets = sockets(3, 2, 3);
         let (one, other): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
-        let first = sockets.enter(one).unwrap();
-        let _second = sockets.enter(one).unwrap();
-        assert!(sockets.enter(one).is_none(), "an address has two");
-        let _third = sockets.enter(other).unwrap();
-        assert!(sockets.enter(other).is_none(), "there are three");
+        let first = sockets.enter(one, Some(0)).unwrap();
+        let _second = sockets.enter(one, Some(0)).unwrap();
+        assert_eq!(refused(sockets.enter(one, Some(0))), close::OVER_CAPACITY, "an address has two");
+        let _third = sockets.enter(other, None).unwrap();
+        assert_eq!(refused(sockets.enter(other, Some(1))), close::OVER_CAPACITY, "there are three");
         drop(first);
-        let _again = sockets.enter(one).unwrap();
+        let _again = sockets.enter(one, Some(0)).unwrap();
+    }
+
+    #[test]
+    fn an_ipv6_host_is_one_whichever_of_its_addresses_it_takes() {
+        let sockets = sockets(100, 1, 100);
+        let enter = |from: &str| sockets.enter(from.parse().unwrap(), Some(0));
+        let first = enter("2001:db8::1").unwrap();
+        assert_eq!(refused(enter("2001:db8::ffff:2")), close::OVER_CAPACITY);
+        let _neighbour = enter("2001:db8:0:1::1").unwrap();
+        let _old = enter("192.0.2.1").unwrap();
+        assert_eq!(refused(enter("::ffff:192.0.2.1")), close::OVER_CAPACITY, "the same, written as IPv6");
+        drop(first);
+        let _again = enter("2001:db8::3").unwrap();
+    }
+
+    #[test]
+    fn an_app_has_a_quota_and_takes_no_other_apps() {
+        let sockets = sockets(100, 100, 2);
+        let from: IpAddr = [10, 0, 0, 1].into();
+        let first = sockets.enter(from, Some(0)).unwrap();
+        let _second = sockets.enter(from, Some(0)).unwrap();
+        assert_eq!(refused(sockets.enter(from, Some(0))), close::OVER_QUOTA);
+        let _others = [sockets.enter(from, Some(1)).unwrap(), sockets.enter(from, Some(1)).unwrap()];
+        let _strays: Vec<Place> = (0..3).map(|_| sockets.enter(from, None).unwrap()).collect();
+        drop(first);
+        let _again = sockets.enter(from, Some(0)).unwrap();
+        assert_eq!(refused(sockets.enter(from, Some(0))), close::OVER_QUOTA, "one came back for one that left");
+    }
+
+    #[test]
+    fn a_full_server_says_so_before_a_full_app_does() {
+        let sockets = sockets(1, 100, 1);
+        let from: IpAddr = [10, 0, 0, 1].into();
+        let _first = sockets.enter(from, Some(0)).unwrap();
+        assert_eq!(refused(sockets.enter(from, Some(0))), close::OVER_CAPACITY);
     }
 
     #[test]
     fn an_id_is_of_this_process_or_names_nobody() {
-        let sockets = Sockets::new(1, 1, 77);
+        let sockets = sockets(1, 1, 1);
         let id = sockets.id(ViewerId(5));
         assert_eq!(id.to_string(), "77.5");
         assert_eq!(sockets.named("77.5"), Some(ViewerId(5)));
@@ -222,6 +297,6 @@ mod tests {
 
     #[tokio::test]
     async fn an_empty_server_is_drained_at_once() {
-        Sockets::new(1, 1, 1).drain(Duration::from_hours(1)).await;
+        sockets(1, 1, 1).drain(Duration::from_hours(1)).await;
     }
 }

@@ -36,7 +36,7 @@ impl Push {
         let answer = create_response_with_body(request, || ());
         let answer = answer.map_err(|why| Reject::InvalidParameter { name: "upgrade", why: why.to_string() })?;
         let admitted = self.admit(request);
-        let place = self.0.sockets.enter(client);
+        let place = self.0.sockets.enter(client, admitted.ok());
         let push = self.clone();
         let socket = hyper::upgrade::on(request);
         tokio::spawn(async move {
@@ -44,11 +44,10 @@ impl Push {
             let _held = (held, &place);
             let Some((tcp, read)) = handed_over(socket).await else { return };
             let options = &push.0.options;
-            let session = match (&place, admitted) {
-                (_, Err(refused)) => Err(refused),
-                (None, _) => Err((close::OVER_CAPACITY, "there is no room for more connections")),
+            let session = match (&admitted, &place) {
+                (Err(refused), _) | (Ok(_), Err(refused)) => Err(*refused),
                 _ if push.0.sockets.is_closing() => Err((close::STOPPING, close::STOPPING_WHY)),
-                (Some(_), Ok(app)) => Ok(Session::new(push.clone(), app)),
+                (Ok(app), Ok(_)) => Ok(Session::new(push.clone(), *app)),
             };
             let connection = Connection::new(tcp, &read, options, session);
             // What hyper read it into.
@@ -64,6 +63,9 @@ impl Push {
         let key = key.ok_or((close::NO_SUCH_PATH, "the path must be /app/ and the app's key"))?;
         let key = percent_decode_str(key).decode_utf8_lossy();
         let app = self.0.apps.with_key(&key).ok_or((close::NO_SUCH_KEY, "there is no app with this key"))?;
+        if self.0.apps.get(app).disabled {
+            return Err((close::DISABLED, "this app is switched off"));
+        }
         let query = request.uri().query().unwrap_or_default();
         let version = query.split('&').find_map(|pair| pair.strip_prefix("protocol="));
         let version = version.filter(|version| !version.is_empty());

@@ -77,3 +77,32 @@ async fn a_retry_after_its_client_left_gets_the_first_answer() {
     assert_eq!(retried.header("idempotency-replayed"), Some("true"));
     assert_eq!(server.get("/api/vote").await.is(200)[0]["vote_count"], 1);
 }
+
+#[tokio::test]
+async fn a_comments_retry_is_told_that_the_first_is_under_way() {
+    let disk = FaultyDisk::new(1);
+    let server = over(&disk).await;
+    let post = |sub: &str, content: &str| {
+        let call = server.call("POST", "/api/comments").user(sub).header("idempotency-key", "k");
+        call.json(json!({"clipId": "c0", "content": content})).send()
+    };
+    disk.hold_flushes(true);
+    let first = tokio::spawn(post("ada", "hello"));
+    until("the comment's flush is held", async || disk.held_flushes() > 0).await;
+    for _ in 0..2 {
+        let retried = post("ada", "hello").await;
+        retried.refuses(409, "REQUEST_IN_FLIGHT");
+        assert_eq!(retried.header("idempotency-replayed"), None);
+    }
+    post("ada", "another").await.refuses(422, "IDEMPOTENCY_KEY_REUSED");
+    // The key is the voter's own.
+    let other = tokio::spawn(post("bob", "hello"));
+    assert!(!first.is_finished());
+    disk.hold_flushes(false);
+    let (first, other) = (first.await.unwrap(), other.await.unwrap());
+    let id = first.is(201)["comment"]["id"].clone();
+    assert_ne!(other.is(201)["comment"]["id"], id);
+    let again = post("ada", "hello").await;
+    assert_eq!((again.is(201)["comment"]["id"].clone(), again.header("idempotency-replayed")), (id, Some("true")));
+    assert_eq!(server.get("/api/comments/count?clipIds=c0").await.is(200)["counts"]["c0"], 2);
+}

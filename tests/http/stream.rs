@@ -455,3 +455,73 @@ async fn a_viewer_sees_what_becomes_of_a_comment() {
     assert!(gone.id.is_some());
     assert_eq!(gone.data["commentId"], id);
 }
+
+#[tokio::test]
+async fn a_comment_that_waits_for_a_moderator_is_told_to_nobody_and_ids_grow() {
+    let mut setup = Setup::default();
+    setup.comments.held_first = true;
+    let server = TestServer::with(setup);
+    server.stage("s", 1).await;
+    let mut source = Source::open(&server, "channels=clip-c0", None).await;
+    source.expect("vote-update").await;
+    let mut ids = Vec::new();
+    for who in ["ada", "bob", "cyd", "dan"] {
+        let comment = server.comment(who, who).await.is(201)["comment"].clone();
+        assert_eq!(comment["status"], "pending");
+        ids.push(comment["id"].as_str().unwrap().to_owned());
+    }
+    let judge = async |id: &str, word: &str| {
+        server.admin("POST", &format!("/api/admin/comments/{id}/{word}"), json!({})).await;
+    };
+    let delete = async |id: &str, by: &str| {
+        server.call("DELETE", &format!("/api/comments/{id}")).user(by).send().await.is(200);
+    };
+    // Neither one that its author takes back nor one that a moderator hides was ever there for others.
+    delete(&ids[1], "bob").await;
+    judge(&ids[2], "hide").await;
+    judge(&ids[3], "approve").await;
+    judge(&ids[0], "approve").await;
+    delete(&ids[3], "dan").await;
+    let mut told = Vec::new();
+    for (name, at) in [("new-comment", 3), ("new-comment", 0), ("delete-comment", 3)] {
+        let event = source.expect(name).await;
+        let of = if name == "new-comment" { &event.data["comment"]["id"] } else { &event.data["commentId"] };
+        assert_eq!(of, &ids[at], "{event:?}");
+        assert_eq!(event.id.as_deref(), event.data["position"].as_str());
+        told.push(event);
+    }
+    let positions: Vec<Position> = told.iter().map(|event| event.id.as_ref().unwrap().parse().unwrap()).collect();
+    assert!(positions.is_sorted_by(|a, b| a < b), "{positions:?}");
+    // Nor is it in what is kept for those who come back.
+    let mut back = Source::open(&server, "channels=clip-c0", told[0].id.as_deref()).await;
+    for event in &told[1..] {
+        assert_eq!(&back.expect(&event.name).await, event);
+    }
+}
+
+#[tokio::test]
+async fn likes_that_come_fast_are_told_by_the_newest_count_alone() {
+    let server = TestServer::staged(1).await;
+    let id = server.comment("ada", "hello").await.is(201)["comment"]["id"].as_str().unwrap().to_owned();
+    let mut source = Source::open(&server, "channels=clip-c0", None).await;
+    source.expect("vote-update").await;
+    let like = async |method: &str, fan: u32| {
+        server.call(method, &format!("/api/comments/{id}/like")).user(&format!("fan-{fan}")).send().await.is(200);
+    };
+    like("PUT", 0).await;
+    let first = source.expect("comment-updated").await;
+    assert_eq!(first.data["likesCount"], 1, "the first is told at once");
+    for fan in 1..50 {
+        like("PUT", fan).await;
+    }
+    like("DELETE", 7).await;
+    server.comment("bob", "between").await.is(201);
+    source.expect("new-comment").await;
+    server.clock.advance(1_000);
+    let rest = source.expect("comment-updated").await;
+    assert_eq!(rest.data["likesCount"], 49, "fifty changes in one, and by the last of them");
+    assert!(rest.data["seq"].as_u64() > first.data["seq"].as_u64());
+    server.clock.advance(1_000);
+    server.comment("bob", "last").await.is(201);
+    source.expect("new-comment").await;
+}

@@ -39,7 +39,8 @@ impl TestServer {
         let voter_key = VoterKey::new([7; 32]);
         let settings = Settings { hub: bounds, ..Settings::new(dir.path(), voter_key.clone()) };
         let engine = Engine::open(settings, Arc::clone(&clock)).unwrap();
-        let apps = Apps::new(vec![apps::App { id: "1".into(), signer: Arc::new(Signer::new("key", b"secret")) }]);
+        let signer = Arc::new(Signer::new("key", b"secret"));
+        let apps = Apps::new(vec![apps::App { id: "1".into(), signer, disabled: false }]);
         let metrics = Arc::clone(engine.metrics());
         let push = Push::new(engine.hub().clone(), apps, options, Arc::clone(&clock), metrics).unwrap();
         let identity = Identity::new(IdentityOptions {

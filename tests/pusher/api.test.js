@@ -69,7 +69,8 @@ test('an event is bounded in every part', async (t) => {
   const server = await serve(t);
   const data = (bytes) => 'x'.repeat(bytes);
   const many = Array.from({ length: 101 }, (_, n) => `c${n}`);
-  assert.equal((await events(server, { name: 'e', channel: 'a', data: data(10240) })).status, 200);
+  const most = await events(server, { name: 'e', channel: 'a', data: data(10240) });
+  assert.deepEqual([most.status, most.body], [200, {}]);
   assert.equal((await events(server, { name: 'e', channels: many.slice(1), data: '' })).status, 200);
   for (const [body, status] of [
     [{ name: 'e', channel: 'a', data: data(10241) }, 413],
@@ -106,6 +107,34 @@ test('an event is bounded in every part', async (t) => {
     assert.equal((await batch(list)).status, 400, JSON.stringify(list));
   }
   assert.equal((await batch({ batch: [one, { ...one, data: data(10241) }] })).status, 413);
+});
+
+test('an app triggers so many events a minute, a batch counting each of its own', async (t) => {
+  const server = await serve(t, ['--rate-limit', 'app=20']);
+  const got = gather(await subscribed(await connected(client(t, server)), 'a'), 'e');
+  // What is refused for another reason is not counted.
+  for (let n = 0; n < 30; n += 1) assert.equal((await events(server, { name: '', channel: 'a', data: '' })).status, 400);
+  const ten = { batch: Array.from({ length: 10 }, () => ({ name: 'e', channel: 'a', data: '' })) };
+  const batch = () => call(server, 'POST', at('batch_events'), { body: JSON.stringify(ten) });
+  let passed = 0;
+  for (; passed < 20; passed += 10) assert.equal((await batch()).status, 200);
+  const refused = await until('a refusal', async () => {
+    const answer = await events(server, { name: 'e', channel: 'a', data: '' });
+    if (answer.status === 200) passed += 1;
+    return answer.status !== 200 && answer;
+  });
+  assert.deepEqual([refused.status, refused.body.error], [429, 'RATE_LIMITED']);
+  assert.ok(refused.body.retryAfter >= 1 && refused.body.retryAfter <= 3, `${refused.body.retryAfter}`);
+  assert.equal(refused.headers.get('retry-after'), String(refused.body.retryAfter));
+  assert.equal((await batch()).status, 429);
+  await assert.rejects(api(server).triggerBatch(ten.batch), (why) => why.status === 429);
+  // Questions and another app are not held back; a viewer has what was taken, and no more.
+  assert.equal((await call(server, 'GET', at('channels'))).status, 200);
+  const last = event(await subscribed(await connected(client(t, server, { app: OTHER })), 'clip-a'), 'e');
+  await api(server, OTHER).trigger('clip-a', 'e', { n: 1 });
+  await last;
+  await until('all', () => got.length >= passed);
+  assert.equal(got.length, passed);
 });
 
 test('data that is no text is sent as the JSON it is', async (t) => {

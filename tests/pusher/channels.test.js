@@ -43,6 +43,30 @@ test('a frame says what the protocol says it does', async (t) => {
   assert.equal((await bare.named('pusher:subscription_error')).data.type, 'AlreadySubscribed');
 });
 
+test('an unsubscribe is done without a word', async (t) => {
+  const server = await serve(t);
+  const bare = await Bare.open(t, server);
+  bare.subscribe('news');
+  await bare.named('pusher_internal:subscription_succeeded');
+  await bare.named('pusher_internal:subscription_count');
+  bare.frames.length = 0;
+  for (const channel of ['news', 'news', 'never-there']) bare.send({ event: 'pusher:unsubscribe', data: { channel } });
+  await bare.lives();
+  await api(server).trigger('news', 'e', 1);
+  await bare.lives();
+  assert.deepEqual(bare.frames.filter((got) => got.event !== 'pusher:connection_established'), []);
+});
+
+test('a name may have 164 of every character that is allowed', async (t) => {
+  const server = await serve(t);
+  const pusher = await connected(client(t, server));
+  const all = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-=@,.;';
+  const name = all.padEnd(164, 'x');
+  const got = event(await subscribed(pusher, name), 'e');
+  await api(server).trigger(name, 'e', { n: 1 });
+  assert.deepEqual(await got, { n: 1 });
+});
+
 test('private channels need a signature for this connection and this channel', async (t) => {
   const server = await serve(t);
   const pusher = await connected(client(t, server));
@@ -129,6 +153,12 @@ test('presence: what a member is must be signed and bounded', async (t) => {
     asks(data);
     assert.equal((await bare.named('pusher:subscription_error')).data.type, type, data);
   }
+  // As long as they may be.
+  const longest = { user_id: 'x'.repeat(128), user_info: 'x'.repeat(1022) };
+  asks(JSON.stringify(longest));
+  const most = await bare.named('pusher_internal:subscription_succeeded');
+  assert.deepEqual(most.data.presence.hash, { [longest.user_id]: longest.user_info });
+  bare.send({ event: 'pusher:unsubscribe', data: { channel: 'presence-a' } });
   asks('{"user_id":"mallory"}', '{"user_id":"ada"}');
   assert.equal((await bare.named('pusher:subscription_error')).data.type, 'AuthError');
   asks('{"user_id": 7,  "user_info":{"a":[1]}}');
@@ -181,6 +211,8 @@ test('cache channels do not keep what viewers send', async (t) => {
   assert.deepEqual(await got, { n: 1 });
   const late = await connected(client(t, server));
   await event(late.subscribe('private-cache-a'), 'pusher:cache_miss');
+  // Encrypted ones say that there is none too.
+  await event(late.subscribe('private-encrypted-cache-a'), 'pusher:cache_miss');
 });
 
 test('encrypted channels carry what only the two ends can read', async (t) => {

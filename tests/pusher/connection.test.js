@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { APP, Bare, OP, OTHER, api, client, connected, event, frame, serve, soon, subscribed, until } from './support.js';
+import { APP, Bare, OP, OTHER, api, call, client, connected, event, frame, serve, soon, subscribed, until } from './support.js';
 
 test('a client connects by its key, and is told its id', async (t) => {
   const server = await serve(t);
@@ -40,10 +40,7 @@ test('who can not stay is let in and told so by a code', async (t) => {
 
 test('a client with a wrong key gives up', async (t) => {
   const server = await serve(t);
-  const pusher = client(t, server, { app: { ...APP, key: 'nobody' } });
-  const error = await event(pusher.connection, 'error');
-  assert.equal(error.error?.data?.code ?? error.data?.code, 4001, JSON.stringify(error));
-  await until('giving up', () => pusher.connection.state === 'disconnected');
+  await givesUp(client(t, server, { app: { ...APP, key: 'nobody' } }), 4001);
 });
 
 test('what is no WebSocket is answered as HTTP is', async (t) => {
@@ -102,6 +99,66 @@ test('past the bounds a connection is closed with 4100', async (t) => {
     await until('an answer', () => bare.closed || bare.frames.length);
     return !bare.closed;
   });
+});
+
+// What pusher-js was told, and that it comes back no more.
+async function givesUp(pusher, code) {
+  const error = await event(pusher.connection, 'error');
+  assert.equal(error.error?.data?.code ?? error.data?.code, code, JSON.stringify(error));
+  await until('giving up', () => pusher.connection.state === 'disconnected');
+}
+
+test('an app that is switched off is closed with 4003, and its server is refused', async (t) => {
+  const server = await serve(t, ['--push-disabled', OTHER.id]);
+  const bare = await Bare.open(t, server, `/app/${OTHER.key}?protocol=7`);
+  assert.equal(await bare.code(), 4003);
+  assert.deepEqual(bare.frames, []);
+  await givesUp(client(t, server, { app: OTHER }), 4003);
+  const off = api(server, OTHER);
+  for (const asked of [() => off.trigger('a', 'e', {}), () => off.triggerBatch([{ channel: 'a', name: 'e', data: '' }]), () => off.get({ path: '/channels' })]) {
+    await assert.rejects(asked, (why) => why.status === 403);
+  }
+  // Whoever doesn't know the secret learns nothing.
+  assert.equal((await call(server, 'GET', `/apps/${OTHER.id}/channels`)).status, 401);
+  await subscribed(await connected(client(t, server)), 'a');
+  await api(server).trigger('a', 'e', {});
+  assert.ok(server.banner.some((said) => said.includes(`app ${OTHER.id}`) && said.includes('switched off')));
+});
+
+test('past an app\'s own bound a connection is closed with 4004, and a client gives up', async (t) => {
+  const server = await serve(t, ['--max-viewers-per-app', '2']);
+  const two = [await Bare.open(t, server), await Bare.open(t, server)];
+  await Promise.all(two.map((bare) => bare.lives()));
+  assert.equal(await (await Bare.open(t, server)).code(), 4004);
+  await givesUp(client(t, server), 4004);
+  await connected(client(t, server, { app: OTHER }));
+  two[0].socket.destroy();
+  await until('a place again', async () => {
+    const bare = await Bare.open(t, server);
+    await until('an answer', () => bare.closed || bare.frames.length);
+    return !bare.closed;
+  });
+});
+
+test('a client that found no room comes back until there is some', async (t) => {
+  const server = await serve(t, ['--max-viewers', '1']);
+  const only = await Bare.open(t, server);
+  await only.lives();
+  const pusher = client(t, server);
+  const error = await event(pusher.connection, 'error');
+  assert.equal(error.error?.data?.code ?? error.data?.code, 4100, JSON.stringify(error));
+  only.socket.destroy();
+  await connected(pusher);
+});
+
+test('when all leave at once the next comes in', async (t) => {
+  const server = await serve(t);
+  const all = await Promise.all(Array.from({ length: 200 }, () => Bare.open(t, server)));
+  for (const bare of all) bare.subscribe('a');
+  await Promise.all(all.map((bare) => bare.named('pusher_internal:subscription_succeeded')));
+  for (const bare of all) bare.socket.resetAndDestroy();
+  await (await Bare.open(t, server)).lives();
+  await until('nobody there', async () => !(await call(server, 'GET', `/apps/${APP.id}/channels/a`)).body.occupied);
 });
 
 test('a stopping server spreads its closes and asks clients to come back', async (t) => {

@@ -50,11 +50,19 @@ test('a season tells the life of its slots', async (t) => {
   const server = await serve(t);
   const viewer = await connected(client(t, server));
   const season = await subscribed(viewer, 'season-demo');
+  const other = await subscribed(viewer, 'season-not-made-yet');
   const admin = readFileSync(join(server.dir, 'secrets.toml'), 'utf8').match(/admin-token = "([^"]+)"/)[1];
   const frozen = event(season, 'slot-frozen');
   assert.equal((await post(server, '/api/admin/seasons/demo/slots/1/freeze', admin, {})).status, 200);
   assert.equal((await frozen).slot.position, 1);
   const closed = event(season, 'slot-closed');
   assert.equal((await post(server, '/api/admin/seasons/demo/slots/1/lock', admin, {})).status, 200);
-  assert.ok(await closed);
+  assert.equal((await closed).slot.status, 'locked');
+  // One that was made behind its viewers' backs.
+  const opened = event(other, 'slot-opened');
+  for (const [path, body, status] of [
+    ['', { id: 'not-made-yet', name: 'New' }, 201], ['/not-made-yet/slots', {}, 201],
+    ['/not-made-yet/slots/1/clips', { title: 'A clip' }, 201], ['/not-made-yet/slots/1/open', {}, 200],
+  ]) assert.equal((await post(server, `/api/admin/seasons${path}`, admin, body)).status, status, path);
+  assert.deepEqual([(await opened).slot.season, (await opened).slot.position], ['not-made-yet', 1]);
 });

@@ -138,7 +138,7 @@ export async function call(server, method, path, { body, params = {}, bend = (qu
     method, body: sent, headers: sent === undefined ? {} : { 'content-type': 'application/json' },
   });
   const text = await answer.text();
-  return { status: answer.status, body: text && JSON.parse(text) };
+  return { status: answer.status, headers: answer.headers, body: text && JSON.parse(text) };
 }
 
 // A vote and what else goes through /api.

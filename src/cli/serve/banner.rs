@@ -18,7 +18,8 @@ pub(super) fn text(config: &Config, apps: &[PushApp], engine: &Engine, at: Socke
     line("recovered", &recovered(engine, started_empty));
     line("rate limit", &config.limits.rate_limit.to_string());
     for app in apps {
-        line("push", &format!("app {}, key {}, secret {}", app.id, app.key, secret_source(config)));
+        let off = if config.push.push_disabled.contains(&app.id) { "; switched off" } else { "" };
+        line("push", &format!("app {}, key {}, secret {}{off}", app.id, app.key, secret_source(config)));
     }
     let vote = match open_clip(engine) {
         Some(clip) => format!("cast a vote:\n  {}\n", curl(at, &clip)),

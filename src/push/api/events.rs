@@ -1,6 +1,7 @@
 //! Triggers: one event for many channels, or ten for one each.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -60,6 +61,7 @@ impl Push {
         let channels = names.into_iter().map(channel).collect::<Result<Vec<_>, _>>()?;
         let info = Info::parse(wish.info.as_deref())?;
         let publication = self.publication(app, &wish, &channels)?;
+        self.trigger_rate(app, 1)?;
         self.0.hub.publish(vec![publication])?.await?;
         if info.is_none() {
             return Ok(json!({}));
@@ -85,12 +87,22 @@ impl Push {
             publications.push(self.publication(app, wish, &[channel])?);
             told.push((channel, info));
         }
+        self.trigger_rate(app, publications.len())?;
         self.0.hub.publish(publications)?.await?;
         if told.iter().all(|(_, info)| info.is_none()) {
             return Ok(json!({}));
         }
         let told: Vec<_> = told.into_iter().map(|(channel, info)| self.info(app, channel, info)).collect();
         Ok(json!({ "batch": told }))
+    }
+
+    /// Counts events: last, since what is refused for another reason costs an app nothing.
+    fn trigger_rate(&self, app: AppNo, events: usize) -> Result<(), Reject> {
+        let events = u32::try_from(events).ok().and_then(NonZeroU32::new);
+        let (Some(limit), Some(events)) = (&self.0.triggers, events) else { return Ok(()) };
+        limit.count_all(&app, events).inspect_err(|_| {
+            self.0.metrics.rate_limited.inc();
+        })
     }
 
     fn publication(&self, app: AppNo, wish: &Wish, channels: &[Channel<'_>]) -> Result<Publication, Reject> {

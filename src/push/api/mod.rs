@@ -42,6 +42,9 @@ impl Push {
         let query = Query::parse(call.query)?;
         let signer = &self.0.apps.get(app).signer;
         auth::check(signer, &call, &query, self.0.clock.now_ms())?;
+        if self.0.apps.get(app).disabled {
+            return Err(Reject::AppDisabled);
+        }
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         match parts[..] {
             ["events"] => {

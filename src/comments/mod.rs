@@ -102,15 +102,17 @@ impl Comments {
         self.live.lock().earlier(request, now_ms)
     }
 
-    /// Claims a post. `send` enqueues it without blocking; `false` if the queue is full.
+    /// Claims a post, below a comment that was sighted if it is a reply. `send` enqueues it without blocking; `false` if the
+    /// queue is full.
     pub fn claim_post(
         &self,
         at: u64,
         place: (VoterId, crate::domain::ClipNo),
+        parent: Option<&Sight>,
         request: Option<RequestKey>,
         send: impl FnOnce() -> bool,
     ) -> Claim {
-        self.live.lock().claim_post(at, place, request, send)
+        self.live.lock().claim_post(at, place, parent, request, send)
     }
 
     /// Claims a change of a comment that was sighted. `send` enqueues the event that it is given without blocking.

@@ -8,8 +8,8 @@ use super::vote::TRIES;
 use super::{Core, Engine};
 use crate::comments::{Claim, Cursor, Found, Order, Page, PublicComment, Sight, Wish, WordList};
 use crate::domain::{
-    Comment, CommentChange, CommentPost, CommentText, DEPTH_MAX, Event, ModerationQueue, Profile, RequestKey, Seq,
-    Verdict, VoterId,
+    ClipNo, Comment, CommentChange, CommentPost, CommentText, DEPTH_MAX, Event, ModerationQueue, Profile, RequestKey,
+    Seq, Verdict, VoterId,
 };
 use crate::error::{Fault, Reject};
 use crate::fold::comments::LIKED;
@@ -84,38 +84,28 @@ impl Engine {
             scene.allows(draft.author, at)?;
             clip
         };
-        let (parent, depth) = match draft.parent {
-            None => (0, 0),
-            Some(id) => {
-                let parent = core.sight(id, None)?.comment;
-                let wrong = |why: &str| Reject::InvalidParameter { name: "parentId", why: why.into() };
-                if parent.place.clip != clip {
-                    return Err(wrong("it is a comment on another clip"));
-                }
-                if !parent.is_visible() {
-                    return Err(Reject::NotFound);
-                }
-                if parent.depth >= DEPTH_MAX {
-                    return Err(wrong("replies go five deep"));
-                }
-                (id, parent.depth + 1)
-            }
-        };
+        let mut parent = draft.parent.map(|id| core.sight(id, None)).transpose()?;
+        let depth = parent.as_ref().map_or(Ok(0), |sight| depth_below(&sight.comment, clip))?;
         let text = draft.text.as_str().to_owned();
         let held = core.settings.comments.held_first || core.words.load().finds(&text);
         let (author, profile, request) = (draft.author, draft.profile, draft.request);
-        let post = CommentPost { clip, parent, depth, author, profile, text, held, request };
+        let post = CommentPost { clip, parent: draft.parent.unwrap_or(0), depth, author, profile, text, held, request };
 
-        let (waiter, answer) = oneshot::channel();
-        let event = Event::CommentPosted(Box::new(post.clone()));
-        let claim = core.comments.claim_post(at, (author, clip), request, || core.enqueue(at, event, waiter));
-        match claim {
-            Claim::Sent => {
-                let seq = core.outcome(answer).await?;
-                Ok(Posted { comment: Arc::new(Comment::posted(seq, at, &post)), again: false })
+        for _ in 0..TRIES {
+            let (waiter, answer) = oneshot::channel();
+            let event = Event::CommentPosted(Box::new(post.clone()));
+            let send = || core.enqueue(at, event, waiter);
+            match core.comments.claim_post(at, (author, clip), parent.as_ref(), request, send) {
+                Claim::Sent => {
+                    let seq = core.outcome(answer).await?;
+                    return Ok(Posted { comment: Arc::new(Comment::posted(seq, at, &post)), again: false });
+                }
+                Claim::Stale => parent = Some(core.sight(post.parent, None)?),
+                Claim::Gone => return Err(Reject::NotFound),
+                other => return core.earlier(other),
             }
-            other => core.earlier(other),
         }
+        Err(core.overloaded())
     }
 
     /// Deletes a comment for its author, or for a moderator (`by` none). Its replies stay.
@@ -231,6 +221,22 @@ impl Engine {
             PublicComment::stub(comment, clip)
         }
     }
+}
+
+/// How deep a reply to a comment lies, if it may have one.
+fn depth_below(parent: &Comment, clip: ClipNo) -> Result<u8, Reject> {
+    let wrong = |why: &str| Reject::InvalidParameter { name: "parentId", why: why.into() };
+    // First of all: who can't see it must not learn that it is there.
+    if !parent.is_visible() {
+        return Err(Reject::NotFound);
+    }
+    if parent.place.clip != clip {
+        return Err(wrong("it is a comment on another clip"));
+    }
+    if parent.depth >= DEPTH_MAX {
+        return Err(wrong("replies go five deep"));
+    }
+    Ok(parent.depth + 1)
 }
 
 impl Core {

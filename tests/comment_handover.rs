@@ -1,0 +1,108 @@
+//! Comments over pages that a test stores step by step: what readers and claims see while something is in memory and in the
+//! pages at once, or has just left one for the other.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use plaudit::comments::{Claim, Comments, Sight, Wish};
+use plaudit::domain::{ClipNo, CommentChange, CommentPost, Event, Logged, Profile, Seq, VoterId};
+use plaudit::fold::{Mark, Tables, fold};
+use plaudit::store::FaultyDisk;
+
+const NOON: u64 = 1_700_000_000_000;
+const CLIP: ClipNo = ClipNo(0);
+
+fn voter(n: u64) -> VoterId {
+    let mut id = [0x11; 16];
+    id[..8].copy_from_slice(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    VoterId(id)
+}
+
+fn comment(author: u64, parent: Seq) -> CommentPost {
+    CommentPost {
+        clip: CLIP,
+        parent,
+        depth: u8::from(parent != 0),
+        author: voter(author),
+        profile: Profile::default(),
+        text: "here".into(),
+        held: false,
+        request: None,
+    }
+}
+
+/// Comments, the pages beneath them, and the log between.
+struct Rig {
+    tables: Tables,
+    comments: Comments,
+    log: Vec<Logged>,
+    last: Seq,
+}
+
+impl Rig {
+    fn new(slow_ms: u64) -> Self {
+        let disk = FaultyDisk::new(1);
+        let tables = Tables::open(disk.open("tables")).unwrap();
+        let comments = Comments::open(disk.open("tables"), NOON, slow_ms).unwrap();
+        Self { tables, comments, log: Vec::new(), last: 0 }
+    }
+
+    fn log(&mut self, at: u64, event: &Event) -> Seq {
+        self.last += 1;
+        self.log.push(Logged { seq: self.last, at, event: event.clone() });
+        self.last
+    }
+
+    /// Claims, logs and settles a comment.
+    fn post(&mut self, at: u64, post: CommentPost) -> Seq {
+        let parent = (post.parent != 0).then(|| self.sight(post.parent));
+        let claim = self.comments.claim_post(at, (post.author, post.clip), parent.as_ref(), post.request, || true);
+        assert_eq!(claim, Claim::Sent);
+        let event = Event::CommentPosted(Box::new(post));
+        let seq = self.log(at, &event);
+        self.comments.settle(seq, at, &event, false).unwrap();
+        seq
+    }
+
+    fn sight(&self, id: Seq) -> Sight {
+        self.comments.sight(id, None).unwrap().unwrap()
+    }
+
+    /// Claims, logs and settles a change.
+    fn change(&mut self, id: Seq, wish: Wish) {
+        let mut sent = None;
+        let sight = self.sight(id);
+        let claim = self.comments.claim(&sight, wish, |event| sent.replace(event).is_none());
+        assert_eq!(claim, Claim::Sent);
+        let event = sent.unwrap();
+        let seq = self.log(NOON, &event);
+        self.comments.settle(seq, NOON, &event, false).unwrap();
+    }
+
+    /// Stores all that was logged; memory keeps it until it is told.
+    fn apply(&mut self) {
+        for logged in self.log.drain(..) {
+            fold(&mut self.tables, &logged).unwrap();
+        }
+        self.tables.commit(Mark { seq: self.last, block: 1, chain: [0; 32] }).unwrap();
+    }
+
+    fn forget(&self, now_ms: u64) {
+        self.comments.forget(self.last, now_ms);
+    }
+}
+
+#[test]
+fn a_reply_to_what_was_deleted_since_it_was_looked_for_is_refused() {
+    let mut rig = Rig::new(0);
+    for forgotten in [false, true] {
+        let id = rig.post(NOON, comment(1, 0));
+        let sight = rig.sight(id);
+        rig.change(id, Wish::Change(CommentChange::Deleted { by: None }));
+        if forgotten {
+            rig.apply();
+            rig.forget(NOON);
+        }
+        let claim = rig.comments.claim_post(NOON, (voter(2), CLIP), Some(&sight), None, || true);
+        assert_eq!(claim, if forgotten { Claim::Stale } else { Claim::Gone });
+    }
+}

@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use plaudit::comments::{Claim, Comments, Sight, Wish};
-use plaudit::domain::{ClipNo, CommentChange, CommentPost, Event, Logged, Profile, Seq, VoterId};
+use plaudit::comments::{Claim, Comments, Cursor, Order, Page, Sight, Wish};
+use plaudit::domain::{ClipNo, CommentChange, CommentPost, CommentRef, Event, Logged, Profile, Seq, VoterId};
 use plaudit::fold::{Mark, Tables, fold};
 use plaudit::store::FaultyDisk;
 
@@ -89,6 +89,57 @@ impl Rig {
     fn forget(&self, now_ms: u64) {
         self.comments.forget(self.last, now_ms);
     }
+
+    fn top(&self, parent: Seq, after: Option<Cursor>, limit: usize) -> Page {
+        self.comments.list(CLIP, parent, Order::Top, after, limit, None, NOON).unwrap()
+    }
+}
+
+fn ids(page: &Page) -> Vec<Seq> {
+    page.threads.iter().map(|thread| thread.of.comment.place.id).collect()
+}
+
+#[test]
+fn the_most_liked_are_all_found_while_pages_and_memory_hold_the_same() {
+    let mut rig = Rig::new(0);
+    for n in 0..1_500 {
+        rig.post(NOON, comment(n, 0));
+    }
+    rig.apply();
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = rig.top(0, after, 100);
+        seen.extend(ids(&page));
+        let Some(next) = page.next else { break };
+        assert!(!page.threads.is_empty(), "a page that leads on, and to where it began: {next:?}");
+        after = Some(next);
+    }
+    assert_eq!(seen, (1..=1_500).rev().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_list_by_likes_leads_past_pages_that_have_emptied() {
+    let mut rig = Rig::new(0);
+    // Large ids, as in an old log, and so few ranks a page.
+    rig.last = 1 << 60;
+    let parent = rig.log(NOON, &Event::CommentPosted(Box::new(comment(0, 0))));
+    let replies: Vec<Seq> =
+        (0..25_000).map(|n| rig.log(NOON, &Event::CommentPosted(Box::new(comment(n, parent))))).collect();
+    rig.apply();
+    for id in &replies[1..] {
+        let of = CommentRef { clip: CLIP, parent, id: *id };
+        rig.log(NOON, &Event::CommentChanged(of, CommentChange::Liked(voter(1))));
+    }
+    rig.apply();
+    let (mut seen, mut after, mut turns) = (Vec::new(), Some(Cursor::Under(1, replies[3])), 0);
+    while let Some(cursor) = after {
+        let page = rig.top(parent, Some(cursor), 2);
+        seen.extend(ids(&page));
+        after = page.next;
+        turns += 1;
+        assert!(turns < 10, "it goes on for ever: {seen:?}, {after:?}");
+    }
+    assert_eq!(seen, [replies[2], replies[1], replies[0]]);
 }
 
 #[test]

@@ -299,33 +299,32 @@ impl Comments {
         let mut stored = Backwards::<Rank>::new(self.store.as_ref(), from, (of.clip, of.parent, 0, 0));
         let mut ahead = stored.next_item()?;
         let (mut shown, mut last) = (Vec::new(), under);
-        let mut examined = 0;
-        while examined < EXAMINED_MAX && stored.pages() <= PAGES_MAX {
-            examined += 1;
-            if ahead.is_some_and(|rank| known.contains(&rank.place.id)) {
-                ahead = stored.next_item()?;
-                continue;
-            }
+        for _ in 0..EXAMINED_MAX {
             let (at, comment) = match (held.peek().map(|comment| rank(comment)), ahead) {
                 (None, None) => return Ok((shown, None)),
-                (Some(here), page) if page.is_none_or(|page| (page.likes, page.place.id) < here) => (here, held.next()),
+                // Of one rank what is here goes first: it is the same comment.
+                (Some(here), page) if page.is_none_or(|page| (page.likes, page.place.id) <= here) => {
+                    (here, held.next())
+                }
                 (_, page) => {
                     let page = page.expect("the pages are ahead");
                     ahead = stored.next_item()?;
-                    let found = find::<Comment>(self.store.as_ref(), page.place)?;
+                    let fresh = !known.contains(&page.place.id);
+                    let found = if fresh { find::<Comment>(self.store.as_ref(), page.place)? } else { None };
                     ((page.likes, page.place.id), found.map(Arc::new))
                 }
             };
-            let Some(comment) = comment else { continue };
-            if self.shows(&comment, viewer)? {
-                if shown.len() == limit {
-                    return Ok((shown, Some(Cursor::Under(last.0, last.1))));
-                }
-                shown.push(comment);
-            } else if shown.len() == limit {
-                continue;
+            let shows = comment.as_deref().map_or(Ok(false), |comment| self.shows(comment, viewer))?;
+            if shown.len() < limit {
+                // Past what is not shown as well: a page always leads on.
+                last = at;
+                shown.extend(comment.filter(|_| shows));
+            } else if shows {
+                break;
             }
-            last = at;
+            if stored.pages() > PAGES_MAX {
+                break;
+            }
         }
         Ok((shown, Some(Cursor::Under(last.0, last.1))))
     }

@@ -138,11 +138,12 @@ impl<'a, T: Item> Backwards<'a, T> {
             self.items = page.items;
             self.below = start;
             self.before = (start > self.low).then_some(key);
-            self.pages += 1;
+            // Those that have emptied are passed by: whoever stops after so many has met something in each.
+            self.pages += usize::from(!self.items.is_empty());
         }
     }
 
-    /// Pages read so far.
+    /// Pages read so far that held something.
     pub fn pages(&self) -> usize {
         self.pages
     }

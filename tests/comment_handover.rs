@@ -4,11 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use plaudit::comments::{Claim, Comments, Cursor, Order, Page, Sight, Wish};
-use plaudit::domain::{ClipNo, CommentChange, CommentPost, CommentRef, Event, Logged, Profile, Seq, VoterId};
+use plaudit::domain::{
+    ClipNo, CommentChange, CommentPost, CommentRef, Event, Logged, Profile, RequestKey, Seq, VoterId,
+};
 use plaudit::fold::{Mark, Tables, fold};
 use plaudit::store::FaultyDisk;
 
 const NOON: u64 = 1_700_000_000_000;
+const DAY_MS: u64 = 24 * 3_600_000;
 const CLIP: ClipNo = ClipNo(0);
 
 fn voter(n: u64) -> VoterId {
@@ -32,6 +35,7 @@ fn comment(author: u64, parent: Seq) -> CommentPost {
 
 /// Comments, the pages beneath them, and the log between.
 struct Rig {
+    disk: FaultyDisk,
     tables: Tables,
     comments: Comments,
     log: Vec<Logged>,
@@ -43,7 +47,7 @@ impl Rig {
         let disk = FaultyDisk::new(1);
         let tables = Tables::open(disk.open("tables")).unwrap();
         let comments = Comments::open(disk.open("tables"), NOON, slow_ms).unwrap();
-        Self { tables, comments, log: Vec::new(), last: 0 }
+        Self { disk, tables, comments, log: Vec::new(), last: 0 }
     }
 
     fn log(&mut self, at: u64, event: &Event) -> Seq {
@@ -92,6 +96,11 @@ impl Rig {
 
     fn top(&self, parent: Seq, after: Option<Cursor>, limit: usize) -> Page {
         self.comments.list(CLIP, parent, Order::Top, after, limit, None, NOON).unwrap()
+    }
+
+    /// A restart over what is applied.
+    fn reopen(&mut self, now_ms: u64, slow_ms: u64) {
+        self.comments = Comments::open(self.disk.open("tables"), now_ms, slow_ms).unwrap();
     }
 }
 
@@ -156,4 +165,31 @@ fn a_reply_to_what_was_deleted_since_it_was_looked_for_is_refused() {
         let claim = rig.comments.claim_post(NOON, (voter(2), CLIP), Some(&sight), None, || true);
         assert_eq!(claim, if forgotten { Claim::Stale } else { Claim::Gone });
     }
+}
+
+#[test]
+fn a_clock_that_was_wrong_for_a_while_costs_no_key() {
+    let mut rig = Rig::new(0);
+    let request = |n: u8| Some(RequestKey { key: [n; 16], body: [n; 16] });
+    let first = rig.post(NOON, CommentPost { request: request(1), ..comment(1, 0) });
+    // As after a start without the right time.
+    rig.post(1_000, comment(2, 0));
+    let last = rig.post(NOON, CommentPost { request: request(2), ..comment(3, 0) });
+    rig.apply();
+    rig.reopen(NOON, 0);
+    for (n, id) in [(1, first), (2, last)] {
+        assert_eq!(rig.comments.earlier(request(n).unwrap(), NOON), Some(Claim::Again(id)));
+    }
+}
+
+#[test]
+fn a_pause_longer_than_a_day_outlives_a_restart() {
+    let pause = 3 * DAY_MS;
+    let mut rig = Rig::new(pause);
+    rig.post(NOON, comment(1, 0));
+    rig.apply();
+    rig.reopen(NOON + 2 * DAY_MS, pause);
+    let claim = |rig: &Rig, at| rig.comments.claim_post(at, (voter(1), CLIP), None, None, || true);
+    assert_eq!(claim(&rig, NOON + 2 * DAY_MS), Claim::TooSoon(DAY_MS));
+    assert_eq!(claim(&rig, NOON + pause), Claim::Sent);
 }

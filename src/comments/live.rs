@@ -283,8 +283,10 @@ impl Live {
             return Claim::InFlight;
         }
         let comment = self.get(id).unwrap_or_else(|| Arc::clone(&sight.comment));
-        // What is hidden can still lose a like: nothing is kept of a voter who takes it back.
-        if !(comment.is_visible() || (which == LIKED && !on && comment.status != CommentStatus::Deleted)) {
+        // What is hidden can still lose a like that stands: nothing is kept of a voter who takes it back. Nobody else hears
+        // that it is there.
+        let takes_back = which == LIKED && !on && mark.set & LIKED != 0 && comment.status != CommentStatus::Deleted;
+        if !(comment.is_visible() || takes_back) {
             return Claim::Gone;
         }
         if (mark.set & which != 0) == on {

@@ -183,7 +183,7 @@ impl Comments {
     }
 
     /// Whether a list shows a comment: its text, or its place where replies stand below it.
-    fn shows(&self, comment: &Comment, viewer: Option<VoterId>) -> Result<bool, Fault> {
+    pub fn shows(&self, comment: &Comment, viewer: Option<VoterId>) -> Result<bool, Fault> {
         if may_see(comment, viewer) {
             return Ok(true);
         }

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::vote::TRIES;
 use super::{Core, Engine};
-use crate::comments::{Claim, Cursor, Found, Order, Page, PublicComment, Sight, Wish, WordList};
+use crate::comments::{Claim, Cursor, Found, Order, Page, PublicComment, Sight, Wish, WordList, may_see};
 use crate::domain::{
     ClipNo, Comment, CommentChange, CommentPost, CommentText, DEPTH_MAX, Event, ModerationQueue, Profile, RequestKey,
     Seq, Verdict, VoterId,
@@ -44,7 +44,7 @@ pub struct Posted {
 /// A like's outcome.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Liked {
-    /// Likes that the comment has.
+    /// Likes that the comment has; 0 of one that can't be seen.
     pub likes: u32,
     /// Whether the voter's stands.
     pub stands: bool,
@@ -128,7 +128,8 @@ impl Engine {
         }
         core.wish(id, Some(voter), |_| Wish::Like(voter, on), |_| Ok(())).await?;
         let after = core.sight(id, Some(voter))?;
-        Ok(Liked { likes: after.comment.likes, stands: after.set & LIKED != 0 })
+        let likes = if may_see(&after.comment, Some(voter)) { after.comment.likes } else { 0 };
+        Ok(Liked { likes, stands: after.set & LIKED != 0 })
     }
 
     /// Reports a comment; a second report of the same voter changes nothing.
@@ -153,8 +154,9 @@ impl Engine {
         let parent = match query.parent {
             None => 0,
             Some(id) => {
-                // A comment that is gone or hidden still has its replies.
-                if core.sight(id, None)?.comment.place.clip != clip {
+                // A comment that is gone or hidden still has its replies; without any, it isn't there.
+                let comment = core.sight(id, query.viewer)?.comment;
+                if comment.place.clip != clip || !core.read(core.comments.shows(&comment, query.viewer))? {
                     return Err(Reject::NotFound);
                 }
                 id

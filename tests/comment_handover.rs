@@ -193,3 +193,17 @@ fn a_pause_longer_than_a_day_outlives_a_restart() {
     assert_eq!(claim(&rig, NOON + 2 * DAY_MS), Claim::TooSoon(DAY_MS));
     assert_eq!(claim(&rig, NOON + pause), Claim::Sent);
 }
+
+#[test]
+fn many_who_wait_for_their_pause_keep_nobody_else_from_commenting() {
+    let mut rig = Rig::new(DAY_MS);
+    for n in 0..100_001 {
+        rig.post(NOON, comment(n, 0));
+        rig.log.clear();
+        if n % 1_000 == 0 {
+            rig.forget(NOON);
+        }
+    }
+    let again = rig.comments.claim_post(NOON, (voter(100_000), CLIP), None, None, || true);
+    assert_eq!(again, Claim::TooSoon(DAY_MS));
+}

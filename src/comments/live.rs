@@ -226,7 +226,7 @@ impl Live {
         if wait > 0 {
             return Claim::TooSoon(wait);
         }
-        if !self.has_room() || !self.slow.has_room() || !send() {
+        if !self.has_room() || !send() {
             return Claim::Full;
         }
         self.in_flight += 1;

@@ -258,10 +258,7 @@ impl Core {
             let (waiter, answer) = oneshot::channel();
             let send = |event| self.enqueue(at, event, waiter);
             match self.comments.claim(&sight, wish(&sight.comment), send) {
-                Claim::Sent => {
-                    self.outcome(answer).await?;
-                    return if self.settings.ack == super::Ack::Memory { self.barrier().await } else { Ok(()) };
-                }
+                Claim::Sent => return self.outcome(answer).await.map(drop),
                 Claim::Already => return Ok(()),
                 Claim::Gone => return Err(Reject::NotFound),
                 Claim::Stale => {}

@@ -16,7 +16,7 @@ use super::progress::Progress;
 use super::queue::{Body, Entry, Outcome, Waiter};
 use crate::ballots::Place;
 use crate::codec::Chain;
-use crate::domain::Seq;
+use crate::domain::{Event, Seq};
 use crate::error::Fault;
 use crate::fold::{Refusal, Transitions, judge};
 use crate::metrics::Metrics;
@@ -199,9 +199,7 @@ impl Committer {
         self.metrics.queued.set(i64::try_from(self.inbox.len()).unwrap_or(i64::MAX));
         let wrote = self.write(before + 1);
         if self.early && wrote.is_ok() {
-            for decided in batch.decided.iter_mut().filter(|decided| matches!(decided.body, Body::Event(_))) {
-                answer(decided);
-            }
+            batch.decided.iter_mut().filter(|decided| may_be_early(&decided.body)).for_each(answer);
         }
         self.pending.batches.push(batch);
         if let Err(failure) = wrote {
@@ -311,6 +309,11 @@ impl Committer {
     }
 }
 
+/// Whether an answer tells nothing that only settlement knows. A change of a comment is answered with what the comment is then.
+fn may_be_early(body: &Body) -> bool {
+    matches!(body, Body::Event(event) if !matches!(event, Event::CommentChanged(..)))
+}
+
 /// Tells whoever waits for it; that nobody does any more changes nothing.
 pub fn answer(decided: &mut Decided) {
     if let Some(waiter) = decided.waiter.take() {
@@ -329,15 +332,19 @@ pub fn refuse(entry: Entry) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{ClipNo, CommentChange, CommentRef, Event, VoterId};
+    use crate::domain::{ClipNo, CommentChange, CommentRef, VoterId};
     use crate::store::FaultyDisk;
 
+    /// The verdicts on what was delivered.
+    type Told = Arc<parking_lot::Mutex<Vec<Option<Refusal>>>>;
+
     #[derive(Debug, Default)]
-    struct Kept(Arc<parking_lot::Mutex<Vec<Option<Refusal>>>>);
+    struct Kept(Told);
 
     impl Outlet for Kept {
-        fn deliver(&mut self, batch: Batch) {
+        fn deliver(&mut self, mut batch: Batch) {
             self.0.lock().extend(batch.decided.iter().map(|decided| decided.refused));
+            batch.decided.iter_mut().for_each(answer);
         }
 
         fn spare(&mut self) -> Batch {
@@ -345,34 +352,60 @@ mod tests {
         }
     }
 
-    /// A like that was queued before anyone knew of the deletion in front of it must meet that deletion in the judge, though
-    /// the tables contain it by then.
-    #[test]
-    fn what_was_queued_with_a_deletion_meets_it_however_long_it_waits() {
-        const OF: CommentRef = CommentRef { clip: ClipNo(0), parent: 0, id: 3 };
+    fn committer(early: bool, end: Seq) -> (Committer, super::super::Queue, Told) {
         let (queue, inbox) = super::super::queue(4_096);
         let kept = Kept::default();
         let told = Arc::clone(&kept.0);
-        let mut committer = Committer {
+        let committer = Committer {
             inbox,
             outlet: Box::new(kept),
             store: FaultyDisk::new(1).open("log"),
             transitions: Transitions::default(),
-            end: End { seq: 5, chain: [0; 32] },
-            early: false,
-            progress: Arc::new(Progress::new(5, 5)),
+            end: End { seq: end, chain: [0; 32] },
+            early,
+            progress: Arc::new(Progress::new(end, end)),
             metrics: Arc::default(),
             pending: Pending::default(),
             closing: false,
             arrivals: Arrivals::default(),
             passing: None,
         };
+        (committer, queue, told)
+    }
+
+    const OF: CommentRef = CommentRef { clip: ClipNo(0), parent: 0, id: 3 };
+
+    fn like() -> Event {
+        Event::CommentChanged(OF, CommentChange::Liked(VoterId([1; 16])))
+    }
+
+    /// Its answer tells what the comment is with it, which only settlement knows.
+    #[test]
+    fn a_change_of_a_comment_is_never_answered_early() {
+        let (mut committer, queue, told) = committer(true, 5);
+        let send = |event| {
+            let (waiter, answer) = tokio::sync::oneshot::channel();
+            assert!(queue.claim(Entry::new(0, Body::Event(event), Some(waiter))).is_some());
+            answer
+        };
+        let (mut started, mut liked) = (send(Event::Started), send(like()));
+        committer.step(Duration::ZERO);
+        assert_eq!(started.try_recv(), Ok(Outcome::Done(6)));
+        assert!(matches!(liked.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Empty)));
+        committer.flush();
+        assert_eq!((told.lock().len(), liked.try_recv()), (2, Ok(Outcome::Done(7))));
+    }
+
+    /// A like that was queued before anyone knew of the deletion in front of it must meet that deletion in the judge, though
+    /// the tables contain it by then.
+    #[test]
+    fn what_was_queued_with_a_deletion_meets_it_however_long_it_waits() {
+        let (mut committer, queue, told) = committer(false, 5);
         committer.transitions.note(5, 0, &Event::CommentChanged(OF, CommentChange::Deleted { by: None }));
         committer.metrics.blocks.inc_by(FORGET_BLOCKS - 1);
         let send = |event| assert!(queue.claim(Entry::new(0, Body::Event(event), None)).is_some());
         // More than a batch, so that the like is judged in a later one.
         (0..super::super::block::EVENTS_MAX).for_each(|_| send(Event::Started));
-        let like = || Event::CommentChanged(OF, CommentChange::Liked(VoterId([1; 16])));
         send(like());
         while !queue.is_empty() {
             committer.step(Duration::ZERO);

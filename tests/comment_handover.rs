@@ -3,12 +3,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
 use plaudit::comments::{Claim, Comments, Cursor, Order, Page, Sight, Wish};
 use plaudit::domain::{
-    ClipNo, CommentChange, CommentPost, CommentRef, Event, Logged, Profile, RequestKey, Seq, VoterId,
+    ClipNo, CommentChange, CommentPost, CommentRef, Event, Logged, ModerationQueue, Profile, RequestKey, Seq, Verdict,
+    VoterId,
 };
+use plaudit::error::Fault;
 use plaudit::fold::{Mark, Tables, fold};
-use plaudit::store::FaultyDisk;
+use plaudit::store::{FaultyDisk, Store, Value, Visit};
 
 const NOON: u64 = 1_700_000_000_000;
 const DAY_MS: u64 = 24 * 3_600_000;
@@ -37,7 +43,7 @@ fn comment(author: u64, parent: Seq) -> CommentPost {
 struct Rig {
     disk: FaultyDisk,
     tables: Tables,
-    comments: Comments,
+    comments: Arc<Comments>,
     log: Vec<Logged>,
     last: Seq,
 }
@@ -45,8 +51,14 @@ struct Rig {
 impl Rig {
     fn new(slow_ms: u64) -> Self {
         let disk = FaultyDisk::new(1);
+        let read = disk.open("tables");
+        Self::over(disk, read, slow_ms)
+    }
+
+    /// With comments that are read through another store.
+    fn over(disk: FaultyDisk, read: Arc<dyn Store>, slow_ms: u64) -> Self {
         let tables = Tables::open(disk.open("tables")).unwrap();
-        let comments = Comments::open(disk.open("tables"), NOON, slow_ms).unwrap();
+        let comments = Arc::new(Comments::open(read, NOON, slow_ms).unwrap());
         Self { disk, tables, comments, log: Vec::new(), last: 0 }
     }
 
@@ -100,7 +112,7 @@ impl Rig {
 
     /// A restart over what is applied.
     fn reopen(&mut self, now_ms: u64, slow_ms: u64) {
-        self.comments = Comments::open(self.disk.open("tables"), now_ms, slow_ms).unwrap();
+        self.comments = Arc::new(Comments::open(self.disk.open("tables"), now_ms, slow_ms).unwrap());
     }
 }
 
@@ -206,4 +218,221 @@ fn many_who_wait_for_their_pause_keep_nobody_else_from_commenting() {
     }
     let again = rig.comments.claim_post(NOON, (voter(100_000), CLIP), None, None, || true);
     assert_eq!(again, Claim::TooSoon(DAY_MS));
+}
+
+/// A store before whose k-th read something else happens.
+struct Between {
+    within: Arc<dyn Store>,
+    due: Mutex<Option<(u64, Act)>>,
+}
+
+type Act = Box<dyn FnOnce() + Send>;
+
+impl Between {
+    fn over(within: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self { within, due: Mutex::default() })
+    }
+
+    fn arm(&self, k: u64, act: impl FnOnce() + Send + 'static) {
+        *self.due.lock().unwrap() = Some((k, Box::new(act)));
+    }
+
+    /// Whether it has happened; it won't any more.
+    fn disarm(&self) -> bool {
+        self.due.lock().unwrap().take().is_none()
+    }
+
+    fn read(&self) {
+        let mut due = self.due.lock().unwrap();
+        let Some((left, _)) = due.as_mut() else { return };
+        *left -= 1;
+        if *left == 0 {
+            let (_, act) = due.take().unwrap();
+            drop(due);
+            act();
+        }
+    }
+}
+
+impl fmt::Debug for Between {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Between")
+    }
+}
+
+impl Store for Between {
+    fn name(&self) -> &'static str {
+        self.within.name()
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Value>, Fault> {
+        self.read();
+        self.within.get(key)
+    }
+
+    fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        self.within.insert(key, value)
+    }
+
+    fn remove(&self, key: &[u8]) -> Result<(), Fault> {
+        self.within.remove(key)
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), Fault> {
+        self.read();
+        self.within.scan(from, to, visit)
+    }
+
+    fn last_in(&self, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Value)>, Fault> {
+        self.read();
+        self.within.last_in(from, to)
+    }
+
+    fn flush(&self) -> Result<(), Fault> {
+        self.within.flush()
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        self.within.check()
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        self.within.disk_bytes()
+    }
+}
+
+/// Twenty comments in pages alone, twenty in pages and memory, twenty in memory alone; a few a page, with some likes and replies.
+fn sixty(held: bool) -> (Arc<Mutex<Rig>>, Arc<Between>, Vec<Seq>) {
+    let disk = FaultyDisk::new(1);
+    let between = Between::over(disk.open("tables"));
+    let mut rig = Rig::over(disk, Arc::<Between>::clone(&between), 0);
+    let mut ids = Vec::new();
+    for n in 0..60 {
+        let long = CommentPost { text: "x".repeat(1_000), held, ..comment(n, 0) };
+        ids.push(rig.post(NOON, long));
+        let id = ids[ids.len() - 1];
+        if !held {
+            (0..n * 7 % 4).for_each(|who| rig.change(id, Wish::Like(voter(100 + who), true)));
+            if n % 10 == 3 {
+                rig.post(NOON, comment(n, id));
+            }
+        }
+        match n {
+            19 => {
+                rig.apply();
+                rig.forget(NOON);
+            }
+            39 => rig.apply(),
+            _ => {}
+        }
+    }
+    (Arc::new(Mutex::new(rig)), between, ids)
+}
+
+/// What happens between two reads; gives the comments that it touches.
+fn meanwhile(what: usize, rig: &mut Rig, ids: &[Seq]) -> BTreeSet<Seq> {
+    let touched = match what {
+        0 => vec![],
+        1 => {
+            for n in 0..20 {
+                rig.post(NOON, CommentPost { text: "y".repeat(1_000), ..comment(n, 0) });
+            }
+            vec![]
+        }
+        2 => {
+            for at in [5, 25, 45] {
+                rig.change(ids[at], Wish::Like(voter(1), true));
+            }
+            vec![ids[5], ids[25], ids[45]]
+        }
+        _ => {
+            let (hide, delete) = (CommentChange::Moderated(Verdict::Hide), CommentChange::Deleted { by: None });
+            for at in [6, 26, 46] {
+                rig.change(ids[at], Wish::Change(hide));
+                rig.change(ids[at + 1], Wish::Change(delete));
+            }
+            [6, 26, 46, 7, 27, 47].iter().map(|at| ids[*at]).collect()
+        }
+    };
+    rig.apply();
+    rig.forget(NOON);
+    touched.into_iter().collect()
+}
+
+#[test]
+fn a_list_misses_nothing_and_meets_nothing_twice_whenever_pages_take_over() {
+    let mut happened = 0;
+    for (order, what) in
+        [Order::Newest, Order::Oldest, Order::Top].into_iter().flat_map(|o| (0..4).map(move |w| (o, w)))
+    {
+        for k in (1..).step_by(5) {
+            let (rig, between, ids) = sixty(false);
+            let comments = Arc::clone(&rig.lock().unwrap().comments);
+            let touched = Arc::new(Mutex::new(BTreeSet::new()));
+            between.arm(k, {
+                let (rig, touched, ids) = (Arc::clone(&rig), Arc::clone(&touched), ids.clone());
+                move || *touched.lock().unwrap() = meanwhile(what, &mut rig.lock().unwrap(), &ids)
+            });
+            let (mut seen, mut after) = (Vec::new(), None);
+            loop {
+                let page = comments.list(CLIP, 0, order, after, 9, None, NOON).unwrap();
+                let found = page.threads.iter().map(|thread| &thread.of);
+                seen.extend(found.map(|found| (found.comment.place.id, found.comment.likes, found.replies)));
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            if !between.disarm() {
+                break;
+            }
+            happened += 1;
+            let touched = touched.lock().unwrap();
+            for (n, id) in (0..).zip(&ids).filter(|(_, id)| !touched.contains(*id)) {
+                let met: Vec<_> = seen.iter().filter(|(seen, ..)| seen == id).collect();
+                let wanted = (*id, n * 7 % 4, u32::from(n % 10 == 3));
+                assert_eq!(met, [&wanted], "{order:?}, {what}, before read {k}: comment {id}");
+            }
+        }
+    }
+    assert!(happened > 100, "{happened} reads were met");
+}
+
+#[test]
+fn moderators_find_what_waits_and_nothing_else_whenever_pages_take_over() {
+    let mut happened = 0;
+    for k in 1.. {
+        let (rig, between, ids) = sixty(true);
+        let comments = Arc::clone(&rig.lock().unwrap().comments);
+        between.arm(k, {
+            let (rig, ids) = (Arc::clone(&rig), ids.clone());
+            move || {
+                let mut rig = rig.lock().unwrap();
+                for id in ids.iter().step_by(3) {
+                    rig.change(*id, Wish::Change(CommentChange::Moderated(Verdict::Approve)));
+                }
+                rig.apply();
+                rig.forget(NOON);
+            }
+        });
+        let (mut seen, mut past) = (Vec::new(), 0);
+        loop {
+            let (page, next) = comments.queue(ModerationQueue::Pending, past, 9).unwrap();
+            for comment in &page {
+                assert_eq!(comment.queue(), Some(ModerationQueue::Pending), "before read {k}: {comment:?}");
+            }
+            seen.extend(page.iter().map(|comment| comment.place.id));
+            let Some(next) = next else { break };
+            past = next;
+        }
+        if !between.disarm() {
+            break;
+        }
+        happened += 1;
+        for (n, id) in ids.iter().enumerate().filter(|(n, _)| n % 3 != 0) {
+            let times = seen.iter().filter(|seen| *seen == id).count();
+            assert_eq!(times, 1, "before read {k}: comment {id}, number {n}");
+        }
+    }
+    assert!(happened > 20, "{happened} reads were met");
 }

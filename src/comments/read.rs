@@ -136,17 +136,21 @@ impl Comments {
         // What is here is newer than what the pages say of it.
         let known: HashSet<Seq> = held.iter().map(|comment| comment.place.id).collect();
         let here = |comment: &Arc<Comment>| comment.queue() == Some(queue) && comment.place.id > past;
-        let mut found: Vec<Arc<Comment>> = held.into_iter().filter(here).collect();
+        let mut found: Vec<Arc<Comment>> = held.into_iter().filter(&here).collect();
         let mut stored = Forwards::<Queued>::new(self.store.as_ref(), (queue, past), (queue, Seq::MAX));
         let mut taken = 0;
         while let Some(queued) = stored.next_item()? {
             if known.contains(&queued.place.id) {
                 continue;
             }
-            found.extend(find::<Comment>(self.store.as_ref(), queued.place)?.map(Arc::new));
-            taken += 1;
-            if taken > limit {
-                break;
+            // It may have left the queue between the two reads.
+            let comment = find::<Comment>(self.store.as_ref(), queued.place)?.map(Arc::new);
+            if let Some(comment) = comment.filter(&here) {
+                found.push(comment);
+                taken += 1;
+                if taken > limit {
+                    break;
+                }
             }
         }
         found.sort_unstable_by_key(|comment| comment.place.id);

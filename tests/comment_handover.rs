@@ -220,17 +220,18 @@ fn many_who_wait_for_their_pause_keep_nobody_else_from_commenting() {
     assert_eq!(again, Claim::TooSoon(DAY_MS));
 }
 
-/// A store before whose k-th read something else happens.
+/// A store before whose k-th read, or before each of whose writes, something else happens.
 struct Between {
     within: Arc<dyn Store>,
     due: Mutex<Option<(u64, Act)>>,
+    each: Mutex<Option<Box<dyn FnMut() + Send>>>,
 }
 
 type Act = Box<dyn FnOnce() + Send>;
 
 impl Between {
     fn over(within: Arc<dyn Store>) -> Arc<Self> {
-        Arc::new(Self { within, due: Mutex::default() })
+        Arc::new(Self { within, due: Mutex::default(), each: Mutex::default() })
     }
 
     fn arm(&self, k: u64, act: impl FnOnce() + Send + 'static) {
@@ -271,6 +272,9 @@ impl Store for Between {
     }
 
     fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        if let Some(each) = self.each.lock().unwrap().as_mut() {
+            each();
+        }
         self.within.insert(key, value)
     }
 
@@ -435,4 +439,52 @@ fn moderators_find_what_waits_and_nothing_else_whenever_pages_take_over() {
         }
     }
     assert!(happened > 20, "{happened} reads were met");
+}
+
+/// Everything that is in memory goes before the pages, so between any two writes of a step all is as it was.
+#[test]
+fn lists_are_exact_between_any_two_writes_of_a_step() {
+    let (rig, _, ids) = sixty(false);
+    let mut rig = Arc::into_inner(rig).unwrap().into_inner().unwrap();
+    for n in 0..20 {
+        rig.post(NOON, CommentPost { text: "y".repeat(1_000), ..comment(n, 0) });
+    }
+    ids.iter().step_by(3).for_each(|id| rig.change(*id, Wish::Like(voter(1), true)));
+    for id in ids.iter().step_by(7) {
+        rig.post(NOON, comment(1, *id));
+    }
+    ids.iter().step_by(5).for_each(|id| rig.change(*id, Wish::Change(CommentChange::Moderated(Verdict::Hide))));
+    let comments = Arc::clone(&rig.comments);
+    let lists = move || {
+        let list = |order| {
+            let (mut seen, mut after) = (Vec::new(), None);
+            loop {
+                let page = comments.list(CLIP, 0, order, after, 9, None, NOON).unwrap();
+                let found = page.threads.iter().map(|thread| &thread.of);
+                seen.extend(found.map(|found| (Arc::clone(&found.comment), found.replies)));
+                after = page.next;
+                if after.is_none() {
+                    return seen;
+                }
+            }
+        };
+        [list(Order::Newest), list(Order::Oldest), list(Order::Top)]
+    };
+    let before = lists();
+    assert_eq!(before[0].len(), before[2].len());
+    let stepped = Between::over(rig.disk.open("tables"));
+    let writes = Arc::new(Mutex::new(0));
+    *stepped.each.lock().unwrap() = Some(Box::new({
+        let (lists, writes, before) = (lists.clone(), Arc::clone(&writes), before.clone());
+        move || {
+            *writes.lock().unwrap() += 1;
+            assert!(lists() == before, "before write {}", writes.lock().unwrap());
+        }
+    }));
+    rig.tables = Tables::open(stepped).unwrap();
+    rig.apply();
+    assert!(*writes.lock().unwrap() > 20);
+    assert!(lists() == before, "stored");
+    rig.forget(NOON);
+    assert!(lists() == before, "and forgotten");
 }

@@ -524,3 +524,42 @@ fn comments_share_pages() {
     assert!(pages < 3_000 / 20, "{pages} pages of {bytes} bytes");
     assert_eq!(fold::comments::LIKED & fold::comments::REPORTED, 0);
 }
+
+/// A crash that cuts the parting of a page short leaves the old page, and in it what lies past the next one's start. Whoever
+/// reads downwards looks past it, also when what it was has left the next page since.
+#[test]
+fn what_a_cut_parting_left_over_is_read_by_nobody() {
+    let mut cut_short = 0;
+    for (k, seed) in (1..10).flat_map(|k| (0..3).map(move |seed| (k, seed))) {
+        let mut model = Model::default();
+        let disk = FaultyDisk::new(k);
+        // The ranks of the first half nearly fill a page; the second half parts it in the middle of the first.
+        (0..1_300).for_each(|_| model.post(CLIPS[0], 0, 1, false, false));
+        catch_up(&disk, &model.log, 1_300).unwrap().commit(mark(1_300)).unwrap();
+        (0..300).for_each(|_| model.post(CLIPS[0], 0, 1, false, false));
+        let mut tables = catch_up(&disk, &model.log, 1_600).unwrap();
+        disk.fail_at(k);
+        tables.commit(mark(1_600)).unwrap_err();
+        disk.crash(seed);
+        let mut starts = Vec::new();
+        let note = &mut |key: &[u8], _: &plaudit::store::Value| {
+            starts.extend(Rank::parse(key));
+            Ok(std::ops::ControlFlow::Continue(()))
+        };
+        disk.open("tables").scan(b"o", b"p", note).unwrap();
+        let second = starts.iter().map(|start| start.3).find(|id| (1..1_500).contains(id));
+        cut_short += u32::from(second.is_some());
+        catch_up(&disk, &model.log, 1_600).unwrap().commit(mark(1_600)).unwrap();
+        // The second page loses what it began with, and the first is left alone.
+        let second = second.unwrap_or(1_000);
+        (second..second + 100).for_each(|id| model.like(id, voter(1)));
+        catch_up(&disk, &model.log, model.log.len()).unwrap().commit(mark(model.log.len())).unwrap();
+        let wanted = model.comments.iter().map(|(id, plain)| (u32::try_from(plain.likes.len()).unwrap(), *id));
+        let mut wanted: Vec<(u32, u64)> = wanted.collect();
+        wanted.sort_unstable();
+        wanted.reverse();
+        let read = down_ranks(disk.open("tables").as_ref(), CLIPS[0], 0).unwrap();
+        assert!(read == wanted, "k = {k}: {} ranks read, {} wanted", read.len(), wanted.len());
+    }
+    assert!(cut_short > 0, "some crash came between the parts");
+}

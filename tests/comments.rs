@@ -11,7 +11,7 @@ use std::sync::Arc;
 use plaudit::clock::{Clock, ManualClock};
 use plaudit::comments::{Cursor, Order, WordList};
 use plaudit::domain::{Comment, CommentStatus, CommentText, ModerationQueue, Profile, RequestKey, Verdict, VoterId};
-use plaudit::engine::{CommentDraft, CommentQuery, CommentSettings, Engine, Posted, Settings, verify_stores};
+use plaudit::engine::{Ack, CommentDraft, CommentQuery, CommentSettings, Engine, Posted, Settings, verify_stores};
 use plaudit::error::Reject;
 use plaudit::log::block::genesis;
 use plaudit::store::FaultyDisk;
@@ -127,6 +127,27 @@ async fn likes_and_reports_count_once_for_each_voter_whoever_races() {
     assert_eq!(engine.comment(id, None).unwrap().comment.status, CommentStatus::Reported);
     assert_eq!(engine.comment_count("c0"), Ok(0));
     assert_eq!(engine.report_comment(voter(4), id).await, Err(Reject::NotFound), "it can't be seen any more");
+    engine.close().unwrap();
+    verify(&disk);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_answers_before_the_flush_a_change_is_answered_with_what_it_made() {
+    let disk = FaultyDisk::new(1);
+    let settings = Settings { ack: Ack::Memory, reconcile_every_s: 0, ..Settings::new("unused", key()) };
+    let clock = Arc::new(ManualClock::at(NOON));
+    let engine = Engine::over(settings, clock, disk.open("log"), disk.open("tables")).unwrap();
+    stage(&engine, 1).await;
+    let id = post(&engine, 1, "early").await;
+    // Behind its flush it is seen.
+    engine.drain().await.unwrap();
+    for (on, likes) in [(true, 1), (true, 1), (false, 0)] {
+        let liked = engine.like_comment(voter(2), id, on).await.unwrap();
+        assert_eq!((liked.likes, liked.stands), (likes, on));
+    }
+    assert_eq!(engine.moderate_comment(id, Verdict::Hide).await.unwrap().status, CommentStatus::Hidden);
+    engine.delete_comment(id, Some(voter(1))).await.unwrap();
+    assert_eq!(engine.delete_comment(id, None).await, Err(Reject::NotFound));
     engine.close().unwrap();
     verify(&disk);
 }

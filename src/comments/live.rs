@@ -206,18 +206,27 @@ impl Live {
         &mut self,
         at: u64,
         of: (VoterId, ClipNo),
+        parent: Option<&Sight>,
         request: Option<RequestKey>,
         send: impl FnOnce() -> bool,
     ) -> Claim {
         if let Some(claim) = request.and_then(|request| self.earlier(request, at)) {
             return claim;
         }
+        // A deletion that is in flight still is the judge's to meet; one that was settled since the sighting is ours.
+        if let Some(sight) = parent {
+            match self.current(sight) {
+                None => return Claim::Stale,
+                Some(parent) if !parent.is_visible() => return Claim::Gone,
+                Some(_) => {}
+            }
+        }
         self.slow.forget(at);
         let wait = self.slow.wait(of, at);
         if wait > 0 {
             return Claim::TooSoon(wait);
         }
-        if !self.has_room() || !self.slow.has_room() || !send() {
+        if !self.has_room() || !send() {
             return Claim::Full;
         }
         self.in_flight += 1;
@@ -274,8 +283,10 @@ impl Live {
             return Claim::InFlight;
         }
         let comment = self.get(id).unwrap_or_else(|| Arc::clone(&sight.comment));
-        // What is hidden can still lose a like: nothing is kept of a voter who takes it back.
-        if !(comment.is_visible() || (which == LIKED && !on && comment.status != CommentStatus::Deleted)) {
+        // What is hidden can still lose a like that stands: nothing is kept of a voter who takes it back. Nobody else hears
+        // that it is there.
+        let takes_back = which == LIKED && !on && mark.set & LIKED != 0 && comment.status != CommentStatus::Deleted;
+        if !(comment.is_visible() || takes_back) {
             return Claim::Gone;
         }
         if (mark.set & which != 0) == on {
@@ -293,11 +304,7 @@ impl Live {
     /// A deletion, or a moderator's word.
     pub(super) fn claim_change(&mut self, sight: &Sight, change: CommentChange, send: impl FnOnce() -> bool) -> Claim {
         let id = sight.comment.place.id;
-        let held = self.get(id);
-        if self.is_stale(sight) && held.is_none() {
-            return Claim::Stale;
-        }
-        let comment = held.unwrap_or_else(|| Arc::clone(&sight.comment));
+        let Some(comment) = self.current(sight) else { return Claim::Stale };
         if comment.status == CommentStatus::Deleted {
             return Claim::Gone;
         }
@@ -457,6 +464,12 @@ impl Live {
 
     fn is_stale(&self, sight: &Sight) -> bool {
         sight.epoch != self.epoch
+    }
+
+    /// What was sighted, as it is now; `None` if it must be read again.
+    fn current(&self, sight: &Sight) -> Option<Arc<Comment>> {
+        let held = self.get(sight.comment.place.id);
+        held.or_else(|| (!self.is_stale(sight)).then(|| Arc::clone(&sight.comment)))
     }
 
     fn is_pinned(&self, id: Seq) -> bool {

@@ -60,17 +60,18 @@ pub enum Wish {
 }
 
 impl Comments {
-    /// Over tables that contain the whole log. Requests with keys and times of posts of the last day are read back, so
-    /// that a retry after a restart finds its comment. `slow_ms`: the least time between two comments of a voter on a clip.
+    /// Over tables that contain the whole log. Requests with keys of the last day and times of posts within the pause are read
+    /// back, so that a retry after a restart finds its comment. `slow_ms`: the least time between two comments of a voter on a clip.
     pub fn open(store: Arc<dyn Store>, now_ms: u64, slow_ms: u64) -> Result<Self, Fault> {
         let mut live = Live::new(slow_ms);
         let mut newest_first: Vec<CommentId> = Vec::new();
         let mut stored = Backwards::<CommentId>::new(store.as_ref(), Seq::MAX, 0);
-        while let Some(id) = stored.next_item()? {
-            if newest_first.len() >= requests::KEPT_MAX || id.at.saturating_add(requests::KEEP_MS) < now_ms {
-                break;
+        // The newest so many, whatever their times are: one from a clock that was wrong must not hide those before it.
+        for _ in 0..requests::KEPT_MAX {
+            let Some(id) = stored.next_item()? else { break };
+            if id.at.saturating_add(requests::KEEP_MS.max(slow_ms)) > now_ms {
+                newest_first.push(id);
             }
-            newest_first.push(id);
         }
         newest_first.iter().rev().for_each(|id| live.load(id, now_ms));
         Ok(Self { store, live: Mutex::new(live) })
@@ -102,15 +103,17 @@ impl Comments {
         self.live.lock().earlier(request, now_ms)
     }
 
-    /// Claims a post. `send` enqueues it without blocking; `false` if the queue is full.
+    /// Claims a post, below a comment that was sighted if it is a reply. `send` enqueues it without blocking; `false` if the
+    /// queue is full.
     pub fn claim_post(
         &self,
         at: u64,
         place: (VoterId, crate::domain::ClipNo),
+        parent: Option<&Sight>,
         request: Option<RequestKey>,
         send: impl FnOnce() -> bool,
     ) -> Claim {
-        self.live.lock().claim_post(at, place, request, send)
+        self.live.lock().claim_post(at, place, parent, request, send)
     }
 
     /// Claims a change of a comment that was sighted. `send` enqueues the event that it is given without blocking.

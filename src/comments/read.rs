@@ -136,17 +136,21 @@ impl Comments {
         // What is here is newer than what the pages say of it.
         let known: HashSet<Seq> = held.iter().map(|comment| comment.place.id).collect();
         let here = |comment: &Arc<Comment>| comment.queue() == Some(queue) && comment.place.id > past;
-        let mut found: Vec<Arc<Comment>> = held.into_iter().filter(here).collect();
+        let mut found: Vec<Arc<Comment>> = held.into_iter().filter(&here).collect();
         let mut stored = Forwards::<Queued>::new(self.store.as_ref(), (queue, past), (queue, Seq::MAX));
         let mut taken = 0;
         while let Some(queued) = stored.next_item()? {
             if known.contains(&queued.place.id) {
                 continue;
             }
-            found.extend(find::<Comment>(self.store.as_ref(), queued.place)?.map(Arc::new));
-            taken += 1;
-            if taken > limit {
-                break;
+            // It may have left the queue between the two reads.
+            let comment = find::<Comment>(self.store.as_ref(), queued.place)?.map(Arc::new);
+            if let Some(comment) = comment.filter(&here) {
+                found.push(comment);
+                taken += 1;
+                if taken > limit {
+                    break;
+                }
             }
         }
         found.sort_unstable_by_key(|comment| comment.place.id);
@@ -183,7 +187,7 @@ impl Comments {
     }
 
     /// Whether a list shows a comment: its text, or its place where replies stand below it.
-    fn shows(&self, comment: &Comment, viewer: Option<VoterId>) -> Result<bool, Fault> {
+    pub fn shows(&self, comment: &Comment, viewer: Option<VoterId>) -> Result<bool, Fault> {
         if may_see(comment, viewer) {
             return Ok(true);
         }
@@ -299,33 +303,32 @@ impl Comments {
         let mut stored = Backwards::<Rank>::new(self.store.as_ref(), from, (of.clip, of.parent, 0, 0));
         let mut ahead = stored.next_item()?;
         let (mut shown, mut last) = (Vec::new(), under);
-        let mut examined = 0;
-        while examined < EXAMINED_MAX && stored.pages() <= PAGES_MAX {
-            examined += 1;
-            if ahead.is_some_and(|rank| known.contains(&rank.place.id)) {
-                ahead = stored.next_item()?;
-                continue;
-            }
+        for _ in 0..EXAMINED_MAX {
             let (at, comment) = match (held.peek().map(|comment| rank(comment)), ahead) {
                 (None, None) => return Ok((shown, None)),
-                (Some(here), page) if page.is_none_or(|page| (page.likes, page.place.id) < here) => (here, held.next()),
+                // Of one rank what is here goes first: it is the same comment.
+                (Some(here), page) if page.is_none_or(|page| (page.likes, page.place.id) <= here) => {
+                    (here, held.next())
+                }
                 (_, page) => {
                     let page = page.expect("the pages are ahead");
                     ahead = stored.next_item()?;
-                    let found = find::<Comment>(self.store.as_ref(), page.place)?;
+                    let fresh = !known.contains(&page.place.id);
+                    let found = if fresh { find::<Comment>(self.store.as_ref(), page.place)? } else { None };
                     ((page.likes, page.place.id), found.map(Arc::new))
                 }
             };
-            let Some(comment) = comment else { continue };
-            if self.shows(&comment, viewer)? {
-                if shown.len() == limit {
-                    return Ok((shown, Some(Cursor::Under(last.0, last.1))));
-                }
-                shown.push(comment);
-            } else if shown.len() == limit {
-                continue;
+            let shows = comment.as_deref().map_or(Ok(false), |comment| self.shows(comment, viewer))?;
+            if shown.len() < limit {
+                // Past what is not shown as well: a page always leads on.
+                last = at;
+                shown.extend(comment.filter(|_| shows));
+            } else if shows {
+                break;
             }
-            last = at;
+            if stored.pages() > PAGES_MAX {
+                break;
+            }
         }
         Ok((shown, Some(Cursor::Under(last.0, last.1))))
     }

@@ -1,6 +1,6 @@
 //! Retried and hasty posts: which request with a key came to which comment, and when a voter last commented on a clip.
 //!
-//! Bounded: the oldest finished requests are forgotten first, times as soon as they have passed.
+//! Bounded: the oldest finished requests and the oldest times are forgotten first, times as soon as they have passed.
 
 use std::collections::VecDeque;
 
@@ -100,15 +100,14 @@ impl Slow {
         last.saturating_add(self.pause_ms).saturating_sub(now_ms).min(self.pause_ms)
     }
 
-    /// Whether one more can be remembered.
-    pub(super) fn has_room(&self) -> bool {
-        self.pause_ms == 0 || self.order.len() < KEPT_MAX
-    }
-
     pub(super) fn note(&mut self, of: (VoterId, ClipNo), at: u64) {
         if self.pause_ms > 0 {
             self.last.insert(of, at);
             self.order.push_back((at, of));
+            // Whoever waits the longest may come early: better than that nobody may.
+            while self.order.len() > KEPT_MAX {
+                self.pop();
+            }
         }
     }
 
@@ -122,7 +121,12 @@ impl Slow {
         let pause = self.pause_ms;
         let over = |at: u64| at.saturating_add(pause) <= now_ms || at > now_ms.saturating_add(pause);
         while self.order.front().is_some_and(|(at, _)| over(*at)) {
-            let Some((at, of)) = self.order.pop_front() else { return };
+            self.pop();
+        }
+    }
+
+    fn pop(&mut self) {
+        if let Some((at, of)) = self.order.pop_front() {
             self.release(of, at);
         }
     }

@@ -1,11 +1,13 @@
-//! Words that hold a comment for a moderator. A word is found whatever its case and whatever stands around it, and never
-//! inside another word.
+//! Words that hold a comment for a moderator. A word is found whatever its case, whatever stands around it and whatever is
+//! put into it that can't be seen, and never inside another word.
 
 use std::collections::HashSet;
 use std::path::Path;
 
 use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
 
+use crate::domain::is_ignorable;
 use crate::error::Fault;
 
 /// Bytes of a list's file at most.
@@ -68,12 +70,20 @@ impl WordList {
     }
 }
 
-/// A text's words in one form: compatible characters and cases folded together, what is neither letter nor digit between.
+/// A text's words in one form: compatible characters and cases folded together, without what can't be seen and strokes and
+/// accents that stand alone; what is neither letter nor digit nor a mark on one lies between.
 fn words(text: &str) -> impl Iterator<Item = String> {
-    let folded: String = text.nfkc().flat_map(char::to_lowercase).collect();
-    let words: Vec<String> =
-        folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    let folded = text.nfkc().flat_map(char::to_lowercase).filter(|c| !is_ignorable(*c) && !decorates(*c));
+    let folded: String = folded.collect();
+    let between = |c: char| !c.is_alphanumeric() && !is_combining_mark(c);
+    let words: Vec<String> = folded.split(between).filter(|word| !word.is_empty()).map(str::to_owned).collect();
     words.into_iter()
+}
+
+/// A stroke through a letter, or an accent that no letter has taken in: any letter can be given one. Signs of vowels and the
+/// like, which make a word another, are none.
+fn decorates(c: char) -> bool {
+    matches!(canonical_combining_class(c), 1 | 200..)
 }
 
 #[cfg(test)]
@@ -91,5 +101,25 @@ mod tests {
             assert!(!list.finds(fine), "{fine}");
         }
         assert!(!WordList::default().finds("spam"));
+    }
+
+    #[test]
+    fn what_cannot_be_seen_hides_no_word() {
+        let list = WordList::parse("spam\nbuy now\n\u{915}\u{94d}\u{92f}\u{93e}\n");
+        for held in [
+            "sp\u{200b}am",
+            "s\u{ad}p\u{2060}a\u{feff}m",
+            "sp\u{336}a\u{336}m\u{336}",
+            "SPA\u{34f}M",
+            "bu\u{200d}y n\u{180e}ow",
+            "\u{915}\u{94d}\u{92f}\u{93e}!",
+        ] {
+            assert!(list.finds(held), "{held:?}");
+        }
+        // A dot that a capital carried is no gap: the word goes on behind it.
+        assert!(WordList::parse("idil").finds("\u{130}D\u{130}L"));
+        for fine in ["sp am", "\u{915}\u{94d}\u{92f}", "\u{92f}\u{93e}"] {
+            assert!(!list.finds(fine), "{fine:?}");
+        }
     }
 }

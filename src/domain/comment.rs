@@ -7,6 +7,7 @@ use bincode::{Decode, Encode};
 use unicode_normalization::UnicodeNormalization;
 
 use super::ids::{ClipNo, Seq, VoterId};
+use super::letters::{controls, shows_something, turns_direction};
 use crate::error::Reject;
 
 /// Characters of a comment at most, after trimming and NFC.
@@ -18,8 +19,8 @@ const NAME_MAX: usize = 100;
 /// Bytes of an author's picture's address at most; a longer one is none.
 const AVATAR_MAX: usize = 500;
 
-/// The text of a comment: 1 to [`TEXT_MAX`] characters in NFC, no control characters, nothing that turns the direction of
-/// what follows.
+/// The text of a comment: 1 to [`TEXT_MAX`] characters in NFC, at least one that can be seen, no control characters, nothing
+/// that turns the direction of what follows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CommentText(String);
 
@@ -36,7 +37,10 @@ impl CommentText {
         if !(1..=TEXT_MAX).contains(&text.chars().count()) {
             return Err(wrong("1 to 500 characters"));
         }
-        if text.chars().any(char::is_control) {
+        if !shows_something(&text) {
+            return Err(wrong("something to read"));
+        }
+        if text.chars().any(controls) {
             return Err(wrong("no control characters, line breaks included"));
         }
         if text.chars().any(turns_direction) {
@@ -51,11 +55,6 @@ impl CommentText {
     }
 }
 
-/// Bidirectional embeddings, overrides and isolates.
-fn turns_direction(c: char) -> bool {
-    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 /// Who others see behind a comment. What a token says about its bearer is cut to fit, never refused.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
 pub struct Profile {
@@ -68,13 +67,15 @@ pub struct Profile {
 impl Profile {
     /// What of a name and a picture's address can be shown.
     pub fn cut(name: Option<&str>, avatar: Option<&str>) -> Self {
-        let plain = |c: &char| !c.is_control() && !turns_direction(*c);
+        let plain = |c: &char| !controls(*c) && !turns_direction(*c);
         let name: String = name.unwrap_or_default().trim().nfc().filter(plain).take(NAME_MAX).collect();
         let shown = |url: &&str| {
             let begins = ["https://", "http://", "/"].iter().any(|start| url.starts_with(start));
             begins && url.len() <= AVATAR_MAX && url.chars().all(|c| plain(&c) && !c.is_whitespace())
         };
-        Self { name: name.trim().to_owned(), avatar: avatar.filter(shown).map(str::to_owned) }
+        // One that nobody could see would pass for the name of whoever stands above.
+        let name = if shows_something(&name) { name.trim().to_owned() } else { String::new() };
+        Self { name, avatar: avatar.filter(shown).map(str::to_owned) }
     }
 }
 
@@ -316,13 +317,30 @@ mod tests {
         for bad in ["a\u{0}b", "a\nb", "a\u{7f}", "a\u{85}b", "\u{202e}abc", "a\u{2066}b", "a\u{2069}b", "a\u{202a}b"] {
             assert!(CommentText::new(bad).is_err(), "{bad:?}");
         }
+        for line in ["a\u{2028}b", "a\u{2029}b"] {
+            assert!(CommentText::new(line).is_err(), "{line:?}");
+        }
         for good in ["<b>not HTML</b>", "\u{645}\u{631}\u{62d}\u{628}\u{627}", "a\u{200d}b"] {
             assert_eq!(CommentText::new(good).unwrap().as_str(), good);
         }
     }
 
     #[test]
+    fn a_text_has_something_to_read() {
+        for blank in
+            ["\u{200b}", "\u{feff} \u{2060}", "\u{ad}\u{200d}", "\u{3164}", "\u{115f}\u{1160}", "\u{e0020}", "\u{fe0f}"]
+        {
+            assert!(CommentText::new(blank).is_err(), "{blank:?}");
+        }
+        // What shapes others stays among them.
+        let family = "\u{1f468}\u{200d}\u{1f469}\u{fe0f}";
+        assert_eq!(CommentText::new(family).unwrap().as_str(), family);
+    }
+
+    #[test]
     fn a_profile_is_cut_to_what_can_be_shown() {
+        assert_eq!(Profile::cut(Some("\u{200b}\u{2060}"), None).name, "", "a name of nothing is none");
+        assert_eq!(Profile::cut(Some("A\u{2028}da"), None).name, "Ada");
         let cut = Profile::cut(Some(" A\u{202e}da\n "), Some("https://example.org/a.png"));
         assert_eq!((cut.name.as_str(), cut.avatar.as_deref()), ("Ada", Some("https://example.org/a.png")));
         assert_eq!(Profile::cut(Some(&"x".repeat(300)), None).name.len(), 100);

@@ -6,10 +6,10 @@ use tokio::sync::oneshot;
 
 use super::vote::TRIES;
 use super::{Core, Engine};
-use crate::comments::{Claim, Cursor, Found, Order, Page, PublicComment, Sight, Wish, WordList};
+use crate::comments::{Claim, Cursor, Found, Order, Page, PublicComment, Sight, Wish, WordList, may_see};
 use crate::domain::{
-    Comment, CommentChange, CommentPost, CommentText, DEPTH_MAX, Event, ModerationQueue, Profile, RequestKey, Seq,
-    Verdict, VoterId,
+    ClipNo, Comment, CommentChange, CommentPost, CommentText, DEPTH_MAX, Event, ModerationQueue, Profile, RequestKey,
+    Seq, Verdict, VoterId,
 };
 use crate::error::{Fault, Reject};
 use crate::fold::comments::LIKED;
@@ -44,7 +44,7 @@ pub struct Posted {
 /// A like's outcome.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Liked {
-    /// Likes that the comment has.
+    /// Likes that the comment has; 0 of one that can't be seen.
     pub likes: u32,
     /// Whether the voter's stands.
     pub stands: bool,
@@ -84,38 +84,28 @@ impl Engine {
             scene.allows(draft.author, at)?;
             clip
         };
-        let (parent, depth) = match draft.parent {
-            None => (0, 0),
-            Some(id) => {
-                let parent = core.sight(id, None)?.comment;
-                let wrong = |why: &str| Reject::InvalidParameter { name: "parentId", why: why.into() };
-                if parent.place.clip != clip {
-                    return Err(wrong("it is a comment on another clip"));
-                }
-                if !parent.is_visible() {
-                    return Err(Reject::NotFound);
-                }
-                if parent.depth >= DEPTH_MAX {
-                    return Err(wrong("replies go five deep"));
-                }
-                (id, parent.depth + 1)
-            }
-        };
+        let mut parent = draft.parent.map(|id| core.sight(id, None)).transpose()?;
+        let depth = parent.as_ref().map_or(Ok(0), |sight| depth_below(&sight.comment, clip))?;
         let text = draft.text.as_str().to_owned();
         let held = core.settings.comments.held_first || core.words.load().finds(&text);
         let (author, profile, request) = (draft.author, draft.profile, draft.request);
-        let post = CommentPost { clip, parent, depth, author, profile, text, held, request };
+        let post = CommentPost { clip, parent: draft.parent.unwrap_or(0), depth, author, profile, text, held, request };
 
-        let (waiter, answer) = oneshot::channel();
-        let event = Event::CommentPosted(Box::new(post.clone()));
-        let claim = core.comments.claim_post(at, (author, clip), request, || core.enqueue(at, event, waiter));
-        match claim {
-            Claim::Sent => {
-                let seq = core.outcome(answer).await?;
-                Ok(Posted { comment: Arc::new(Comment::posted(seq, at, &post)), again: false })
+        for _ in 0..TRIES {
+            let (waiter, answer) = oneshot::channel();
+            let event = Event::CommentPosted(Box::new(post.clone()));
+            let send = || core.enqueue(at, event, waiter);
+            match core.comments.claim_post(at, (author, clip), parent.as_ref(), request, send) {
+                Claim::Sent => {
+                    let seq = core.outcome(answer).await?;
+                    return Ok(Posted { comment: Arc::new(Comment::posted(seq, at, &post)), again: false });
+                }
+                Claim::Stale => parent = Some(core.sight(post.parent, None)?),
+                Claim::Gone => return Err(Reject::NotFound),
+                other => return core.earlier(other),
             }
-            other => core.earlier(other),
         }
+        Err(core.overloaded())
     }
 
     /// Deletes a comment for its author, or for a moderator (`by` none). Its replies stay.
@@ -138,7 +128,8 @@ impl Engine {
         }
         core.wish(id, Some(voter), |_| Wish::Like(voter, on), |_| Ok(())).await?;
         let after = core.sight(id, Some(voter))?;
-        Ok(Liked { likes: after.comment.likes, stands: after.set & LIKED != 0 })
+        let likes = if may_see(&after.comment, Some(voter)) { after.comment.likes } else { 0 };
+        Ok(Liked { likes, stands: after.set & LIKED != 0 })
     }
 
     /// Reports a comment; a second report of the same voter changes nothing.
@@ -163,8 +154,9 @@ impl Engine {
         let parent = match query.parent {
             None => 0,
             Some(id) => {
-                // A comment that is gone or hidden still has its replies.
-                if core.sight(id, None)?.comment.place.clip != clip {
+                // A comment that is gone or hidden still has its replies; without any, it isn't there.
+                let comment = core.sight(id, query.viewer)?.comment;
+                if comment.place.clip != clip || !core.read(core.comments.shows(&comment, query.viewer))? {
                     return Err(Reject::NotFound);
                 }
                 id
@@ -233,6 +225,22 @@ impl Engine {
     }
 }
 
+/// How deep a reply to a comment lies, if it may have one.
+fn depth_below(parent: &Comment, clip: ClipNo) -> Result<u8, Reject> {
+    let wrong = |why: &str| Reject::InvalidParameter { name: "parentId", why: why.into() };
+    // First of all: who can't see it must not learn that it is there.
+    if !parent.is_visible() {
+        return Err(Reject::NotFound);
+    }
+    if parent.place.clip != clip {
+        return Err(wrong("it is a comment on another clip"));
+    }
+    if parent.depth >= DEPTH_MAX {
+        return Err(wrong("replies go five deep"));
+    }
+    Ok(parent.depth + 1)
+}
+
 impl Core {
     /// Claims a change of a comment and waits until it stands.
     async fn wish(
@@ -250,10 +258,7 @@ impl Core {
             let (waiter, answer) = oneshot::channel();
             let send = |event| self.enqueue(at, event, waiter);
             match self.comments.claim(&sight, wish(&sight.comment), send) {
-                Claim::Sent => {
-                    self.outcome(answer).await?;
-                    return if self.settings.ack == super::Ack::Memory { self.barrier().await } else { Ok(()) };
-                }
+                Claim::Sent => return self.outcome(answer).await.map(drop),
                 Claim::Already => return Ok(()),
                 Claim::Gone => return Err(Reject::NotFound),
                 Claim::Stale => {}

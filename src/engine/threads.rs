@@ -99,6 +99,7 @@ impl Threads {
             pending: crate::log::commit::Pending::default(),
             closing: false,
             arrivals: crate::log::commit::Arrivals::default(),
+            passing: None,
         };
         let stop = Arc::new(Stop::default());
         let settle = move || settle(&settlement, &batches, &back);

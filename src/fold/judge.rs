@@ -56,8 +56,8 @@ pub struct BanMove {
 pub struct Transitions {
     slots: Vec<Vec<Move>>,
     bans: HashMap<VoterId, Vec<BanMove>>,
-    /// Comments and when they were deleted. Only deletions that aren't in the tables: whoever asks for a change looks there,
-    /// and at what is settled, before it is queued, so only what was in the queue together can meet here.
+    /// Comments and when they were deleted. Only deletions that aren't in the tables, and those that something in the queue
+    /// may have missed: whoever asks for a change looks at the tables, and at what is settled, when it is queued.
     deleted: HashMap<Seq, Seq>,
 }
 

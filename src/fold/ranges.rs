@@ -104,7 +104,7 @@ pub fn find<T: Item>(store: &dyn Store, key: T::Key) -> Result<Option<T>, Fault>
 pub struct Backwards<'a, T: Item> {
     store: &'a dyn Store,
     low: T::Key,
-    /// Every item at or past it was given.
+    /// What lies at or past it was given, or is left over in pages before the one that begins there.
     below: T::Key,
     /// Pages before it have not been read; `None` once there are no more.
     before: Option<Vec<u8>>,
@@ -126,7 +126,6 @@ impl<'a, T: Item> Backwards<'a, T> {
                     (self.before, self.items) = (None, Vec::new());
                     return Ok(None);
                 }
-                self.below = item.key();
                 return Ok(Some(item));
             }
             let Some(before) = self.before.take() else { return Ok(None) };
@@ -137,12 +136,14 @@ impl<'a, T: Item> Backwards<'a, T> {
             let inside = page.items.partition_point(|item| item.key() < self.below);
             page.items.truncate(inside);
             self.items = page.items;
+            self.below = start;
             self.before = (start > self.low).then_some(key);
-            self.pages += 1;
+            // Those that have emptied are passed by: whoever stops after so many has met something in each.
+            self.pages += usize::from(!self.items.is_empty());
         }
     }
 
-    /// Pages read so far.
+    /// Pages read so far that held something.
     pub fn pages(&self) -> usize {
         self.pages
     }

@@ -210,8 +210,7 @@ async fn voter(app: &App, path: Result<Path<String>, PathRejection>) -> Result<V
         return Err(invalid("sub", "1 to 256 bytes"));
     }
     // What looks like an id that others see is looked for among the authors of all comments: not on a worker's time.
-    let engine = app.engine().clone();
-    tokio::task::spawn_blocking(move || engine.voter_named(&sub)).await.map_err(|_| Reject::Overloaded)?
+    app.read(move |engine| engine.voter_named(&sub)).await
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use super::vote::admitted;
 use super::{App, body};
 use crate::comments::Order;
 use crate::domain::{CommentText, Seq};
-use crate::engine::{CommentDraft, CommentQuery};
+use crate::engine::{CommentDraft, CommentQuery, Engine};
 use crate::error::Reject;
 use crate::identity::Identified;
 
@@ -97,8 +97,9 @@ pub(super) async fn list(State(app): State<App>, uri: Uri, headers: HeaderMap) -
     let who = app.0.identity.known(&headers, app.now_ms())?;
     let viewer = who.as_ref().map(|who| who.voter);
 
-    let asked = CommentQuery { clip: &clip, parent, order, after, limit, viewer };
-    let page = app.engine().comments(asked)?;
+    let of = clip.clone().into_owned();
+    let ask = move |engine: &Engine| engine.comments(CommentQuery { clip: &of, parent, order, after, limit, viewer });
+    let page = app.read(ask).await?;
     let comments: Vec<_> = page.threads.iter().map(|thread| ThreadBody::new(app.engine(), thread, viewer)).collect();
     let next = page.next.map(cursor_text);
     let body = json!({

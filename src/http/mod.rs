@@ -32,13 +32,17 @@ pub use idempotency::IdempotencyOptions;
 pub use serve::{HEADERS_MAX, ServeOptions, serve};
 pub use stream::StreamOptions;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::admission::{Admission, TrustedProxies};
 use crate::engine::Engine;
+use crate::error::Reject;
 use crate::identity::Identity;
 use crate::push::Push;
 use idempotency::Idempotency;
+
+/// Requests that read pages of the store at once: enough to keep a disk busy, and few beside the threads that votes need.
+const READERS: usize = 16;
 
 /// What the routes are told.
 #[derive(Clone)]
@@ -86,6 +90,7 @@ struct Parts {
     admission: Admission,
     idempotency: Idempotency,
     slots: slot::Rendered,
+    readers: Arc<Semaphore>,
     options: AppOptions,
     /// Set by [`serve`] when it is told to stop; `/readyz` reads it, streams wait for it.
     draining: watch::Sender<bool>,
@@ -97,7 +102,8 @@ impl App {
         let idempotency = Idempotency::new(options.idempotency, Arc::clone(engine.clock()));
         let slots = slot::Rendered::default();
         let draining = watch::Sender::new(false);
-        Self(Arc::new(Parts { engine, identity, admission, idempotency, slots, options, draining }))
+        let readers = Arc::new(Semaphore::new(READERS));
+        Self(Arc::new(Parts { engine, identity, admission, idempotency, slots, readers, options, draining }))
     }
 
     /// The engine that it serves.
@@ -107,6 +113,27 @@ impl App {
 
     fn now_ms(&self) -> u64 {
         self.0.engine.clock().now_ms()
+    }
+
+    /// Reads what may lie on the disk alone, on a thread that may wait for it: the workers answer votes. At most [`READERS`] at
+    /// once, others wait for their turn.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Engine) -> Result<T, Reject> + Send + 'static,
+    ) -> Result<T, Reject> {
+        let turn = Arc::clone(&self.0.readers).acquire_owned().await.map_err(|_| Reject::Overloaded)?;
+        let engine = self.0.engine.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            // Held until the reading ends, whether its client is still there or not.
+            let _turn = turn;
+            read(&engine)
+        });
+        match reading.await {
+            Ok(found) => found,
+            // It ends this request, and `front` answers for it.
+            Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
+            Err(_) => Err(Reject::Overloaded),
+        }
     }
 
     fn is_draining(&self) -> bool {

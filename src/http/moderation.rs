@@ -26,7 +26,7 @@ pub(super) async fn list(State(app): State<App>, uri: Uri, headers: HeaderMap) -
         Some(Cursor::Past(id)) => id,
         _ => 0,
     };
-    let (comments, next) = app.engine().moderation_queue(queue, past, limit)?;
+    let (comments, next) = app.read(move |engine| engine.moderation_queue(queue, past, limit)).await?;
     let comments: Vec<_> = comments.iter().map(|comment| ModeratedBody::new(app.engine(), comment)).collect();
     let next = next.map(|id| cursor_text(Cursor::Past(id)));
     let mut answer = reply::json(StatusCode::OK, &json!({ "comments": comments, "nextCursor": next }));

@@ -16,7 +16,7 @@ use super::progress::Progress;
 use super::queue::{Body, Entry, Outcome, Waiter};
 use crate::ballots::Place;
 use crate::codec::Chain;
-use crate::domain::Seq;
+use crate::domain::{Event, Seq};
 use crate::error::Fault;
 use crate::fold::{Refusal, Transitions, judge};
 use crate::metrics::Metrics;
@@ -100,6 +100,8 @@ pub struct Committer {
     pub closing: bool,
     /// How fast entries come.
     pub arrivals: Arrivals,
+    /// Up to which sequence the transitions can be forgotten, once so many entries that were queued by then are judged.
+    pub passing: Option<(Seq, usize)>,
 }
 
 /// Where flushed batches go, in log order.
@@ -193,12 +195,11 @@ impl Committer {
         }
         batch.last = self.end.seq;
         self.arrivals.count(batch.decided.len());
+        self.forget(batch.decided.len());
         self.metrics.queued.set(i64::try_from(self.inbox.len()).unwrap_or(i64::MAX));
         let wrote = self.write(before + 1);
         if self.early && wrote.is_ok() {
-            for decided in batch.decided.iter_mut().filter(|decided| matches!(decided.body, Body::Event(_))) {
-                answer(decided);
-            }
+            batch.decided.iter_mut().filter(|decided| may_be_early(&decided.body)).for_each(answer);
         }
         self.pending.batches.push(batch);
         if let Err(failure) = wrote {
@@ -211,6 +212,16 @@ impl Committer {
             self.flush();
         }
         Turn::Took
+    }
+
+    /// Forgets what the tables contain, once all that was queued by then is judged: whoever was queued before a deletion was
+    /// settled did not know of it, and must meet it here.
+    fn forget(&mut self, judged: usize) {
+        match self.passing.take() {
+            Some((floor, queued)) if queued > judged => self.passing = Some((floor, queued - judged)),
+            Some((floor, _)) => self.transitions.forget_before(floor),
+            None => {}
+        }
     }
 
     /// Lets a batch gather while more keep coming.
@@ -261,8 +272,8 @@ impl Committer {
         self.end.chain = chain;
         self.pending.dirty = true;
         self.metrics.blocks.inc();
-        if self.metrics.blocks.get().is_multiple_of(FORGET_BLOCKS) {
-            self.transitions.forget_before(self.progress.applied());
+        if self.metrics.blocks.get().is_multiple_of(FORGET_BLOCKS) && self.passing.is_none() {
+            self.passing = Some((self.progress.applied(), self.inbox.len()));
         }
         Ok(())
     }
@@ -298,6 +309,11 @@ impl Committer {
     }
 }
 
+/// Whether an answer tells nothing that only settlement knows. A change of a comment is answered with what the comment is then.
+fn may_be_early(body: &Body) -> bool {
+    matches!(body, Body::Event(event) if !matches!(event, Event::CommentChanged(..)))
+}
+
 /// Tells whoever waits for it; that nobody does any more changes nothing.
 pub fn answer(decided: &mut Decided) {
     if let Some(waiter) = decided.waiter.take() {
@@ -311,4 +327,96 @@ pub fn refuse(entry: Entry) -> bool {
         let _ = waiter.send(Outcome::Failed);
     }
     matches!(entry.body, Body::Close)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ClipNo, CommentChange, CommentRef, VoterId};
+    use crate::store::FaultyDisk;
+
+    /// The verdicts on what was delivered.
+    type Told = Arc<parking_lot::Mutex<Vec<Option<Refusal>>>>;
+
+    #[derive(Debug, Default)]
+    struct Kept(Told);
+
+    impl Outlet for Kept {
+        fn deliver(&mut self, mut batch: Batch) {
+            self.0.lock().extend(batch.decided.iter().map(|decided| decided.refused));
+            batch.decided.iter_mut().for_each(answer);
+        }
+
+        fn spare(&mut self) -> Batch {
+            Batch::default()
+        }
+    }
+
+    fn committer(early: bool, end: Seq) -> (Committer, super::super::Queue, Told) {
+        let (queue, inbox) = super::super::queue(4_096);
+        let kept = Kept::default();
+        let told = Arc::clone(&kept.0);
+        let committer = Committer {
+            inbox,
+            outlet: Box::new(kept),
+            store: FaultyDisk::new(1).open("log"),
+            transitions: Transitions::default(),
+            end: End { seq: end, chain: [0; 32] },
+            early,
+            progress: Arc::new(Progress::new(end, end)),
+            metrics: Arc::default(),
+            pending: Pending::default(),
+            closing: false,
+            arrivals: Arrivals::default(),
+            passing: None,
+        };
+        (committer, queue, told)
+    }
+
+    const OF: CommentRef = CommentRef { clip: ClipNo(0), parent: 0, id: 3 };
+
+    fn like() -> Event {
+        Event::CommentChanged(OF, CommentChange::Liked(VoterId([1; 16])))
+    }
+
+    /// Its answer tells what the comment is with it, which only settlement knows.
+    #[test]
+    fn a_change_of_a_comment_is_never_answered_early() {
+        let (mut committer, queue, told) = committer(true, 5);
+        let send = |event| {
+            let (waiter, answer) = tokio::sync::oneshot::channel();
+            assert!(queue.claim(Entry::new(0, Body::Event(event), Some(waiter))).is_some());
+            answer
+        };
+        let (mut started, mut liked) = (send(Event::Started), send(like()));
+        committer.step(Duration::ZERO);
+        assert_eq!(started.try_recv(), Ok(Outcome::Done(6)));
+        assert!(matches!(liked.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Empty)));
+        committer.flush();
+        assert_eq!((told.lock().len(), liked.try_recv()), (2, Ok(Outcome::Done(7))));
+    }
+
+    /// A like that was queued before anyone knew of the deletion in front of it must meet that deletion in the judge, though
+    /// the tables contain it by then.
+    #[test]
+    fn what_was_queued_with_a_deletion_meets_it_however_long_it_waits() {
+        let (mut committer, queue, told) = committer(false, 5);
+        committer.transitions.note(5, 0, &Event::CommentChanged(OF, CommentChange::Deleted { by: None }));
+        committer.metrics.blocks.inc_by(FORGET_BLOCKS - 1);
+        let send = |event| assert!(queue.claim(Entry::new(0, Body::Event(event), None)).is_some());
+        // More than a batch, so that the like is judged in a later one.
+        (0..super::super::block::EVENTS_MAX).for_each(|_| send(Event::Started));
+        send(like());
+        while !queue.is_empty() {
+            committer.step(Duration::ZERO);
+        }
+        assert_eq!(told.lock().last(), Some(&Some(Refusal::Gone)));
+        assert!(committer.metrics.blocks.get() >= FORGET_BLOCKS, "there was an occasion to forget");
+        // Nothing that is queued from here on can have missed it: it is forgotten.
+        send(Event::Started);
+        committer.step(Duration::ZERO);
+        send(like());
+        committer.step(Duration::ZERO);
+        assert_eq!(told.lock().last(), Some(&None));
+    }
 }

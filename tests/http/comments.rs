@@ -333,6 +333,46 @@ async fn what_is_held_first_is_seen_by_its_author_and_moderators() {
 }
 
 #[tokio::test]
+async fn nobody_learns_of_what_they_cannot_see() {
+    let server = TestServer::staged(2).await;
+    server.engine.block_words(WordList::parse("spam\n"));
+    let liked = posted(&server, "ada", "liked").await;
+    like(&server, "PUT", "bob", &liked).await.is(200);
+    let held = posted(&server, "ada", "spam").await;
+    let hidden = posted(&server, "ada", "rude").await;
+    for id in [&hidden, &liked] {
+        judge(&server, id, "hide").await.is(200);
+    }
+    for id in [&held, &hidden, &liked] {
+        for method in ["PUT", "DELETE"] {
+            like(&server, method, "eve", id).await.refuses(404, "NOT_FOUND");
+        }
+        report(&server, "eve", id).await.refuses(404, "NOT_FOUND");
+        delete(&server, "eve", id).await.refuses(404, "NOT_FOUND");
+        reply(&server, "eve", id, "x").await.refuses(404, "NOT_FOUND");
+        let elsewhere = json!({"clipId": "c1", "content": "x", "parentId": id});
+        server.call("POST", "/api/comments").user("eve").json(elsewhere).send().await.refuses(404, "NOT_FOUND");
+        list(&server, &format!("&parentId={id}"), Some("eve")).await.refuses(404, "NOT_FOUND");
+    }
+    // Whose like stands may take it back, and hears of no others.
+    let left = like(&server, "DELETE", "bob", &liked).await.is(200);
+    assert_eq!((&left["likes_count"], &left["is_liked"]), (&json!(0), &json!(false)));
+    like(&server, "DELETE", "bob", &liked).await.refuses(404, "NOT_FOUND");
+    assert!(
+        list(&server, &format!("&parentId={held}"), Some("ada")).await.is(200)["comments"].is_array(),
+        "its author"
+    );
+    // Under one that was answered the answers stay.
+    let busy = posted(&server, "ada", "busy").await;
+    reply(&server, "bob", &busy, "an answer").await.is(201);
+    like(&server, "PUT", "bob", &busy).await.is(200);
+    like(&server, "PUT", "cy", &busy).await.is(200);
+    judge(&server, &busy, "hide").await.is(200);
+    assert_eq!(contents(&list(&server, &format!("&parentId={busy}"), None).await.is(200)), ["an answer"]);
+    assert_eq!(like(&server, "DELETE", "bob", &busy).await.is(200)["likes_count"], 0, "of what is hidden, as in lists");
+}
+
+#[tokio::test]
 async fn a_blocked_word_holds_a_comment() {
     let server = TestServer::staged(1).await;
     server.engine.block_words(WordList::parse("spam\n"));

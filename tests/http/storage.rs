@@ -1,19 +1,25 @@
 //! What clients see of a disk that is slow or fails.
 
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use plaudit::clock::ManualClock;
 use plaudit::engine::Engine;
-use plaudit::store::FaultyDisk;
+use plaudit::error::Fault;
+use plaudit::store::{FaultyDisk, Store, Value, Visit};
 use serde_json::json;
 
-use crate::server::{NOON, Setup, TestServer, settings, until};
+use crate::server::{ADMIN, NOON, Setup, TestServer, settings, until};
 
 async fn over(disk: &FaultyDisk) -> TestServer {
+    over_stores(disk.open("log"), disk.open("tables")).await
+}
+
+async fn over_stores(log: Arc<dyn Store>, tables: Arc<dyn Store>) -> TestServer {
     let clock = Arc::new(ManualClock::at(NOON));
     let shared = Arc::<ManualClock>::clone(&clock);
     let unused = tempfile::tempdir().unwrap();
-    let engine = Engine::over(settings(unused.path()), shared, disk.open("log"), disk.open("tables")).unwrap();
+    let engine = Engine::over(settings(unused.path()), shared, log, tables).unwrap();
     let server = TestServer::over(engine, clock, Setup::default(), None);
     server.stage("s", 3).await;
     server
@@ -105,4 +111,110 @@ async fn a_comments_retry_is_told_that_the_first_is_under_way() {
     let again = post("ada", "hello").await;
     assert_eq!((again.is(201)["comment"]["id"].clone(), again.header("idempotency-replayed")), (id, Some("true")));
     assert_eq!(server.get("/api/comments/count?clipIds=c0").await.is(200)["counts"]["c0"], 2);
+}
+
+/// A store whose reads wait while it is told so, as those of a disk that is slow.
+#[derive(Debug)]
+struct Slow {
+    within: Arc<dyn Store>,
+    /// Whether reads wait, and how many do.
+    held: Mutex<(bool, usize)>,
+    released: Condvar,
+}
+
+impl Slow {
+    fn hold(&self, hold: bool) {
+        self.held.lock().unwrap().0 = hold;
+        self.released.notify_all();
+    }
+
+    fn holds(&self) -> (bool, usize) {
+        *self.held.lock().unwrap()
+    }
+
+    fn read(&self) {
+        let mut held = self.held.lock().unwrap();
+        held.1 += 1;
+        while held.0 {
+            held = self.released.wait(held).unwrap();
+        }
+        held.1 -= 1;
+    }
+}
+
+impl Store for Slow {
+    fn name(&self) -> &'static str {
+        self.within.name()
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Value>, Fault> {
+        self.read();
+        self.within.get(key)
+    }
+
+    fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        self.within.insert(key, value)
+    }
+
+    fn remove(&self, key: &[u8]) -> Result<(), Fault> {
+        self.within.remove(key)
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), Fault> {
+        self.read();
+        self.within.scan(from, to, visit)
+    }
+
+    fn last_in(&self, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Value)>, Fault> {
+        self.read();
+        self.within.last_in(from, to)
+    }
+
+    fn flush(&self) -> Result<(), Fault> {
+        self.within.flush()
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        self.within.check()
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        self.within.disk_bytes()
+    }
+}
+
+/// The server runs on this test's one thread: a handler that waits for the disk would hold up everyone.
+#[tokio::test]
+async fn votes_do_not_wait_for_who_reads_comments_from_a_slow_disk() {
+    let disk = FaultyDisk::new(1);
+    let within = disk.open("tables");
+    let slow = Arc::new(Slow { within, held: Mutex::default(), released: Condvar::new() });
+    let server = over_stores(disk.open("log"), Arc::<Slow>::clone(&slow)).await;
+    server.comment("ada", "on the disk").await.is(201);
+    let lists = [
+        server.call("GET", "/api/comments?clipId=c0"),
+        server.call("GET", "/api/comments?clipId=c0&sort=top").user("ada"),
+        server.call("GET", "/api/admin/comments?status=hidden").header("authorization", ADMIN),
+    ];
+    for list in lists {
+        // So that nobody but the list reads.
+        server.engine.drain().await.unwrap();
+        slow.hold(true);
+        // Should the server's thread wait too, nobody but this one could let it go.
+        let guard = std::thread::spawn({
+            let slow = Arc::clone(&slow);
+            move || {
+                std::thread::park_timeout(Duration::from_secs(20));
+                slow.hold(false);
+            }
+        });
+        let list = tokio::spawn(list.send());
+        until("a read is held", async || slow.holds().1 > 0 || list.is_finished()).await;
+        server.vote("ada", "c0").await.is(200);
+        assert!(slow.holds().0, "the vote was answered while the list waited");
+        server.retract("ada", "c0").await.is(200);
+        guard.thread().unpark();
+        list.await.unwrap().is(200);
+        guard.join().unwrap();
+    }
 }

@@ -37,7 +37,8 @@ impl<'a> Subscribe<'a> {
 pub struct Joined {
     /// How many are on it, with this one.
     pub count: usize,
-    /// What the viewer knows of the channel with what has been queued for it: a `since` for the next time.
+    /// What the viewer knows of the channel as it comes: a `since` for the next time. What is queued behind the welcome, what it
+    /// missed or that it must load afresh, is not in it, for a cut may come first.
     pub position: Position,
     /// It was told to load afresh: what it missed is gone.
     pub resynced: bool,
@@ -225,22 +226,22 @@ impl Outbox {
         let resynced = wish
             .since
             .is_some_and(|since| since < state.floor || too_much || future || !names::has_history(&channel.name));
+        let position = match wish.since {
+            Some(since) if resynced || !missed.is_empty() => since,
+            since => known.max(since.unwrap_or_default()),
+        };
         let since = wish.since.filter(|_| !resynced);
         let cached = wish.miss.as_ref().filter(|_| since.is_none());
         let last = cached.and_then(|_| state.last_event(now_ms, core.settings.cache_ms));
-        let joined = Joined {
-            count: state.subscribers() + 1,
-            position: known.max(since.unwrap_or_default()),
-            resynced,
-            missed: cached.is_some() && last.is_none(),
-        };
+        let joined =
+            Joined { count: state.subscribers() + 1, position, resynced, missed: cached.is_some() && last.is_none() };
         let queue = &self.queue;
         if let Some(first) = first(&joined) {
             queue.push(&first, wakes);
         }
         if resynced {
             core.metrics.resyncs.inc();
-            queue.push(&resync(&channel.name, joined.position), wakes);
+            queue.push(&resync(&channel.name, known), wakes);
         } else if let Some(since) = since {
             for frame in &missed {
                 queue.push(frame, wakes);

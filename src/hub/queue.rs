@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use super::{Frame, Position};
+use super::Frame;
 use crate::metrics::Metrics;
 
 /// A queue that is empty gives its memory back once it had grown to so many places.
@@ -207,7 +207,8 @@ impl Queue {
     }
 
     /// Puts what waits into one order, for a viewer that has just come to several channels with one `since`: first what
-    /// tells it to load a channel afresh, then what it missed, by position, then what has no position.
+    /// tells it to load a channel afresh, then what has no position, a cache channel's last event, which is older than
+    /// whatever has come since, then what it missed, by position.
     ///
     /// A cut may fall between any two frames, and the last position before it is all that the viewer comes back with. So
     /// the former show none: an event's would hide that another channel's past is gone. Once all is told, it is shown.
@@ -230,8 +231,7 @@ impl Queue {
                 rest.push(Arc::new(mark));
             }
         }
-        let unplaced = Position { seq: u64::MAX, n: u32::MAX };
-        rest.sort_by_key(|frame| frame.position().unwrap_or(unplaced));
+        rest.sort_by_key(|frame| frame.position());
         state.events = told.into_iter().chain(rest).collect();
     }
 

@@ -23,12 +23,15 @@ pub struct Subscribe<'a> {
     pub since: Option<Position>,
     /// For a cache channel: what it gets if there is no last event.
     pub miss: Option<Arc<Frame>>,
+    /// It gets a cache channel's last event although it has a `since`, unless that is among what it missed: for one whose
+    /// `since` only says where it began to come.
+    pub last: bool,
 }
 
 impl<'a> Subscribe<'a> {
     /// A channel from now on.
     pub fn to(channel: &'a str) -> Self {
-        Self { channel, since: None, miss: None }
+        Self { channel, since: None, miss: None, last: false }
     }
 }
 
@@ -232,7 +235,8 @@ impl Outbox {
         };
         let since = wish.since.filter(|_| !resynced);
         let cached = wish.miss.as_ref().filter(|_| since.is_none());
-        let last = cached.and_then(|_| state.last_event(now_ms, core.settings.cache_ms));
+        let wants_last = cached.is_some() || (wish.last && (resynced || missed.is_empty()));
+        let last = if wants_last { state.last_event(now_ms, core.settings.cache_ms) } else { None };
         let joined =
             Joined { count: state.subscribers() + 1, position, resynced, missed: cached.is_some() && last.is_none() };
         let queue = &self.queue;

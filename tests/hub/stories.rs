@@ -229,6 +229,29 @@ fn a_cache_channel_shows_its_last_event_to_who_comes_for_half_an_hour() {
 }
 
 #[test]
+fn a_last_event_comes_once_and_before_what_follows_it() {
+    let mut rig = Rig::new();
+    rig.trigger("cache-x", 1);
+    let from = rig.hub.position();
+    let wish = Subscribe { since: Some(from), last: true, ..Subscribe::to("cache-x") };
+    // What comes while the viewer is still on its way to other channels follows the last event.
+    let mut early = rig.hub.viewer();
+    early.subscribe(&wish, |_| None).unwrap();
+    rig.trigger("cache-x", 2);
+    early.in_one_order();
+    assert_eq!(numbers(&early), [1, 2]);
+    // What came before it was on the channel is the last event, and comes in its order alone.
+    let mut late = rig.hub.viewer();
+    late.subscribe(&wish, |_| None).unwrap();
+    late.in_one_order();
+    assert_eq!(numbers(&late), [2]);
+    // Who comes back has it already.
+    let mut back = rig.hub.viewer();
+    join(&mut back, "cache-x", Some(rig.hub.position()));
+    assert_eq!(numbers(&back), [0; 0]);
+}
+
+#[test]
 fn one_viewer_can_be_left_out() {
     let mut rig = Rig::new();
     let (mut a, mut b) = (rig.hub.viewer(), rig.hub.viewer());

@@ -225,7 +225,8 @@ impl Outbox {
         };
         let missed = wish.since.map(|since| state.missed(since)).unwrap_or_default();
         // What is missed and would fill the queue is as good as gone: it would close the viewer, each time it comes.
-        let too_much = !self.queue.has_room(missed.iter().map(|frame| frame.cost()).sum());
+        let again = missed.iter().chain(state.likes().map(|(_, frame)| frame));
+        let too_much = !self.queue.has_room(again.map(|frame| frame.cost()).sum());
         let resynced = wish
             .since
             .is_some_and(|since| since < state.floor || too_much || future || !names::has_history(&channel.name));
@@ -246,11 +247,11 @@ impl Outbox {
         if resynced {
             core.metrics.resyncs.inc();
             queue.push(&resync(&channel.name, known), wakes);
-        } else if let Some(since) = since {
+        } else if since.is_some() {
             for frame in &missed {
                 queue.push(frame, wakes);
             }
-            for (comment, frame) in state.likes_since(since.seq) {
+            for (comment, frame) in state.likes() {
                 let place = channel.place(Kind::Likes, comment);
                 queue.push_latest(place, frame, || Arc::clone(frame), wakes);
             }

@@ -95,6 +95,31 @@ fn all_histories_together_have_a_bound() {
 }
 
 #[test]
+fn likes_count_among_the_bytes_of_all_histories() {
+    let mut rig = Rig::with(Settings { history_bytes: 20_000, ..Settings::default() });
+    let mut viewer = rig.hub.viewer();
+    for room in 0..10 {
+        join(&mut viewer, &format!("clip-x{room}"), None);
+    }
+    for n in 0..1_000_u64 {
+        rig.seq += 1;
+        rig.feed.liked(rig.seq, &format!("clip-x{}", n % 10), n / 10, 1);
+        rig.feed.send(rig.seq);
+        rig.step();
+    }
+    let likes = seen(&viewer).len();
+    assert_eq!(likes, 1_000);
+    let mut kept = 0;
+    for room in 0..10 {
+        let mut back = rig.hub.viewer();
+        let since = Some(rig.hub.position());
+        join(&mut back, &format!("clip-x{room}"), since);
+        kept += seen(&back).len();
+    }
+    assert!((1..=200).contains(&kept), "{kept} likes of over 100 bytes are kept");
+}
+
+#[test]
 fn a_users_own_channel_has_no_history() {
     let mut rig = Rig::new();
     rig.trigger("#server-to-user-1", 1);

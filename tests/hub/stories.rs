@@ -400,6 +400,75 @@ fn likes_are_conflated_and_come_again_to_who_was_away() {
     assert_eq!(last(&back), expected);
 }
 
+/// Settles one like of a comment and lets its interval pass.
+fn like(rig: &mut Rig, channel: &str, comment: u64, likes: u64) {
+    rig.seq += 1;
+    rig.feed.liked(rig.seq, channel, comment, likes);
+    rig.feed.send(rig.seq);
+    rig.step();
+    rig.clock.advance(200);
+    rig.step();
+}
+
+/// The likes that wait: comment and number.
+fn likes(viewer: &plaudit::hub::Viewer) -> Vec<(String, u64)> {
+    let got = seen(viewer).into_iter().filter(|seen| seen.event == "comment-updated");
+    got.map(|seen| (seen.data["commentId"].as_str().unwrap().to_owned(), seen.data["likesCount"].as_u64().unwrap()))
+        .collect()
+}
+
+#[test]
+fn likes_that_an_event_has_overtaken_come_again_too() {
+    let mut rig = Rig::new();
+    let mut viewer = rig.hub.viewer();
+    join(&mut viewer, "clip-x", None);
+    like(&mut rig, "clip-x", 7, 1);
+    // The next like waits for its interval, and the event behind it does not.
+    rig.seq += 1;
+    rig.feed.liked(rig.seq, "clip-x", 7, 2);
+    rig.feed.send(rig.seq);
+    rig.settle_event("clip-x", 1);
+    rig.step();
+    let since = rig.hub.position();
+    drop(viewer);
+    rig.clock.advance(200);
+    rig.step();
+    let mut back = rig.hub.viewer();
+    assert!(!join(&mut back, "clip-x", Some(since)).resynced);
+    assert_eq!(likes(&back), [("7".to_owned(), 2)]);
+}
+
+#[test]
+fn likes_that_nobody_was_there_for_come_to_who_comes_back() {
+    let mut rig = Rig::new();
+    let mut viewer = rig.hub.viewer();
+    let since = join(&mut viewer, "clip-x", None).position;
+    drop(viewer);
+    like(&mut rig, "clip-x", 7, 1);
+    let mut back = rig.hub.viewer();
+    assert!(!join(&mut back, "clip-x", Some(since)).resynced);
+    assert_eq!(likes(&back), [("7".to_owned(), 1)]);
+}
+
+#[test]
+fn likes_that_are_not_kept_any_more_are_told_to_be_gone() {
+    let mut rig = Rig::new();
+    let mut viewer = rig.hub.viewer();
+    let since = join(&mut viewer, "clip-x", None).position;
+    for comment in 0..=100 {
+        like(&mut rig, "clip-x", comment, 1);
+    }
+    let known = rig.hub.position();
+    assert!(join(&mut rig.hub.viewer(), "clip-x", Some(since)).resynced, "there are too many");
+    assert!(!join(&mut rig.hub.viewer(), "clip-x", Some(known)).resynced);
+    rig.clock.advance(300_000);
+    assert!(
+        join(&mut rig.hub.viewer(), "clip-x", Some(Position { n: known.n, seq: known.seq - 1 })).resynced,
+        "they are too old"
+    );
+    assert!(!join(&mut rig.hub.viewer(), "clip-x", Some(known)).resynced);
+}
+
 #[test]
 fn a_viewer_is_on_a_channel_once() {
     let rig = Rig::new();

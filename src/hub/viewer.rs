@@ -133,7 +133,7 @@ impl Viewer {
             return Err(Refusal::TooManyChannels);
         }
         let mut wakes = Wakes::default();
-        let joined = core.directory.make(wish.channel, |channel, state| {
+        let joined = core.directory.make_viewed(wish.channel, &core.kept, |channel, state| {
             let joined = self.outbox.join(channel, state, wish, first, &mut wakes);
             (Arc::clone(channel), joined)
         });
@@ -262,6 +262,9 @@ impl Outbox {
         if names::is_own(&channel.name) {
             counts::show_first(core, channel, state, queue, wakes);
         }
+        if joined.count == 1 {
+            core.directory.is_viewed();
+        }
         state.join(self.id, Arc::clone(queue), since.unwrap_or_default());
         if let Some(observer) = core.observer.get() {
             observer.changed(&channel.name, joined.count, true);
@@ -272,12 +275,14 @@ impl Outbox {
     fn leave(&self, channel: &Arc<Channel>) -> usize {
         let core = &self.core;
         let mut state = channel.state.lock();
-        if state.leave(self.id)
-            && let Some(observer) = core.observer.get()
-        {
-            observer.changed(&channel.name, state.subscribers(), false);
-        }
+        let was = state.leave(self.id);
         let left = state.subscribers();
+        if was && left == 0 {
+            core.directory.is_left();
+        }
+        if let Some(observer) = core.observer.get().filter(|_| was) {
+            observer.changed(&channel.name, left, false);
+        }
         if state.is_idle() {
             core.directory.end(&mut state);
             drop(state);

@@ -132,6 +132,7 @@ impl Connection {
 
     /// Hears what has come. Ready when the connection is over.
     fn hear(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.socket.get_mut().begin_turn();
         for _ in 0..TURN {
             match &mut self.end {
                 Some(end) if end.heard_out => return Poll::Pending,
@@ -159,7 +160,12 @@ impl Connection {
                 Ok(Message::Binary(_)) => self.end(close::NOT_TEXT, "messages are texts"),
                 // tungstenite answers pings and closes by itself; being heard of is what counts.
                 Ok(_) => {}
-                Err(Error::Io(why)) if why.kind() == ErrorKind::WouldBlock => self.may_read = false,
+                Err(Error::Io(why)) if why.kind() == ErrorKind::WouldBlock => {
+                    if self.socket.get_ref().is_turn_over() {
+                        break;
+                    }
+                    self.may_read = false;
+                }
                 // Both have closed, or the peer did and its close is answered.
                 Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
                     self.begin_end();

@@ -237,12 +237,12 @@ impl Queue {
 
     /// Ends it once what waits has been taken. The first end counts.
     pub(super) fn close(&self, close: Close) {
-        let waker = {
+        let wakers = {
             let mut state = self.state.lock();
             state.end.get_or_insert(close);
-            state.waker.take()
+            [state.waker.take(), state.stuck.take()]
         };
-        waker.into_iter().for_each(Waker::wake);
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
     /// Its viewer is gone: nothing waits for it any more.
@@ -300,11 +300,12 @@ impl Queue {
         Poll::Pending
     }
 
-    /// Ready once it was given up. For a connection that can't write what it took, which is woken for nothing else.
-    pub(super) fn poll_given_up(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready once it was given up or told to close. For a connection that can't write what it took, which is woken for
+    /// nothing else.
+    pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<Close> {
         let mut state = self.state.lock();
-        if matches!(state.end, Some(Close::Slow | Close::Gone)) {
-            return Poll::Ready(());
+        if let Some(end) = state.end {
+            return Poll::Ready(end);
         }
         if !state.stuck.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             state.stuck = Some(cx.waker().clone());
@@ -427,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stuck_connection_is_woken_when_it_is_given_up_and_for_nothing_else() {
+    fn a_stuck_connection_is_woken_when_it_is_to_end_and_for_nothing_else() {
         struct Count(AtomicUsize);
         impl Wake for Count {
             fn wake(self: Arc<Self>) {
@@ -439,7 +440,7 @@ mod tests {
         let queue = Queue::new(budget(1_000, 100_000));
         assert!(push(&queue, &frame(600)));
         assert!(take(&queue, 10_000).is_ready());
-        assert!(queue.poll_given_up(&mut Context::from_waker(&waker)).is_pending());
+        assert!(queue.poll_end(&mut Context::from_waker(&waker)).is_pending());
         let mut wakes = Wakes::default();
         assert!(queue.push(&frame(300), &mut wakes));
         wakes.wake();
@@ -447,7 +448,13 @@ mod tests {
         assert!(!queue.push(&frame(300), &mut wakes));
         wakes.wake();
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
-        assert!(queue.poll_given_up(&mut Context::from_waker(&waker)).is_ready());
+        assert_eq!(queue.poll_end(&mut Context::from_waker(&waker)), Poll::Ready(Close::Slow));
+        // Or told to close.
+        let other = Queue::new(budget(1_000, 100_000));
+        assert!(other.poll_end(&mut Context::from_waker(&waker)).is_pending());
+        other.close(Close::Code(4009, "terminated"));
+        assert_eq!(woken.0.load(Ordering::Relaxed), 2);
+        assert!(other.poll_end(&mut Context::from_waker(&waker)).is_ready());
     }
 
     #[test]

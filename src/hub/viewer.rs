@@ -191,10 +191,10 @@ impl Outbox {
         self.queue.close(Close::Code(code, reason));
     }
 
-    /// Ready once the viewer was given up because it does not follow. For a connection that can't write what it took: it
-    /// is woken for this alone.
-    pub fn poll_given_up(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.queue.poll_given_up(cx)
+    /// Ready once the viewer was given up because it does not follow, or was told to close. For a connection that can't
+    /// write what it took: it is woken for this alone.
+    pub fn poll_end(&self, cx: &mut Context<'_>) -> Poll<Close> {
+        self.queue.poll_end(cx)
     }
 
     /// Moves what waits to `to`: at least one frame, until they cost `bytes`, the latest values of counts last. Calling it

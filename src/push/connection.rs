@@ -52,6 +52,8 @@ pub(super) struct Connection {
     look_at: Instant,
     /// There may be something to read, in the socket or in tungstenite's buffer: without, it isn't asked.
     may_read: bool,
+    /// It was told to close and can't write what waits: with what code and reason it ends, once its time is up.
+    leaving: Option<(u16, &'static str)>,
     end: Option<End>,
 }
 
@@ -101,6 +103,7 @@ impl Connection {
             asked: None,
             look_at: Instant::now() + times.activity,
             may_read: true,
+            leaving: None,
             end: None,
         };
         if let Some((code, why)) = refused {
@@ -153,7 +156,7 @@ impl Connection {
             }
             match self.socket.read() {
                 Ok(Message::Text(text)) => {
-                    if let Some(session) = &mut self.session {
+                    if let Some(session) = self.session.as_mut().filter(|_| self.leaving.is_none()) {
                         session.hear(&text);
                     }
                 }
@@ -209,11 +212,11 @@ impl Connection {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending => {
-                    // Nobody takes what it has: the hub may give it up meanwhile.
-                    if let Some(session) = &self.session
-                        && session.outbox().poll_given_up(cx).is_ready()
-                    {
-                        self.end(close::OVER_CAPACITY, "too slow: what waited was dropped");
+                    // Nobody takes what it has: the hub may give it up meanwhile, or be told to end it.
+                    match self.session.as_ref().map(|session| session.outbox().poll_end(cx)) {
+                        Some(Poll::Ready(Close::Code(code, why))) => self.hurry(code, why),
+                        Some(Poll::Ready(_)) => self.end(close::OVER_CAPACITY, "too slow: what waited was dropped"),
+                        Some(Poll::Pending) | None => {}
                     }
                     return Poll::Pending;
                 }
@@ -264,6 +267,10 @@ impl Connection {
         if self.end.is_some() {
             return true;
         }
+        if let Some((code, why)) = self.leaving {
+            self.end(code, why);
+            return false;
+        }
         let (now, heard) = (Instant::now(), self.socket.get_ref().heard());
         match self.asked {
             Some(asked) if heard <= asked => self.end(close::NO_PONG, "no pong in time"),
@@ -280,6 +287,14 @@ impl Connection {
             }
         }
         false
+    }
+
+    /// Gives it no more time to take what waits than it has to close; what it says meanwhile is not heard.
+    fn hurry(&mut self, code: u16, why: &'static str) {
+        if self.leaving.is_none() {
+            self.leaving = Some((code, why));
+            self.look_at = Instant::now() + self.times.close;
+        }
     }
 
     /// Begins the end: leaves all channels, drops what isn't begun, and says why.

@@ -3,11 +3,14 @@
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use plaudit::hub;
-use plaudit::push::PushOptions;
+use plaudit::push::sign::Signer;
+use plaudit::push::{Call, PushOptions};
+use serde_json::json;
 
-use super::server::TestServer;
+use super::server::{TestServer, until};
 use super::viewer::Viewer;
 
 /// Sets a flag when a test ends, however it ends.
@@ -42,4 +45,40 @@ async fn a_message_that_never_ends_keeps_no_thread_to_itself() {
     assert!(!flood.is_finished(), "it floods to the end");
     drop(ends);
     flood.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whose_connections_are_ended_is_gone_and_silent_though_nothing_is_read() {
+    let bounds = hub::Settings { viewer_bytes: 64 << 20, all_bytes: 256 << 20, ..hub::Settings::default() };
+    let options = PushOptions { close_timeout: Duration::from_millis(100), ..PushOptions::default() };
+    let server = TestServer::with(bounds, options);
+    let signer = Signer::new("key", b"secret");
+    let mut viewer = Viewer::connect(server.address, Some(4 * 1024)).await;
+    let id = viewer.named("pusher:connection_established").await["data"]["socket_id"].as_str().unwrap().to_owned();
+    let user = r#"{"id":"ada"}"#;
+    let auth = format!("key:{}", signer.sign(format!("{id}::user::{user}").as_bytes()));
+    viewer.send(&json!({ "event": "pusher:signin", "data": { "auth": auth, "user_data": user } })).await;
+    viewer.named("pusher:signin_success").await;
+    viewer.subscribe("c", "").await;
+    viewer.named("pusher_internal:subscription_succeeded").await;
+    // More than all buffers on the way take; from here on it reads nothing.
+    while server.engine.metrics().viewer_bytes.get() < 4 << 20 {
+        server.publish("c", format!("\"{}\"", "x".repeat(10_000))).await;
+    }
+
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let path = "/apps/1/users/ada/terminate_connections";
+    let query = format!("auth_key=key&auth_timestamp={now_s}&auth_version=1.0");
+    let query = format!("{query}&auth_signature={}", signer.sign(format!("POST\n{path}\n{query}").as_bytes()));
+    server.push.call(Call { method: &http::Method::POST, path, query: &query, body: b"" }).await.unwrap();
+    // It goes on to send, and is off the channel all the same.
+    let speaks = tokio::spawn(async move {
+        loop {
+            viewer.send(&json!({ "event": "pusher:pong", "data": {} })).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    until("its place is free", || server.engine.metrics().connections.get() == 0).await;
+    assert_eq!(server.engine.hub().subscribers("c"), 0);
+    speaks.abort();
 }

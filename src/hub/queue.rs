@@ -186,6 +186,12 @@ impl Queue {
         fits
     }
 
+    /// Whether half of what may wait for this one does.
+    pub(super) fn is_half_full(&self) -> bool {
+        let state = self.state.lock();
+        state.waiting + state.taken > self.budget.of_one / 2
+    }
+
     /// Whether so many more bytes fit and leave it half empty.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
         let state = self.state.lock();

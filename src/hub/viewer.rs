@@ -186,6 +186,11 @@ impl Outbox {
         sent
     }
 
+    /// Whether what waits fills half of the queue.
+    pub fn is_half_full(&self) -> bool {
+        self.queue.is_half_full()
+    }
+
     /// Ends the connection once what waits is written. The first end counts.
     pub fn close(&self, code: u16, reason: &'static str) {
         self.queue.close(Close::Code(code, reason));

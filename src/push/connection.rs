@@ -52,6 +52,9 @@ pub(super) struct Connection {
     look_at: Instant,
     /// There may be something to read, in the socket or in tungstenite's buffer: without, it isn't asked.
     may_read: bool,
+    /// What it asked for has filled half of its queue: it isn't heard before it has taken that, or its own wishes would
+    /// close it.
+    held: bool,
     /// It was told to close and can't write what waits: with what code and reason it ends, once its time is up.
     leaving: Option<(u16, &'static str)>,
     end: Option<End>,
@@ -103,6 +106,7 @@ impl Connection {
             asked: None,
             look_at: Instant::now() + times.activity,
             may_read: true,
+            held: false,
             leaving: None,
             end: None,
         };
@@ -123,6 +127,9 @@ impl Connection {
             if self.hear(cx).is_ready() || self.write(cx).is_ready() {
                 return Poll::Ready(());
             }
+            if self.held && !self.is_half_full() {
+                continue;
+            }
             if self.look_at != timer.deadline() {
                 timer.as_mut().reset(self.look_at);
             }
@@ -136,6 +143,8 @@ impl Connection {
     /// Hears what has come. Ready when the connection is over.
     fn hear(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.socket.get_mut().begin_turn();
+        // Not every time: most turns hear nothing.
+        let mut look = std::mem::take(&mut self.held);
         for _ in 0..TURN {
             match &mut self.end {
                 Some(end) if end.heard_out => return Poll::Pending,
@@ -145,7 +154,8 @@ impl Connection {
                 }
                 _ => {}
             }
-            if self.socket.get_ref().is_full() {
+            self.held = look && self.is_half_full();
+            if self.held || self.socket.get_ref().is_full() {
                 return Poll::Pending;
             }
             if !self.may_read {
@@ -158,6 +168,7 @@ impl Connection {
                 Ok(Message::Text(text)) => {
                     if let Some(session) = self.session.as_mut().filter(|_| self.leaving.is_none()) {
                         session.hear(&text);
+                        look = true;
                     }
                 }
                 Ok(Message::Binary(_)) => self.end(close::NOT_TEXT, "messages are texts"),
@@ -186,6 +197,10 @@ impl Connection {
         // There may be more; others first.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    fn is_half_full(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.outbox().is_half_full())
     }
 
     /// Writes what waits. Ready when the connection is over.

@@ -82,3 +82,21 @@ async fn whose_connections_are_ended_is_gone_and_silent_though_nothing_is_read()
     assert_eq!(server.engine.hub().subscribers("c"), 0);
     speaks.abort();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_asks_for_more_at_once_than_may_wait_gets_all_of_it_in_turn() {
+    let bounds = hub::Settings { viewer_bytes: 64 << 10, ..hub::Settings::default() };
+    let server = TestServer::with(bounds, PushOptions::default());
+    let names: Vec<_> = (0..50).map(|n| format!("cache-{n}")).collect();
+    for name in &names {
+        server.publish(name, format!("[\"{name}\",\"{}\"]", "x".repeat(10_000))).await;
+    }
+    // As a client that comes back does.
+    let mut viewer = Viewer::connect(server.address, None).await;
+    let wish = |name: &String| json!({ "event": "pusher:subscribe", "data": { "channel": name, "auth": "" } });
+    viewer.send_all(&names.iter().map(wish).collect::<Vec<_>>()).await;
+    for name in &names {
+        assert_eq!(viewer.named("e").await["data"][0], name.as_str());
+    }
+    assert_eq!(server.engine.metrics().slow_closes.get(), 0);
+}

@@ -64,15 +64,12 @@ pub(super) async fn stream(State(app): State<App>, uri: Uri, headers: HeaderMap)
     // Without a position of its own it begins here: what comes while it is still subscribing is in the histories.
     let from = since.unwrap_or_else(|| hub.position());
     for channel in channels {
-        let wish = Subscribe { channel, since: Some(from), miss: None };
+        let wish = Subscribe { since: Some(from), last: since.is_none(), ..Subscribe::to(channel) };
         viewer.subscribe(&wish, |_| None).map_err(|refusal| match refusal {
             Refusal::Full => Reject::Overloaded,
             // The list names each once.
             Refusal::TooManyChannels | Refusal::AlreadySubscribed => invalid("channels", "too many channels"),
         })?;
-        if let Some(last) = hub.last_event(channel).filter(|_| since.is_none()) {
-            viewer.outbox().send(&last);
-        }
     }
     viewer.in_one_order();
 

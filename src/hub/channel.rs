@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 use super::counts::Shown;
 use super::queue::{Kind, Place, Queue, Wakes};
 use super::{Frame, Position, Settings, ViewerId};
-use crate::domain::Seq;
 
 /// A channel's likes that are kept for those who come back.
 const LIKES_KEPT: usize = 100;
@@ -37,14 +36,14 @@ pub(super) struct State {
     /// twentieth more CPU a delivery to 10,000.
     viewers: BTreeMap<ViewerId, Subscription>,
     history: VecDeque<Kept>,
-    /// The history holds every event behind this position.
+    /// The history holds every event behind this position, and the likes that were sent since are there.
     pub(super) floor: Position,
     /// The last event's position; never below the floor.
     last: Position,
     /// A cache channel's last event, without its position.
     cached: Option<Kept>,
-    /// The latest likes of comments, the oldest first.
-    likes: VecDeque<(u64, Seq, Kept)>,
+    /// The latest likes of comments, the oldest first, each with the last position that was given when it was sent.
+    likes: VecDeque<(u64, Position, Kept)>,
     /// What everyone here has been shown of the counts, a part each; `None`: not the same, or nothing.
     pub(super) shown: Vec<Option<Shown>>,
     /// It is out of the directory, or about to be: nothing may be done to it any more.
@@ -144,8 +143,7 @@ impl State {
         while !self.history.is_empty() {
             self.forget_oldest(total);
         }
-        self.last = self.last.max(position);
-        self.floor = self.last;
+        self.raise(self.last.max(position));
     }
 
     /// Forgets what is too old.
@@ -155,7 +153,7 @@ impl State {
             self.forget_oldest(total);
         }
         while self.likes.front().is_some_and(|(_, _, kept)| old(kept, settings.history_ms)) {
-            self.forget_likes(0, total);
+            self.forget_oldest_likes(total);
         }
         if self.cached.as_ref().is_some_and(|kept| old(kept, settings.cache_ms)) {
             self.forget_cached(total);
@@ -166,7 +164,7 @@ impl State {
     pub(super) fn forget_all(&mut self, total: &AtomicUsize) {
         self.pass(self.last, total);
         while !self.likes.is_empty() {
-            self.forget_likes(0, total);
+            self.forget_oldest_likes(total);
         }
         self.forget_cached(total);
     }
@@ -174,17 +172,24 @@ impl State {
     fn forget_oldest(&mut self, total: &AtomicUsize) {
         if let Some(kept) = self.history.pop_front() {
             total.fetch_sub(kept.frame.cost(), Ordering::Relaxed);
-            self.floor = self.floor.max(kept.frame.position().expect("what is kept has a position"));
+            self.raise(kept.frame.position().expect("what is kept has a position"));
         }
         if self.history.is_empty() {
             self.history = VecDeque::new();
         }
     }
 
-    fn forget_likes(&mut self, at: usize, total: &AtomicUsize) {
-        if let Some((_, _, kept)) = self.likes.remove(at) {
+    fn forget_oldest_likes(&mut self, total: &AtomicUsize) {
+        if let Some((_, sent, kept)) = self.likes.pop_front() {
             total.fetch_sub(kept.frame.cost(), Ordering::Relaxed);
+            self.raise(sent);
         }
+    }
+
+    /// What came up to here may be gone.
+    fn raise(&mut self, floor: Position) {
+        self.floor = self.floor.max(floor);
+        self.last = self.last.max(self.floor);
     }
 
     fn forget_cached(&mut self, total: &AtomicUsize) {
@@ -199,20 +204,29 @@ impl State {
         self.history.range(from..).map(|kept| Arc::clone(&kept.frame)).collect()
     }
 
-    /// Keeps the latest likes of a comment.
-    pub(super) fn keep_likes(&mut self, comment: u64, seq: Seq, at_ms: u64, frame: &Arc<Frame>, total: &AtomicUsize) {
+    /// Keeps the latest likes of a comment. `sent`: the last position that was given.
+    pub(super) fn keep_likes(
+        &mut self,
+        comment: u64,
+        sent: Position,
+        at_ms: u64,
+        frame: &Arc<Frame>,
+        total: &AtomicUsize,
+    ) {
         if let Some(at) = self.likes.iter().position(|(key, _, _)| *key == comment) {
-            self.forget_likes(at, total);
+            let older = self.likes.remove(at).expect("it was found there");
+            total.fetch_sub(older.2.frame.cost(), Ordering::Relaxed);
         } else if self.likes.len() >= LIKES_KEPT {
-            self.forget_likes(0, total);
+            self.forget_oldest_likes(total);
         }
         total.fetch_add(frame.cost(), Ordering::Relaxed);
-        self.likes.push_back((comment, seq, Kept { at_ms, frame: Arc::clone(frame) }));
+        self.likes.push_back((comment, sent, Kept { at_ms, frame: Arc::clone(frame) }));
     }
 
-    /// The latest likes behind a sequence, by comment.
-    pub(super) fn likes_since(&self, seq: Seq) -> impl Iterator<Item = (u64, &Arc<Frame>)> {
-        self.likes.iter().filter(move |(_, of, _)| *of > seq).map(|(comment, _, kept)| (*comment, &kept.frame))
+    /// The latest likes, by comment. All of them, whatever a viewer knows: they are held back, and events overtake them, so
+    /// no position tells which ones it has seen.
+    pub(super) fn likes(&self) -> impl Iterator<Item = (u64, &Arc<Frame>)> {
+        self.likes.iter().map(|(comment, _, kept)| (*comment, &kept.frame))
     }
 
     /// Makes an event the one that those who come later get.

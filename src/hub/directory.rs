@@ -22,6 +22,8 @@ pub(super) struct Directory {
     hasher: RandomState,
     max: usize,
     count: AtomicUsize,
+    /// Channels that someone is on.
+    viewed: AtomicUsize,
     next: AtomicU64,
     /// A channel that is not there had no event behind this position. Only grows; raised before a channel goes.
     absent: Mutex<Position>,
@@ -34,6 +36,7 @@ impl Directory {
             hasher: RandomState::new(),
             max,
             count: AtomicUsize::new(0),
+            viewed: AtomicUsize::new(0),
             next: AtomicU64::new(1),
             absent: Mutex::new(start),
         }
@@ -63,8 +66,30 @@ impl Directory {
 
     /// Does something to a channel, which is made if it is not there.
     pub(super) fn make<R>(&self, name: &str, change: impl FnOnce(&Arc<Channel>, &mut State) -> R) -> Result<R, Full> {
+        self.make_with(name, || false, change)
+    }
+
+    /// The same for someone who comes to be on it: channels that nobody is on give way. `total`: the bytes of all histories.
+    pub(super) fn make_viewed<R>(
+        &self,
+        name: &str,
+        total: &AtomicUsize,
+        change: impl FnOnce(&Arc<Channel>, &mut State) -> R,
+    ) -> Result<R, Full> {
+        self.make_with(name, || self.clear_unviewed(total), change)
+    }
+
+    fn make_with<R>(
+        &self,
+        name: &str,
+        make_room: impl Fn() -> bool,
+        change: impl FnOnce(&Arc<Channel>, &mut State) -> R,
+    ) -> Result<R, Full> {
         loop {
-            let channel = self.get_or_make(name)?;
+            let channel = match self.get_or_make(name) {
+                Err(Full) if make_room() => continue,
+                channel => channel?,
+            };
             let mut state = channel.state.lock();
             if !state.gone {
                 return Ok(change(&channel, &mut state));
@@ -90,6 +115,36 @@ impl Directory {
         let channel = Arc::new(Channel::new(id, Arc::clone(&name), self.absent()));
         shard.insert(name, Arc::clone(&channel));
         Ok(channel)
+    }
+
+    /// Ends the channels of one shard that nobody is on, whatever they keep; whether there were any. A shard at a time: what
+    /// they keep is of use too.
+    fn clear_unviewed(&self, total: &AtomicUsize) -> bool {
+        // Else every viewer that finds no place would look at all of them.
+        if self.viewed.load(Ordering::Relaxed) >= self.max {
+            return false;
+        }
+        (0..SHARDS).any(|shard| {
+            let mut ended = false;
+            self.each_of(shard, |_, state| {
+                if state.subscribers() == 0 {
+                    state.forget_all(total);
+                    self.end(state);
+                    ended = true;
+                }
+            });
+            ended
+        })
+    }
+
+    /// Someone is on a channel that nobody was on. Told under its lock, as is the opposite.
+    pub(super) fn is_viewed(&self) {
+        self.viewed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Nobody is on a channel any more.
+    pub(super) fn is_left(&self) {
+        self.viewed.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Ends a channel that nothing needs any more; [`Directory::remove`] follows, once its lock is released.

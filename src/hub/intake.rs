@@ -127,7 +127,6 @@ impl Feed {
         if gate.viewers == 0 {
             self.batch.clips.clear();
             self.batch.slots.clear();
-            self.batch.likes.clear();
         }
         let Batch { clips, slots, events, likes, .. } = &self.batch;
         if clips.is_empty() && slots.is_empty() && events.is_empty() && likes.is_empty() {

@@ -12,8 +12,8 @@ use crate::domain::Seq;
 pub struct Position {
     /// The sequence.
     pub seq: Seq,
-    /// From 0.
-    pub n: u32,
+    /// From 0. As wide as a sequence: a server that only passes triggers on stays at one for as long as it runs.
+    pub n: u64,
 }
 
 impl Position {
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn positions_read_back_and_sort_by_sequence_first() {
-        for position in [Position::default(), Position { seq: u64::MAX, n: u32::MAX }, Position { seq: 57, n: 3 }] {
+        for position in [Position::default(), Position { seq: u64::MAX, n: u64::MAX }, Position { seq: 57, n: 3 }] {
             assert_eq!(position.to_string().parse(), Ok(position));
         }
         assert!(Position { seq: 9, n: 7 } < Position::of(10));
@@ -71,10 +71,27 @@ mod tests {
     }
 
     #[test]
+    fn one_sequence_has_room_for_all_that_is_triggered_in_years() {
+        let many = Position { seq: 1, n: u32::MAX.into() };
+        assert!(many < many.next());
+    }
+
+    #[test]
     fn what_is_no_position_is_refused() {
-        for bad in
-            ["", ".", "1", "1.", ".1", "+1.0", "1.-1", "1.0.0", "1.0 ", "x", "18446744073709551616.0", "1.4294967296"]
-        {
+        for bad in [
+            "",
+            ".",
+            "1",
+            "1.",
+            ".1",
+            "+1.0",
+            "1.-1",
+            "1.0.0",
+            "1.0 ",
+            "x",
+            "18446744073709551616.0",
+            "1.18446744073709551616",
+        ] {
             assert_eq!(bad.parse::<Position>(), Err(NoPosition), "{bad:?}");
         }
     }

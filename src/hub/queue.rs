@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use super::{Frame, Position};
+use super::Frame;
 use crate::metrics::Metrics;
 
 /// A queue that is empty gives its memory back once it had grown to so many places.
@@ -186,6 +186,12 @@ impl Queue {
         fits
     }
 
+    /// Whether half of what may wait for this one does.
+    pub(super) fn is_half_full(&self) -> bool {
+        let state = self.state.lock();
+        state.waiting + state.taken > self.budget.of_one / 2
+    }
+
     /// Whether so many more bytes fit and leave it half empty.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
         let state = self.state.lock();
@@ -207,7 +213,8 @@ impl Queue {
     }
 
     /// Puts what waits into one order, for a viewer that has just come to several channels with one `since`: first what
-    /// tells it to load a channel afresh, then what it missed, by position, then what has no position.
+    /// tells it to load a channel afresh, then what has no position, a cache channel's last event, which is older than
+    /// whatever has come since, then what it missed, by position.
     ///
     /// A cut may fall between any two frames, and the last position before it is all that the viewer comes back with. So
     /// the former show none: an event's would hide that another channel's past is gone. Once all is told, it is shown.
@@ -230,19 +237,18 @@ impl Queue {
                 rest.push(Arc::new(mark));
             }
         }
-        let unplaced = Position { seq: u64::MAX, n: u32::MAX };
-        rest.sort_by_key(|frame| frame.position().unwrap_or(unplaced));
+        rest.sort_by_key(|frame| frame.position());
         state.events = told.into_iter().chain(rest).collect();
     }
 
     /// Ends it once what waits has been taken. The first end counts.
     pub(super) fn close(&self, close: Close) {
-        let waker = {
+        let wakers = {
             let mut state = self.state.lock();
             state.end.get_or_insert(close);
-            state.waker.take()
+            [state.waker.take(), state.stuck.take()]
         };
-        waker.into_iter().for_each(Waker::wake);
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
     /// Its viewer is gone: nothing waits for it any more.
@@ -300,11 +306,12 @@ impl Queue {
         Poll::Pending
     }
 
-    /// Ready once it was given up. For a connection that can't write what it took, which is woken for nothing else.
-    pub(super) fn poll_given_up(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready once it was given up or told to close. For a connection that can't write what it took, which is woken for
+    /// nothing else.
+    pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<Close> {
         let mut state = self.state.lock();
-        if matches!(state.end, Some(Close::Slow | Close::Gone)) {
-            return Poll::Ready(());
+        if let Some(end) = state.end {
+            return Poll::Ready(end);
         }
         if !state.stuck.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             state.stuck = Some(cx.waker().clone());
@@ -427,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stuck_connection_is_woken_when_it_is_given_up_and_for_nothing_else() {
+    fn a_stuck_connection_is_woken_when_it_is_to_end_and_for_nothing_else() {
         struct Count(AtomicUsize);
         impl Wake for Count {
             fn wake(self: Arc<Self>) {
@@ -439,7 +446,7 @@ mod tests {
         let queue = Queue::new(budget(1_000, 100_000));
         assert!(push(&queue, &frame(600)));
         assert!(take(&queue, 10_000).is_ready());
-        assert!(queue.poll_given_up(&mut Context::from_waker(&waker)).is_pending());
+        assert!(queue.poll_end(&mut Context::from_waker(&waker)).is_pending());
         let mut wakes = Wakes::default();
         assert!(queue.push(&frame(300), &mut wakes));
         wakes.wake();
@@ -447,7 +454,13 @@ mod tests {
         assert!(!queue.push(&frame(300), &mut wakes));
         wakes.wake();
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
-        assert!(queue.poll_given_up(&mut Context::from_waker(&waker)).is_ready());
+        assert_eq!(queue.poll_end(&mut Context::from_waker(&waker)), Poll::Ready(Close::Slow));
+        // Or told to close.
+        let other = Queue::new(budget(1_000, 100_000));
+        assert!(other.poll_end(&mut Context::from_waker(&waker)).is_pending());
+        other.close(Close::Code(4009, "terminated"));
+        assert_eq!(woken.0.load(Ordering::Relaxed), 2);
+        assert!(other.poll_end(&mut Context::from_waker(&waker)).is_ready());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::conflate::Cooling;
 use super::intake::Likes;
 use super::queue::{Kind, Wakes};
-use super::{Core, Frame, counts};
+use super::{Core, Frame, Position, counts};
 use crate::domain::{ClipNo, SlotNo};
 
 /// A comment of a channel.
@@ -72,8 +72,8 @@ impl Values {
         due.into_iter().flatten().min()
     }
 
-    /// Sends what is due, or, at the end, `all`; how many get it.
-    pub(super) fn send(&mut self, all: bool, wakes: &mut Wakes) -> usize {
+    /// Sends what is due, or, at the end, `all`; how many get it. `last`: the last position that was given.
+    pub(super) fn send(&mut self, all: bool, last: Position, wakes: &mut Wakes) -> usize {
         let core = Arc::clone(&self.core);
         let now_ms = core.clock.now_ms();
         let due_at = |every: u64| if all { now_ms.saturating_add(every) } else { now_ms };
@@ -92,7 +92,7 @@ impl Values {
         }
         for comment in self.likes.due(due_at(core.settings.slot_every_ms)) {
             if let Some(likes) = self.liked.remove(&comment) {
-                sent += self.send_likes(&likes, now_ms, wakes);
+                sent += self.send_likes(&likes, last, now_ms, wakes);
             }
         }
         sent
@@ -103,16 +103,20 @@ impl Values {
         core.directory.change(name, |channel, state| counts::show(core, channel, state, part, wakes)).unwrap_or(0)
     }
 
-    fn send_likes(&self, likes: &Likes, now_ms: u64, wakes: &mut Wakes) -> usize {
+    /// Kept for those who come back, so a channel that nobody is on is made for them.
+    fn send_likes(&self, likes: &Likes, last: Position, now_ms: u64, wakes: &mut Wakes) -> usize {
         let core = &self.core;
-        let sent = core.directory.change(&likes.channel, |channel, state| {
+        let sent = core.directory.make(&likes.channel, |channel, state| {
             let Likes { comment, count, seq, .. } = *likes;
             let data = format!(r#"{{"commentId":"{comment}","likesCount":{count},"seq":{seq}}}"#);
             let frame = Arc::new(Frame::event(Arc::clone(&channel.name), "comment-updated", data));
-            state.keep_likes(comment, seq, now_ms, &frame, &core.kept);
+            state.keep_likes(comment, last, now_ms, &frame, &core.kept);
             let place = channel.place(Kind::Likes, comment);
             state.send_latest(place, &frame, || Arc::clone(&frame), None, wakes)
         });
-        sent.unwrap_or(0)
+        sent.unwrap_or_else(|_| {
+            core.directory.raise_absent(last);
+            0
+        })
     }
 }

@@ -23,12 +23,15 @@ pub struct Subscribe<'a> {
     pub since: Option<Position>,
     /// For a cache channel: what it gets if there is no last event.
     pub miss: Option<Arc<Frame>>,
+    /// It gets a cache channel's last event although it has a `since`, unless that is among what it missed: for one whose
+    /// `since` only says where it began to come.
+    pub last: bool,
 }
 
 impl<'a> Subscribe<'a> {
     /// A channel from now on.
     pub fn to(channel: &'a str) -> Self {
-        Self { channel, since: None, miss: None }
+        Self { channel, since: None, miss: None, last: false }
     }
 }
 
@@ -37,7 +40,8 @@ impl<'a> Subscribe<'a> {
 pub struct Joined {
     /// How many are on it, with this one.
     pub count: usize,
-    /// What the viewer knows of the channel with what has been queued for it: a `since` for the next time.
+    /// What the viewer knows of the channel as it comes: a `since` for the next time. What is queued behind the welcome, what it
+    /// missed or that it must load afresh, is not in it, for a cut may come first.
     pub position: Position,
     /// It was told to load afresh: what it missed is gone.
     pub resynced: bool,
@@ -129,7 +133,7 @@ impl Viewer {
             return Err(Refusal::TooManyChannels);
         }
         let mut wakes = Wakes::default();
-        let joined = core.directory.make(wish.channel, |channel, state| {
+        let joined = core.directory.make_viewed(wish.channel, &core.kept, |channel, state| {
             let joined = self.outbox.join(channel, state, wish, first, &mut wakes);
             (Arc::clone(channel), joined)
         });
@@ -182,15 +186,20 @@ impl Outbox {
         sent
     }
 
+    /// Whether what waits fills half of the queue.
+    pub fn is_half_full(&self) -> bool {
+        self.queue.is_half_full()
+    }
+
     /// Ends the connection once what waits is written. The first end counts.
     pub fn close(&self, code: u16, reason: &'static str) {
         self.queue.close(Close::Code(code, reason));
     }
 
-    /// Ready once the viewer was given up because it does not follow. For a connection that can't write what it took: it
-    /// is woken for this alone.
-    pub fn poll_given_up(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.queue.poll_given_up(cx)
+    /// Ready once the viewer was given up because it does not follow, or was told to close. For a connection that can't
+    /// write what it took: it is woken for this alone.
+    pub fn poll_end(&self, cx: &mut Context<'_>) -> Poll<Close> {
+        self.queue.poll_end(cx)
     }
 
     /// Moves what waits to `to`: at least one frame, until they cost `bytes`, the latest values of counts last. Calling it
@@ -221,31 +230,33 @@ impl Outbox {
         };
         let missed = wish.since.map(|since| state.missed(since)).unwrap_or_default();
         // What is missed and would fill the queue is as good as gone: it would close the viewer, each time it comes.
-        let too_much = !self.queue.has_room(missed.iter().map(|frame| frame.cost()).sum());
+        let again = missed.iter().chain(state.likes().map(|(_, frame)| frame));
+        let too_much = !self.queue.has_room(again.map(|frame| frame.cost()).sum());
         let resynced = wish
             .since
             .is_some_and(|since| since < state.floor || too_much || future || !names::has_history(&channel.name));
+        let position = match wish.since {
+            Some(since) if resynced || !missed.is_empty() => since,
+            since => known.max(since.unwrap_or_default()),
+        };
         let since = wish.since.filter(|_| !resynced);
         let cached = wish.miss.as_ref().filter(|_| since.is_none());
-        let last = cached.and_then(|_| state.last_event(now_ms, core.settings.cache_ms));
-        let joined = Joined {
-            count: state.subscribers() + 1,
-            position: known.max(since.unwrap_or_default()),
-            resynced,
-            missed: cached.is_some() && last.is_none(),
-        };
+        let wants_last = cached.is_some() || (wish.last && (resynced || missed.is_empty()));
+        let last = if wants_last { state.last_event(now_ms, core.settings.cache_ms) } else { None };
+        let joined =
+            Joined { count: state.subscribers() + 1, position, resynced, missed: cached.is_some() && last.is_none() };
         let queue = &self.queue;
         if let Some(first) = first(&joined) {
             queue.push(&first, wakes);
         }
         if resynced {
             core.metrics.resyncs.inc();
-            queue.push(&resync(&channel.name, joined.position), wakes);
-        } else if let Some(since) = since {
+            queue.push(&resync(&channel.name, known), wakes);
+        } else if since.is_some() {
             for frame in &missed {
                 queue.push(frame, wakes);
             }
-            for (comment, frame) in state.likes_since(since.seq) {
+            for (comment, frame) in state.likes() {
                 let place = channel.place(Kind::Likes, comment);
                 queue.push_latest(place, frame, || Arc::clone(frame), wakes);
             }
@@ -255,6 +266,9 @@ impl Outbox {
         }
         if names::is_own(&channel.name) {
             counts::show_first(core, channel, state, queue, wakes);
+        }
+        if joined.count == 1 {
+            core.directory.is_viewed();
         }
         state.join(self.id, Arc::clone(queue), since.unwrap_or_default());
         if let Some(observer) = core.observer.get() {
@@ -266,12 +280,14 @@ impl Outbox {
     fn leave(&self, channel: &Arc<Channel>) -> usize {
         let core = &self.core;
         let mut state = channel.state.lock();
-        if state.leave(self.id)
-            && let Some(observer) = core.observer.get()
-        {
-            observer.changed(&channel.name, state.subscribers(), false);
-        }
+        let was = state.leave(self.id);
         let left = state.subscribers();
+        if was && left == 0 {
+            core.directory.is_left();
+        }
+        if let Some(observer) = core.observer.get().filter(|_| was) {
+            observer.changed(&channel.name, left, false);
+        }
         if state.is_idle() {
             core.directory.end(&mut state);
             drop(state);

@@ -100,7 +100,8 @@ impl Worker {
             next = self.look();
         }
         self.recover_lost(None);
-        self.sent += self.values.send(ended, &mut self.wakes) as u64;
+        self.sent += self.values.send(ended, self.last, &mut self.wakes) as u64;
+        self.make_room();
         self.sweep();
         self.wakes.wake();
         for (waiter, position) in done {

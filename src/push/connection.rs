@@ -52,6 +52,11 @@ pub(super) struct Connection {
     look_at: Instant,
     /// There may be something to read, in the socket or in tungstenite's buffer: without, it isn't asked.
     may_read: bool,
+    /// What it asked for has filled half of its queue: it isn't heard before it has taken that, or its own wishes would
+    /// close it.
+    held: bool,
+    /// It was told to close and can't write what waits: with what code and reason it ends, once its time is up.
+    leaving: Option<(u16, &'static str)>,
     end: Option<End>,
 }
 
@@ -101,6 +106,8 @@ impl Connection {
             asked: None,
             look_at: Instant::now() + times.activity,
             may_read: true,
+            held: false,
+            leaving: None,
             end: None,
         };
         if let Some((code, why)) = refused {
@@ -120,6 +127,9 @@ impl Connection {
             if self.hear(cx).is_ready() || self.write(cx).is_ready() {
                 return Poll::Ready(());
             }
+            if self.held && !self.is_half_full() {
+                continue;
+            }
             if self.look_at != timer.deadline() {
                 timer.as_mut().reset(self.look_at);
             }
@@ -132,6 +142,9 @@ impl Connection {
 
     /// Hears what has come. Ready when the connection is over.
     fn hear(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.socket.get_mut().begin_turn();
+        // Not every time: most turns hear nothing.
+        let mut look = std::mem::take(&mut self.held);
         for _ in 0..TURN {
             match &mut self.end {
                 Some(end) if end.heard_out => return Poll::Pending,
@@ -141,7 +154,8 @@ impl Connection {
                 }
                 _ => {}
             }
-            if self.socket.get_ref().is_full() {
+            self.held = look && self.is_half_full();
+            if self.held || self.socket.get_ref().is_full() {
                 return Poll::Pending;
             }
             if !self.may_read {
@@ -152,14 +166,20 @@ impl Connection {
             }
             match self.socket.read() {
                 Ok(Message::Text(text)) => {
-                    if let Some(session) = &mut self.session {
+                    if let Some(session) = self.session.as_mut().filter(|_| self.leaving.is_none()) {
                         session.hear(&text);
+                        look = true;
                     }
                 }
                 Ok(Message::Binary(_)) => self.end(close::NOT_TEXT, "messages are texts"),
                 // tungstenite answers pings and closes by itself; being heard of is what counts.
                 Ok(_) => {}
-                Err(Error::Io(why)) if why.kind() == ErrorKind::WouldBlock => self.may_read = false,
+                Err(Error::Io(why)) if why.kind() == ErrorKind::WouldBlock => {
+                    if self.socket.get_ref().is_turn_over() {
+                        break;
+                    }
+                    self.may_read = false;
+                }
                 // Both have closed, or the peer did and its close is answered.
                 Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
                     self.begin_end();
@@ -177,6 +197,10 @@ impl Connection {
         // There may be more; others first.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    fn is_half_full(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.outbox().is_half_full())
     }
 
     /// Writes what waits. Ready when the connection is over.
@@ -203,11 +227,11 @@ impl Connection {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending => {
-                    // Nobody takes what it has: the hub may give it up meanwhile.
-                    if let Some(session) = &self.session
-                        && session.outbox().poll_given_up(cx).is_ready()
-                    {
-                        self.end(close::OVER_CAPACITY, "too slow: what waited was dropped");
+                    // Nobody takes what it has: the hub may give it up meanwhile, or be told to end it.
+                    match self.session.as_ref().map(|session| session.outbox().poll_end(cx)) {
+                        Some(Poll::Ready(Close::Code(code, why))) => self.hurry(code, why),
+                        Some(Poll::Ready(_)) => self.end(close::OVER_CAPACITY, "too slow: what waited was dropped"),
+                        Some(Poll::Pending) | None => {}
                     }
                     return Poll::Pending;
                 }
@@ -258,6 +282,10 @@ impl Connection {
         if self.end.is_some() {
             return true;
         }
+        if let Some((code, why)) = self.leaving {
+            self.end(code, why);
+            return false;
+        }
         let (now, heard) = (Instant::now(), self.socket.get_ref().heard());
         match self.asked {
             Some(asked) if heard <= asked => self.end(close::NO_PONG, "no pong in time"),
@@ -274,6 +302,14 @@ impl Connection {
             }
         }
         false
+    }
+
+    /// Gives it no more time to take what waits than it has to close; what it says meanwhile is not heard.
+    fn hurry(&mut self, code: u16, why: &'static str) {
+        if self.leaving.is_none() {
+            self.leaving = Some((code, why));
+            self.look_at = Instant::now() + self.times.close;
+        }
     }
 
     /// Begins the end: leaves all channels, drops what isn't begun, and says why.

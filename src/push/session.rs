@@ -131,7 +131,7 @@ impl Session {
         let push = self.push.clone();
         let hub_name = push.0.apps.hub_name(self.app, channel);
         let miss = channel.is_cache().then(|| frames::cache_miss(channel.name()));
-        let ask = hub::Subscribe { channel: &hub_name, since, miss };
+        let ask = hub::Subscribe { since, miss, ..hub::Subscribe::to(&hub_name) };
         let joined = match person {
             None => {
                 self.viewer.subscribe(&ask, |joined| Some(frames::subscribed(channel.name(), joined.position, "{}")))

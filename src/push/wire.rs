@@ -11,6 +11,8 @@ use tokio::time::Instant;
 
 /// Bytes that may be set aside. A peer that asks for more pongs than it reads isn't read from either.
 const ASIDE_MAX: usize = 1024;
+/// Bytes read in one turn. tungstenite reads on until a message is whole, and a hostile one never is.
+const TURN: usize = 16 * 1024;
 /// Frames that leave in one call.
 const SLICES: usize = 32;
 
@@ -19,6 +21,8 @@ const SLICES: usize = 32;
 pub(super) struct Wire {
     tcp: TcpStream,
     aside: Vec<u8>,
+    /// Bytes that were read in this turn.
+    read: usize,
     /// When the peer was last heard of.
     heard: Instant,
 }
@@ -26,7 +30,7 @@ pub(super) struct Wire {
 impl Wire {
     /// Over a socket.
     pub(super) fn new(tcp: TcpStream) -> Self {
-        Self { tcp, aside: Vec::new(), heard: Instant::now() }
+        Self { tcp, aside: Vec::new(), read: 0, heard: Instant::now() }
     }
 
     /// When the peer was last heard of.
@@ -50,6 +54,16 @@ impl Wire {
     /// Whether so much is set aside that nothing should be read.
     pub(super) fn is_full(&self) -> bool {
         self.aside.len() >= ASIDE_MAX
+    }
+
+    /// Begins a turn of reading.
+    pub(super) fn begin_turn(&mut self) {
+        self.read = 0;
+    }
+
+    /// Whether enough was read: there may be more, but nothing comes before the next turn.
+    pub(super) fn is_turn_over(&self) -> bool {
+        self.read >= TURN
     }
 
     /// Ready once there is something to read.
@@ -106,7 +120,11 @@ impl Wire {
 
 impl Read for Wire {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.is_turn_over() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
         let read = self.tcp.try_read(into)?;
+        self.read += read;
         self.heard = Instant::now();
         Ok(read)
     }

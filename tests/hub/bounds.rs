@@ -76,6 +76,26 @@ fn channels_have_their_bounds_and_give_their_places_back() {
 }
 
 #[test]
+fn channels_that_nobody_is_on_make_room_for_who_comes() {
+    let mut rig = Rig::with(Settings { channels: 20, ..Settings::default() });
+    let mut viewer = rig.hub.viewer();
+    join(&mut viewer, "room", None);
+    let before = rig.hub.position();
+    // An app's server speaks to its users one by one, whether they are there or not.
+    for user in 0..50 {
+        rig.trigger(&format!("private-user-{user}"), user);
+    }
+    for hall in 0..19 {
+        join(&mut viewer, &format!("hall-{hall}"), None);
+    }
+    assert_eq!(rig.metrics.channels.get(), 20);
+    assert_eq!(viewer.subscribe(&Subscribe::to("one-more"), |_| None), Err(Refusal::Full), "all are in use");
+    // What had to go is told to be gone.
+    viewer.unsubscribe("hall-0");
+    assert!(join(&mut viewer, "private-user-0", Some(before)).resynced);
+}
+
+#[test]
 fn all_histories_together_have_a_bound() {
     let mut rig = Rig::with(Settings { history_bytes: 100_000, ..Settings::default() });
     for n in 0..400 {
@@ -92,6 +112,31 @@ fn all_histories_together_have_a_bound() {
     }
     assert!(kept <= 100_000 / 2_000, "{kept} events of 2,000 bytes are kept");
     assert!(kept >= 1, "and not none");
+}
+
+#[test]
+fn likes_count_among_the_bytes_of_all_histories() {
+    let mut rig = Rig::with(Settings { history_bytes: 20_000, ..Settings::default() });
+    let mut viewer = rig.hub.viewer();
+    for room in 0..10 {
+        join(&mut viewer, &format!("clip-x{room}"), None);
+    }
+    for n in 0..1_000_u64 {
+        rig.seq += 1;
+        rig.feed.liked(rig.seq, &format!("clip-x{}", n % 10), n / 10, 1);
+        rig.feed.send(rig.seq);
+        rig.step();
+    }
+    let likes = seen(&viewer).len();
+    assert_eq!(likes, 1_000);
+    let mut kept = 0;
+    for room in 0..10 {
+        let mut back = rig.hub.viewer();
+        let since = Some(rig.hub.position());
+        join(&mut back, &format!("clip-x{room}"), since);
+        kept += seen(&back).len();
+    }
+    assert!((1..=200).contains(&kept), "{kept} likes of over 100 bytes are kept");
 }
 
 #[test]

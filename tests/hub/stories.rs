@@ -52,7 +52,8 @@ fn who_comes_gets_its_welcome_what_it_missed_and_then_the_counts() {
     let welcome =
         |joined: &plaudit::hub::Joined| Some(Arc::new(Frame::event("clip-c0", "welcome", joined.count.to_string())));
     let joined = viewer.subscribe(&Subscribe { since, ..Subscribe::to("clip-c0") }, welcome).unwrap();
-    assert_eq!((joined.count, joined.position, joined.resynced), (1, Position::of(START + 3), false));
+    // A cut may come right behind the welcome: until it has what it missed it knows no more than it did.
+    assert_eq!((joined.count, joined.position, joined.resynced), (1, Position::of(START + 1), false));
     let got = seen(&viewer);
     let names: Vec<_> = got.iter().map(|seen| seen.event.as_str()).collect();
     assert_eq!(names, ["welcome", "event", "event", "vote-update"]);
@@ -78,6 +79,26 @@ fn what_is_older_than_the_history_is_told_to_be_gone() {
             assert_eq!(got.len(), expected, "{since:?}");
         }
     }
+}
+
+#[test]
+fn a_welcome_shows_no_position_that_a_cut_behind_it_would_turn_into_a_gap() {
+    let mut rig = Rig::with(plaudit::hub::Settings { history_events: 2, ..Default::default() });
+    for n in 1..=4 {
+        rig.trigger("room", n);
+    }
+    // Told that the rest is gone, then missed the last, then up to date: what the welcome alone says is enough to come back with.
+    for (knows, resynced, missed) in [(1, true, 0), (3, false, 1), (4, false, 0)] {
+        let since = Some(Position { seq: START, n: knows });
+        let cut = join(&mut rig.hub.viewer(), "room", since);
+        let mut back = rig.hub.viewer();
+        let joined = join(&mut back, "room", Some(cut.position));
+        assert_eq!((joined.resynced, numbers(&back).len()), (resynced, missed), "knows {knows}");
+    }
+    // Where nothing was missed it knows all there is.
+    rig.trigger("hall", 5);
+    let joined = join(&mut rig.hub.viewer(), "room", Some(Position { seq: START, n: 4 }));
+    assert_eq!(joined.position, rig.hub.position());
 }
 
 #[test]
@@ -205,6 +226,29 @@ fn a_cache_channel_shows_its_last_event_to_who_comes_for_half_an_hour() {
     assert!(rig.hub.last_event("cache-x").is_none());
     rig.trigger("room", 1);
     assert!(rig.hub.last_event("room").is_none(), "others keep none");
+}
+
+#[test]
+fn a_last_event_comes_once_and_before_what_follows_it() {
+    let mut rig = Rig::new();
+    rig.trigger("cache-x", 1);
+    let from = rig.hub.position();
+    let wish = Subscribe { since: Some(from), last: true, ..Subscribe::to("cache-x") };
+    // What comes while the viewer is still on its way to other channels follows the last event.
+    let mut early = rig.hub.viewer();
+    early.subscribe(&wish, |_| None).unwrap();
+    rig.trigger("cache-x", 2);
+    early.in_one_order();
+    assert_eq!(numbers(&early), [1, 2]);
+    // What came before it was on the channel is the last event, and comes in its order alone.
+    let mut late = rig.hub.viewer();
+    late.subscribe(&wish, |_| None).unwrap();
+    late.in_one_order();
+    assert_eq!(numbers(&late), [2]);
+    // Who comes back has it already.
+    let mut back = rig.hub.viewer();
+    join(&mut back, "cache-x", Some(rig.hub.position()));
+    assert_eq!(numbers(&back), [0; 0]);
 }
 
 #[test]
@@ -354,6 +398,75 @@ fn likes_are_conflated_and_come_again_to_who_was_away() {
     let mut back = rig.hub.viewer();
     join(&mut back, "clip-x", Some(joined.position));
     assert_eq!(last(&back), expected);
+}
+
+/// Settles one like of a comment and lets its interval pass.
+fn like(rig: &mut Rig, channel: &str, comment: u64, likes: u64) {
+    rig.seq += 1;
+    rig.feed.liked(rig.seq, channel, comment, likes);
+    rig.feed.send(rig.seq);
+    rig.step();
+    rig.clock.advance(200);
+    rig.step();
+}
+
+/// The likes that wait: comment and number.
+fn likes(viewer: &plaudit::hub::Viewer) -> Vec<(String, u64)> {
+    let got = seen(viewer).into_iter().filter(|seen| seen.event == "comment-updated");
+    got.map(|seen| (seen.data["commentId"].as_str().unwrap().to_owned(), seen.data["likesCount"].as_u64().unwrap()))
+        .collect()
+}
+
+#[test]
+fn likes_that_an_event_has_overtaken_come_again_too() {
+    let mut rig = Rig::new();
+    let mut viewer = rig.hub.viewer();
+    join(&mut viewer, "clip-x", None);
+    like(&mut rig, "clip-x", 7, 1);
+    // The next like waits for its interval, and the event behind it does not.
+    rig.seq += 1;
+    rig.feed.liked(rig.seq, "clip-x", 7, 2);
+    rig.feed.send(rig.seq);
+    rig.settle_event("clip-x", 1);
+    rig.step();
+    let since = rig.hub.position();
+    drop(viewer);
+    rig.clock.advance(200);
+    rig.step();
+    let mut back = rig.hub.viewer();
+    assert!(!join(&mut back, "clip-x", Some(since)).resynced);
+    assert_eq!(likes(&back), [("7".to_owned(), 2)]);
+}
+
+#[test]
+fn likes_that_nobody_was_there_for_come_to_who_comes_back() {
+    let mut rig = Rig::new();
+    let mut viewer = rig.hub.viewer();
+    let since = join(&mut viewer, "clip-x", None).position;
+    drop(viewer);
+    like(&mut rig, "clip-x", 7, 1);
+    let mut back = rig.hub.viewer();
+    assert!(!join(&mut back, "clip-x", Some(since)).resynced);
+    assert_eq!(likes(&back), [("7".to_owned(), 1)]);
+}
+
+#[test]
+fn likes_that_are_not_kept_any_more_are_told_to_be_gone() {
+    let mut rig = Rig::new();
+    let mut viewer = rig.hub.viewer();
+    let since = join(&mut viewer, "clip-x", None).position;
+    for comment in 0..=100 {
+        like(&mut rig, "clip-x", comment, 1);
+    }
+    let known = rig.hub.position();
+    assert!(join(&mut rig.hub.viewer(), "clip-x", Some(since)).resynced, "there are too many");
+    assert!(!join(&mut rig.hub.viewer(), "clip-x", Some(known)).resynced);
+    rig.clock.advance(300_000);
+    assert!(
+        join(&mut rig.hub.viewer(), "clip-x", Some(Position { n: known.n, seq: known.seq - 1 })).resynced,
+        "they are too old"
+    );
+    assert!(!join(&mut rig.hub.viewer(), "clip-x", Some(known)).resynced);
 }
 
 #[test]

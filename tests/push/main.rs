@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test can't go on without")]
 
+mod hostile;
 mod server;
 mod slow;
 mod stories;

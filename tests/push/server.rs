@@ -26,6 +26,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
     pub(crate) engine: Engine,
+    pub(crate) push: Push,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<Result<(), Fault>>,
     _dir: tempfile::TempDir,
@@ -51,15 +52,20 @@ impl TestServer {
             voter_key,
             devices_per_network: 1_000,
         });
-        let app_options = AppOptions { push: Some(push), ..AppOptions::default() };
+        let app_options = AppOptions { push: Some(push.clone()), ..AppOptions::default() };
         let app = App::new(engine.clone(), identity, Admission::new(AdmissionOptions::off(), &clock), app_options);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let serve_options =
-            ServeOptions { max_connections: 1_000, spread: Duration::from_millis(200), ..ServeOptions::default() };
+        let serve_options = ServeOptions {
+            max_connections: 1_000,
+            spread: Duration::from_millis(200),
+            // The system's own end of a stalled connection must not stand in for ours.
+            stall: Duration::from_mins(10),
+            ..ServeOptions::default()
+        };
         let task = tokio::spawn(serve(listener, app, serve_options, async move { drop(stopped.await) }));
-        Self { address, engine, stop: Some(stop), task, _dir: dir }
+        Self { address, engine, push, stop: Some(stop), task, _dir: dir }
     }
 
     /// A viewer that has subscribed to a channel. `buffer`: bytes that its socket takes unread; `None`: the system's.

@@ -52,13 +52,28 @@ impl Viewer {
 
     /// Sends a text.
     pub(crate) async fn send(&mut self, message: &Value) {
-        let text = message.to_string();
-        let mut frame = vec![0x81, 0xfe];
-        frame.extend_from_slice(&u16::try_from(text.len()).unwrap().to_be_bytes());
-        // A mask of zeroes is one.
-        frame.extend_from_slice(&[0; 4]);
-        frame.extend_from_slice(text.as_bytes());
-        self.stream.write_all(&frame).await.unwrap();
+        self.send_all(std::slice::from_ref(message)).await;
+    }
+
+    /// Sends texts in one write.
+    pub(crate) async fn send_all(&mut self, messages: &[Value]) {
+        let mut frames = Vec::new();
+        for message in messages {
+            let text = message.to_string();
+            frames.extend_from_slice(&[0x81, 0xfe]);
+            frames.extend_from_slice(&u16::try_from(text.len()).unwrap().to_be_bytes());
+            // A mask of zeroes is one.
+            frames.extend_from_slice(&[0; 4]);
+            frames.extend_from_slice(text.as_bytes());
+        }
+        self.stream.write_all(&frames).await.unwrap();
+    }
+
+    /// Its socket, for a thread that writes what it likes.
+    pub(crate) fn into_socket(self) -> std::net::TcpStream {
+        let socket = self.stream.into_std().unwrap();
+        socket.set_nonblocking(false).unwrap();
+        socket
     }
 
     /// Asks for a channel.

@@ -6,16 +6,18 @@
 
 mod queue;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 use http::Request;
 use http::header::CONTENT_TYPE;
 use http_body_util::Full;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
 use queue::{Delivery, Queue};
 pub use queue::{Event, GRACE_MS};
@@ -32,6 +34,8 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// The webhooks of all apps.
 pub struct Webhooks {
+    /// Whether there is a URL.
+    is_on: bool,
     queue: Mutex<Queue>,
     /// Told when something was queued while nothing was.
     work: Notify,
@@ -42,49 +46,65 @@ pub struct Webhooks {
 /// What became of a delivery.
 pub type Outcome = Result<u16, String>;
 
+/// Deliveries under way, each by its task.
+#[derive(Default)]
+pub struct Sending {
+    tasks: JoinSet<Outcome>,
+    deliveries: HashMap<Id, Delivery>,
+}
+
 impl Webhooks {
     /// Webhooks to these URLs, signed by these apps. Without a URL nothing is ever queued.
     pub fn new(apps: Vec<Arc<Signer>>, urls: Vec<String>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        Self { queue: Mutex::new(Queue::new(apps, urls)), work: Notify::new(), clock, metrics }
+        let is_on = !urls.is_empty();
+        Self { is_on, queue: Mutex::new(Queue::new(apps, urls)), work: Notify::new(), clock, metrics }
     }
 
     /// Whether anyone is told.
     pub fn is_on(&self) -> bool {
-        self.queue.lock().is_on()
+        self.is_on
     }
 
     /// Notes an event of an app.
     pub fn note(&self, app: usize, event: Event) {
-        let mut queue = self.queue.lock();
-        if !queue.is_on() {
+        if !self.is_on {
             return;
         }
-        if !queue.note(app, event, self.clock.now_ms()) {
-            self.metrics.webhooks_dropped.inc();
-        }
+        let mut queue = self.queue.lock();
+        queue.note(app, event, self.clock.now_ms());
+        self.metrics.webhooks_dropped.inc_by(queue.take_dropped());
         drop(queue);
         self.work.notify_one();
     }
 
-    /// Sends what is due and takes in what became of it. One round; the number of deliveries that were tried.
-    pub async fn step<S, F>(&self, send: &S) -> usize
+    /// Begins to send what is due; the number of deliveries that are tried. [`Webhooks::end_one`] takes in what becomes of them.
+    pub fn step<S, F>(&self, sending: &mut Sending, send: &S) -> usize
     where
         S: Fn(Request<Full<Bytes>>) -> F,
         F: Future<Output = Outcome> + Send + 'static,
     {
-        let due = self.queue.lock().due(self.clock.now_ms());
+        let due = {
+            let mut queue = self.queue.lock();
+            let due = queue.due(self.clock.now_ms());
+            self.metrics.webhooks_dropped.inc_by(queue.take_dropped());
+            due
+        };
         let tried = due.len();
-        let mut sending = JoinSet::new();
         for delivery in due {
-            let sent = send(delivery.request());
-            sending.spawn(async move { (delivery, sent.await) });
-        }
-        while let Some(ended) = sending.join_next().await {
-            // A sender that panicked took its delivery with it.
-            let Ok((delivery, outcome)) = ended else { continue };
-            self.take_in(delivery, &outcome);
+            let task = sending.tasks.spawn(send(delivery.request())).id();
+            sending.deliveries.insert(task, delivery);
         }
         tried
+    }
+
+    /// Waits for the next delivery to end and takes in what became of it; `false` when none is under way. Dropping it loses
+    /// nothing.
+    pub async fn end_one(&self, sending: &mut Sending) -> bool {
+        let Some(ended) = sending.tasks.join_next_with_id().await else { return false };
+        let (task, outcome) = ended.unwrap_or_else(|why| (why.id(), Err("the sender panicked".into())));
+        let delivery = sending.deliveries.remove(&task).expect("each task has its delivery");
+        self.take_in(delivery, &outcome);
+        true
     }
 
     /// Sends for ever.
@@ -93,19 +113,27 @@ impl Webhooks {
             let client = client.clone();
             async move { client.status(request, ANSWER_TIME).await }
         };
+        let mut sending = Sending::default();
         loop {
             if self.queue.lock().is_empty() {
                 self.work.notified().await;
             }
-            self.step(&send).await;
-            tokio::time::sleep(TICK).await;
+            self.step(&mut sending, &send);
+            // Nobody waits for one that doesn't answer.
+            let mut tick = pin!(tokio::time::sleep(TICK));
+            loop {
+                tokio::select! {
+                    () = &mut tick => break,
+                    true = self.end_one(&mut sending) => {}
+                }
+            }
         }
     }
 
     fn take_in(&self, delivery: Delivery, outcome: &Outcome) {
         if matches!(outcome, Ok(200..300)) {
             self.metrics.webhooks_delivered.inc();
-            self.queue.lock().done();
+            self.queue.lock().done(&delivery);
             return;
         }
         let url = Arc::clone(delivery.url());
@@ -137,6 +165,7 @@ impl Delivery {
 mod tests {
     use http_body_util::BodyExt;
     use serde_json::{Value, json};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
     use crate::clock::ManualClock;
@@ -164,7 +193,10 @@ mod tests {
                 self.sent.lock().push(request);
                 std::future::ready(outcome.clone())
             };
-            self.webhooks.step(&send).await
+            let mut sending = Sending::default();
+            let tried = self.webhooks.step(&mut sending, &send);
+            while self.webhooks.end_one(&mut sending).await {}
+            tried
         }
 
         /// The events of what was sent last; its signature is checked.
@@ -250,6 +282,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_delivery_whose_sender_panics_is_tried_again() {
+        let hook = Hook::new();
+        hook.webhooks.note(0, Event::occupied("a"));
+        let mut sending = Sending::default();
+        hook.webhooks.step(&mut sending, &|_| async { panic!("a panic on purpose") });
+        assert!(hook.webhooks.end_one(&mut sending).await);
+        hook.clock.advance(60_000);
+        assert_eq!(hook.step(Ok(200)).await, 1);
+        assert!(hook.webhooks.queue.lock().is_empty());
+    }
+
+    #[tokio::test]
     async fn a_later_success_ends_it() {
         let hook = Hook::new();
         hook.webhooks.note(0, Event::occupied("a"));
@@ -259,5 +303,52 @@ mod tests {
         hook.clock.advance(60_000);
         assert_eq!(hook.step(Ok(204)).await, 0);
         assert_eq!(hook.webhooks.metrics.webhooks_delivered.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_goes_back_holds_nothing_up() {
+        let hook = Hook::new();
+        hook.webhooks.note(0, Event::vacated("a"));
+        hook.webhooks.note(0, Event::occupied("b"));
+        assert_eq!(hook.step(Ok(500)).await, 1);
+        hook.clock.set(1_000);
+        assert_eq!(hook.step(Ok(200)).await, 2, "the one that failed, and the one that waited for a return");
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_that_does_not_answer_holds_no_other_up() {
+        let (deaf, well) = (listener().await, listener().await);
+        let urls = [&deaf, &well].map(|to| format!("http://{}/", to.local_addr().unwrap()));
+        let signers = vec![Arc::new(Signer::new("key", b"secret"))];
+        let webhooks =
+            Arc::new(Webhooks::new(signers, urls.into(), Arc::new(crate::clock::SystemClock), Arc::default()));
+        let run = tokio::spawn(Arc::clone(&webhooks).run(Outbound::new().unwrap()));
+        webhooks.note(0, Event::occupied("a"));
+        let (mut silent, _) = deaf.accept().await.unwrap();
+        let (mut answering, _) = well.accept().await.unwrap();
+        post_of(&mut answering, "\"channel\":\"a\"").await;
+        answering.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        webhooks.note(0, Event::occupied("b"));
+        // The first is given up after a while, and its connection closed: not before the other has had the second.
+        let given_up =
+            async { while silent.read_buf(&mut Vec::with_capacity(1024)).await.is_ok_and(|read| read > 0) {} };
+        tokio::select! {
+            biased;
+            () = post_of(&mut answering, "\"channel\":\"b\"") => {}
+            () = given_up => panic!("the second waited for the one that does not answer"),
+        }
+        run.abort();
+    }
+
+    async fn listener() -> tokio::net::TcpListener {
+        tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap()
+    }
+
+    /// Reads until a request has come that holds a text.
+    async fn post_of(from: &mut tokio::net::TcpStream, text: &str) {
+        let mut sent = Vec::new();
+        while !String::from_utf8_lossy(&sent).contains(text) {
+            assert!(from.read_buf(&mut sent).await.unwrap() > 0, "it was closed");
+        }
     }
 }

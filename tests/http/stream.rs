@@ -503,6 +503,8 @@ async fn a_comment_that_waits_for_a_moderator_is_told_to_nobody_and_ids_grow() {
 async fn likes_that_come_fast_are_told_by_the_newest_count_alone() {
     let server = TestServer::staged(1).await;
     let id = server.comment("ada", "hello").await.is(201)["comment"]["id"].as_str().unwrap().to_owned();
+    // Behind the comment: once it is out, so is that, and the stream doesn't begin with it.
+    publish(&server.engine, "elsewhere", 0).await;
     let mut source = Source::open(&server, "channels=clip-c0", None).await;
     source.expect("vote-update").await;
     let like = async |method: &str, fan: u32| {

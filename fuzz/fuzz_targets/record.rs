@@ -11,7 +11,7 @@ use plaudit::domain::Comment;
 use plaudit::fold::Mark;
 use plaudit::fold::comments::{self, CommentCounts, CommentId, Queued, Rank, Replies};
 use plaudit::fold::ranges::RangePage;
-use plaudit::fold::records::{BansPage, ClipsPage, SeasonsPage, SlotRecord};
+use plaudit::fold::records::{BansPage, ClipsPage, FirstSlotRecord, SeasonsPage, SlotRecord};
 use plaudit::fold::totals::TotalsPage;
 
 const KEY: &[u8] = b"key";
@@ -19,6 +19,7 @@ const KEY: &[u8] = b"key";
 fuzz_target!(|data: &[u8]| {
     try_as::<TotalsPage>(Kind::Totals, data);
     try_as::<SeasonsPage>(Kind::Seasons, data);
+    try_as::<FirstSlotRecord>(Kind::FirstSlot, data);
     try_as::<SlotRecord>(Kind::Slot, data);
     try_as::<ClipsPage>(Kind::Clips, data);
     try_as::<BansPage>(Kind::Bans, data);
@@ -55,6 +56,7 @@ macro_rules! pages {
 pages!(
     TotalsPage,
     SeasonsPage,
+    FirstSlotRecord,
     SlotRecord,
     ClipsPage,
     BansPage,

@@ -159,7 +159,8 @@ impl Engine {
             _ => return Err(wrong_state(&slot, "can't be locked")),
         }
         // The freeze is settled, and settlement is in log order: no tally of this slot moves any more.
-        let winner = core.best_clip(slot.slot.no);
+        let scene = core.stage.look().clone();
+        let winner = scene.best_clip(&scene.slots[slot.slot.no.index()]);
         core.write(Event::SlotLocked { slot: slot.slot.no, winner }).await?;
         self.slot(season, position)
     }
@@ -257,16 +258,6 @@ impl Core {
     fn slot_state(&self, season: &str, position: u32) -> Result<std::sync::Arc<SlotState>, Reject> {
         let scene = self.stage.look();
         scene.slot(scene.season(season)?, position).cloned()
-    }
-
-    /// Highest weight, then most votes, then the clip that was added first.
-    fn best_clip(&self, slot: SlotNo) -> Option<ClipNo> {
-        let scene = self.stage.look();
-        let clips = scene.slots[slot.index()].clips.iter();
-        clips.copied().max_by_key(|no| {
-            let (votes, weight) = scene.clips[no.index()].tally.read();
-            (weight, votes, std::cmp::Reverse(*no))
-        })
     }
 }
 

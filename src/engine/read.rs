@@ -148,7 +148,7 @@ pub(super) fn slot_view(scene: &Scene, state: &SlotState) -> SlotView {
         started_at: state.span.started_at,
         ends_at: state.span.ends_at,
         hidden: state.hides_counts(),
-        winner: state.winner.map(|no| scene.clips[no.index()].clip.id.clone()),
+        winner: state.winner().map(|no| scene.clips[no.index()].clip.id.clone()),
         clips: state.clips.len(),
     }
 }

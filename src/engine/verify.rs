@@ -12,7 +12,7 @@ use super::load::{check_numbers, put};
 use super::recount::recount;
 use crate::ballots::Ballots;
 use crate::codec::Chain;
-use crate::domain::{Clip, ClipNo, CommentChange, Event, Logged, SlotNo, Verdict, VoterId, VoterKey};
+use crate::domain::{Clip, ClipNo, CommentChange, Decided, Event, Logged, SlotNo, Verdict, VoterId, VoterKey};
 use crate::error::Fault;
 use crate::fold::ballot_block::{self, Act};
 use crate::log::{Recovered, block, recover};
@@ -188,6 +188,23 @@ fn line(key: &VoterKey, logged: &Logged) -> Json {
         }
         Event::SlotFrozen(slot) => json!({"event": "slot_frozen", "slot": slot}),
         Event::SlotLocked { slot, winner } => json!({"event": "slot_locked", "slot": slot, "winner": winner}),
+        Event::SlotStopped { slot, by, after } => {
+            json!({"event": "slot_stopped", "slot": slot, "by": by.as_str(), "after": after})
+        }
+        Event::SlotExtended { slot, ends_at } => json!({"event": "slot_extended", "slot": slot, "ends_at": ends_at}),
+        Event::SlotReopened { slot, ends_at } => json!({"event": "slot_reopened", "slot": slot, "ends_at": ends_at}),
+        Event::SlotDecided { slot, outcome } => {
+            let reason = match &outcome.decided {
+                Decided::Tally => None,
+                Decided::ByHand { reason } => Some(reason),
+            };
+            let root = outcome.root.map(|root| blake3::Hash::from(root.hash).to_hex().to_string());
+            let leaves = outcome.root.map(|root| root.leaves);
+            json!({
+                "event": "slot_decided", "slot": slot, "frozen_at": outcome.frozen_at, "winner": outcome.winner,
+                "by_hand": reason, "root": root, "leaves": leaves,
+            })
+        }
         Event::Banned { voter, until, reason } => {
             json!({"event": "banned", "voter": name(*voter), "until": until, "reason": reason})
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use plaudit::clock::SystemClock;
-use plaudit::domain::{ClipDraft, ClipId, SeasonId, VoteKind, VoterId, VoterKey};
+use plaudit::domain::{ClipDraft, ClipId, NetworkHash, Origin, SeasonId, VoteKind, VoterId, VoterKey};
 use plaudit::engine::{Engine, Settings};
 
 fn votes(criterion: &mut Criterion) {
@@ -44,10 +44,9 @@ async fn burst(engine: &Engine, next: &Arc<AtomicU64>, in_flight: u64, count: u6
             let (engine, next, left) = (engine.clone(), Arc::clone(next), Arc::clone(&left));
             tokio::spawn(async move {
                 while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
-                    engine
-                        .vote(voter(next.fetch_add(1, Ordering::Relaxed)), "hot", VoteKind::Standard)
-                        .await
-                        .expect("a vote");
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    let origin = Origin { risk: 0, network: NetworkHash::of((n | 1).to_be_bytes()) };
+                    engine.vote_from(origin, voter(n), "hot", VoteKind::Standard).await.expect("a vote");
                 }
             })
         })

@@ -76,6 +76,8 @@ macro_rules! metrics {
 metrics! {
     /// Votes that were settled.
     votes: Counter, "votes";
+    /// Votes that were settled and are flagged: they count, and look like cheating.
+    flagged: Counter, "votes_flagged";
     /// Retractions that were settled.
     retractions: Counter, "retractions";
     /// Comments that were settled.

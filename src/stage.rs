@@ -157,6 +157,7 @@ impl Stage {
         match event {
             Event::Started
             | Event::Voted(_)
+            | Event::VotedFrom(..)
             | Event::Retracted(_)
             | Event::CommentPosted(_)
             | Event::CommentChanged(..) => {}

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use plaudit::domain::{
-    Clip, ClipDraft, ClipId, ClipNo, Decided, Event, FrozenBy, Logged, Outcome, Retraction, Root, Season, SeasonId,
-    SeasonNo, Seq, Slot, SlotNo, SlotStatus, Span, Vote, VoteKind, VoterId,
+    Clip, ClipDraft, ClipId, ClipNo, Decided, Event, FrozenBy, Logged, NetworkHash, Origin, Outcome, Retraction, Root,
+    Season, SeasonId, SeasonNo, Seq, Slot, SlotNo, SlotStatus, Span, Vote, VoteKind, VoterId,
 };
 use plaudit::error::Fault;
 use plaudit::fold::{Ballot, BanMove, Mark, Stored, Tables, ballot_block, fold, judge};
@@ -177,9 +177,12 @@ impl Model {
         let day = 19_675 + u16::from(weight.is_multiple_of(5));
         let kind = [VoteKind::Standard, VoteKind::Super, VoteKind::Mega][usize::from(weight % 3)];
         let vote = Vote { voter, clip, slot, kind, weight, day };
-        let (seq, at) = self.push(Event::Voted(vote));
+        // Half of them as an embedder casts them.
+        let network = NetworkHash::of(u64::from(weight / 3).to_be_bytes());
+        let origin = if weight.is_multiple_of(2) { Origin { risk: voter.0[0], network } } else { Origin::default() };
+        let (seq, at) = self.push(Event::voted(vote, origin));
         self.standing.insert((voter, clip), Retraction { voter, clip, slot, vote: seq, weight, day });
-        self.ballots.entry(slot).or_default().push(Stored { seq, at, ballot: Ballot::cast(&vote) });
+        self.ballots.entry(slot).or_default().push(Stored { seq, at, ballot: Ballot::cast(&vote, origin) });
     }
 
     fn retract(&mut self, nth: usize) {

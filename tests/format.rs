@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use plaudit::codec::{self, Chain, Kind};
 use plaudit::domain::{
     Clip, ClipDraft, ClipId, ClipNo, Comment, CommentChange, CommentPost, CommentRef, CommentStatus, Decided, Event,
-    FrozenBy, Logged, ModerationQueue, Outcome, Profile, RequestKey, Retraction, Root, Season, SeasonId, SeasonNo,
-    Slot, SlotNo, SlotStatus, Span, Verdict, Vote, VoteKind, VoterId,
+    FrozenBy, Logged, ModerationQueue, NetworkHash, Origin, Outcome, Profile, RequestKey, Retraction, Root, Season,
+    SeasonId, SeasonNo, Slot, SlotNo, SlotStatus, Span, Verdict, Vote, VoteKind, VoterId,
 };
 use plaudit::fold::ballot_block::{self, Act, Head};
 use plaudit::fold::comments::{CommentCounts, CommentId, LIKED, Queued, REPORTED, Rank, Replies};
@@ -24,7 +24,7 @@ use plaudit::fold::keys::{self, Table};
 use plaudit::fold::ranges::{Item, RangePage};
 use plaudit::fold::records::{BansPage, ClipsPage, FirstSlotRecord, SeasonsPage, SlotRecord};
 use plaudit::fold::totals::TotalsPage;
-use plaudit::fold::{self, BallotBlock, BanMove, Mark, Move, Stored};
+use plaudit::fold::{self, Ballot, BallotBlock, BanMove, Mark, Move, Stored};
 use plaudit::log::block::{self, Builder};
 
 const NOON: u64 = 1_700_000_000_000;
@@ -151,6 +151,18 @@ fn round_events() -> Vec<(u64, Event)> {
     ])
 }
 
+/// Votes that came by a request, likewise.
+fn request_events() -> Vec<(u64, Event)> {
+    let vote = |kind, weight| Vote { voter: VOTER, clip: ClipNo(300), slot: SLOT, kind, weight, day: DAY };
+    timed(vec![
+        Event::VotedFrom(vote(VoteKind::Standard, 1), ORIGIN),
+        Event::VotedFrom(vote(VoteKind::Mega, 1_000), Origin { risk: 0, ..ORIGIN }),
+        Event::VotedFrom(vote(VoteKind::Super, 3), Origin { network: NetworkHash::UNKNOWN, ..ORIGIN }),
+    ])
+}
+
+const ORIGIN: Origin = Origin { risk: 255, network: NetworkHash::of([0xff, 0xfe, 2, 3, 4, 5, 6, 0]) };
+
 fn outcome(whole: bool) -> Outcome {
     Outcome {
         frozen_at: FIRST + 3,
@@ -165,7 +177,7 @@ fn timed(events: Vec<Event>) -> Vec<(u64, Event)> {
 }
 
 /// The on-disk tag of an event. A new variant doesn't compile until it is named here, and fails until it is in [`events`],
-/// [`comment_events`] or [`round_events`].
+/// [`comment_events`], [`round_events`] or [`request_events`].
 fn tag(event: &Event) -> u8 {
     match event {
         Event::Started => 0,
@@ -186,6 +198,7 @@ fn tag(event: &Event) -> u8 {
         Event::SlotExtended { .. } => 15,
         Event::SlotReopened { .. } => 16,
         Event::SlotDecided { .. } => 17,
+        Event::VotedFrom(..) => 18,
     }
 }
 
@@ -231,7 +244,8 @@ fn log_blocks_with_every_event() {
     assert_eq!(tags, (0..12).collect(), "every variant is in the block");
     tags.extend(log_block("log_block_comments.bin", comment_events()));
     tags.extend(log_block("log_block_rounds.bin", round_events()));
-    assert_eq!(tags, (0..18).collect(), "every variant is in a block");
+    tags.extend(log_block("log_block_requests.bin", request_events()));
+    assert_eq!(tags, (0..19).collect(), "every variant is in a block");
     let changes = comment_events().into_iter().filter_map(|(_, event)| match event {
         Event::CommentChanged(_, change) => Some(change_tag(&change)),
         _ => None,
@@ -266,9 +280,12 @@ fn log_block(name: &str, events: Vec<(u64, Event)>) -> BTreeSet<u8> {
     wanted.iter().map(|logged| tag(&logged.event)).collect()
 }
 
+fn ballot(voter: VoterId, weight: u16, day: u16, act: Act) -> Ballot {
+    Ballot { voter, clip: ClipNo(300), weight, day, act, origin: Origin::default() }
+}
+
 #[test]
 fn a_ballot_block_with_every_act() {
-    let ballot = |voter, weight, day, act| ballot_block::Ballot { voter, clip: ClipNo(300), weight, day, act };
     let entries = [
         Stored { seq: FIRST, at: NOON, ballot: ballot(VOTER, 1, DAY, Act::Cast(VoteKind::Standard)) },
         Stored { seq: FIRST + 1, at: NOON - 7, ballot: ballot(OTHER, 3, DAY + 1, Act::Cast(VoteKind::Super)) },
@@ -305,6 +322,44 @@ fn a_ballot_block_with_every_act() {
     });
     read.unwrap();
     assert_eq!(seen, [&entries[..], &[last]].concat());
+}
+
+/// Another block, so that the older one stays as it was kept: one of votes without an origin is written as ever.
+#[test]
+fn a_ballot_block_with_every_origin() {
+    let from = |kind, origin| Ballot { origin, ..ballot(VOTER, 1, DAY, Act::Cast(kind)) };
+    let ballots = [
+        from(VoteKind::Standard, ORIGIN),
+        from(VoteKind::Super, Origin { risk: 0, ..ORIGIN }),
+        from(VoteKind::Mega, Origin { network: NetworkHash::UNKNOWN, ..ORIGIN }),
+        from(VoteKind::Standard, Origin::default()),
+        ballot(VOTER, 1, DAY, Act::Retract(FIRST)),
+    ];
+    let entries: Vec<_> =
+        ballots.into_iter().zip(0..).map(|(ballot, n)| Stored { seq: FIRST + n, at: NOON + n, ballot }).collect();
+    let mut block = BallotBlock::begin(entries[0]);
+    entries[1..].iter().for_each(|entry| block.append(*entry));
+    let key = keys::ballots(SLOT, FIRST);
+    let kept = kept("ballot_block_origins.bin", &block.record(SLOT));
+    let mut seen = Vec::new();
+    let read = ballot_block::read(&key, &kept, |stored| {
+        seen.push(stored);
+        Ok(())
+    });
+    read.unwrap();
+    assert_eq!(seen, entries);
+
+    // A block of before there were origins goes on with votes that have one.
+    let key = keys::ballots(SLOT, FIRST);
+    let mut resumed = BallotBlock::resume(&key, &fs::read(file("ballot_block.bin")).unwrap()).unwrap();
+    let more = Stored { seq: FIRST + 402, at: NOON, ballot: from(VoteKind::Super, ORIGIN) };
+    resumed.append(more);
+    let mut last = None;
+    let head = ballot_block::read(&key, &resumed.record(SLOT), |stored| {
+        last = Some(stored);
+        Ok(())
+    });
+    assert_eq!((head.unwrap().entries, last), (5, Some(more)));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use plaudit::codec::{self, HEADER, Kind};
-use plaudit::domain::{ClipNo, SlotNo, VoteKind, VoterId};
+use plaudit::domain::{ClipNo, NetworkHash, Origin, SlotNo, VoteKind, VoterId};
 use plaudit::fold::ballot_block::{self, Act, Head};
 use plaudit::fold::{Ballot, BallotBlock, Stored, keys};
 
@@ -31,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
     let Some(seq) = head.last.checked_add(1).filter(|_| head.entries < u32::MAX && !entries.is_empty()) else { return };
     let at = entries.last().map_or(0, |entry| entry.at);
     let act = Act::Cast(VoteKind::Super);
-    let ballot = Ballot { voter: VoterId([9; 16]), clip: ClipNo(7), weight: 3, day: head.day, act };
+    let ballot = Ballot { voter: VoterId([9; 16]), clip: ClipNo(7), weight: 3, day: head.day, act, origin: Origin { risk: 40, network: NetworkHash::of([7; 8]) } };
     let more = Stored { seq, at, ballot };
     block.append(more);
     entries.push(more);

@@ -4,6 +4,7 @@ use bincode::{Decode, Encode};
 
 use super::comment::{CommentChange, CommentPost, CommentRef};
 use super::ids::{ClipNo, Seq, SlotNo, VoterId};
+use super::origin::Origin;
 use super::round::{FrozenBy, Outcome};
 use super::stage::{Clip, Season, Slot};
 use super::vote::{Retraction, Vote};
@@ -13,7 +14,7 @@ use super::vote::{Retraction, Vote};
 pub enum Event {
     /// The server started: positions after it are new even if nothing else was written.
     Started,
-    /// A vote.
+    /// A vote of which nothing more is known: an embedder's, or one of before requests were judged.
     Voted(Vote),
     /// A vote taken back.
     Retracted(Retraction),
@@ -89,6 +90,15 @@ pub enum Event {
         /// Its result.
         outcome: Box<Outcome>,
     },
+    /// A vote, and what is kept of its request.
+    VotedFrom(Vote, Origin),
+}
+
+impl Event {
+    /// A vote in the shorter of its two forms.
+    pub fn voted(vote: Vote, origin: Origin) -> Self {
+        if origin == Origin::default() { Self::Voted(vote) } else { Self::VotedFrom(vote, origin) }
+    }
 }
 
 /// An event at its place in the log.

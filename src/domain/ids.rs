@@ -135,6 +135,11 @@ impl VoterKey {
         self.derive(b"device_", device)
     }
 
+    /// What a store keeps of a network; see [`super::NetworkHash`].
+    pub(super) fn network(&self, network: [u8; 8]) -> [u8; 8] {
+        self.derive(b"network_", &network).0[..8].try_into().expect("8 of 16 bytes")
+    }
+
     /// What a store keeps to notice that it was opened with another secret; says nothing about the secret.
     pub fn fingerprint(&self) -> [u8; 16] {
         self.derive(b"fingerprint", b"").0

@@ -9,9 +9,9 @@ use std::sync::mpsc::Sender;
 use std::time::Instant;
 
 use super::live::{tell, tell_comment};
-use crate::ballots::Ballots;
+use crate::ballots::{Ballots, Place};
 use crate::comments::{Comments, Settled};
-use crate::domain::{ClipNo, Event, SlotNo, VoterKey};
+use crate::domain::{ClipNo, Event, Seq, SlotNo, Vote, VoterKey};
 use crate::hub::Feed;
 use crate::log::commit::answer;
 use crate::log::{Batch, Body, Progress, Reading};
@@ -49,10 +49,12 @@ impl Settler {
         let began = Instant::now();
         for decided in &mut batch.decided {
             match (&mut decided.body, decided.refused.is_some()) {
-                (Body::Event(Event::Voted(vote)), false) => {
-                    self.ballots.settle(vote.voter, decided.claimed, decided.seq);
-                    self.sums.add(vote.clip, 1, i64::from(vote.weight));
-                    self.metrics.votes.inc();
+                (Body::Event(Event::Voted(vote)), false) => self.voted(vote, decided.claimed, decided.seq),
+                (Body::Event(Event::VotedFrom(vote, origin)), false) => {
+                    self.voted(vote, decided.claimed, decided.seq);
+                    if origin.is_flagged() {
+                        self.metrics.flagged.inc();
+                    }
                 }
                 (Body::Event(Event::Retracted(back)), false) => {
                     self.ballots.settle_back(back.voter, back.clip);
@@ -79,7 +81,7 @@ impl Settler {
                 (Body::Event(event), true) => {
                     self.metrics.dead_letter.inc();
                     match event {
-                        Event::Voted(vote) => self.ballots.release(vote.voter, vote.clip),
+                        Event::Voted(vote) | Event::VotedFrom(vote, _) => self.ballots.release(vote.voter, vote.clip),
                         Event::Retracted(back) => self.ballots.restore(back.voter, back.clip),
                         _ => {}
                     }
@@ -107,6 +109,13 @@ impl Settler {
 }
 
 impl Settler {
+    /// A claimed vote stands.
+    fn voted(&mut self, vote: &Vote, claimed: Place, seq: Seq) {
+        self.ballots.settle(vote.voter, claimed, seq);
+        self.sums.add(vote.clip, 1, i64::from(vote.weight));
+        self.metrics.votes.inc();
+    }
+
     /// A comment was posted or has changed: on the disk, in log order, and with all that anyone needs to hear of it. Whatever
     /// tells others of comments begins here.
     fn commented(&mut self, settled: &Settled) {

@@ -12,7 +12,9 @@ use super::load::{check_numbers, put};
 use super::recount::recount;
 use crate::ballots::Ballots;
 use crate::codec::Chain;
-use crate::domain::{Clip, ClipNo, CommentChange, Decided, Event, Logged, SlotNo, Verdict, VoterId, VoterKey};
+use crate::domain::{
+    Clip, ClipNo, CommentChange, Decided, Event, Logged, Origin, SlotNo, Verdict, Vote, VoterId, VoterKey,
+};
 use crate::error::Fault;
 use crate::fold::ballot_block::{self, Act};
 use crate::log::{Recovered, block, recover};
@@ -165,10 +167,8 @@ fn line(key: &VoterKey, logged: &Logged) -> Json {
     let name = |voter: VoterId| key.public(voter);
     let mut line = match &logged.event {
         Event::Started => json!({"event": "started"}),
-        Event::Voted(vote) => json!({
-            "event": "voted", "voter": name(vote.voter), "clip": vote.clip, "slot": vote.slot, "kind": vote.kind,
-            "weight": vote.weight, "day": vote.day,
-        }),
+        Event::Voted(vote) => voted(&name(vote.voter), vote, Origin::default()),
+        Event::VotedFrom(vote, origin) => voted(&name(vote.voter), vote, *origin),
         Event::Retracted(back) => json!({
             "event": "retracted", "voter": name(back.voter), "clip": back.clip, "slot": back.slot, "vote": back.vote,
             "weight": back.weight, "day": back.day,
@@ -233,4 +233,11 @@ fn line(key: &VoterKey, logged: &Logged) -> Json {
     line["seq"] = logged.seq.into();
     line["at"] = logged.at.into();
     line
+}
+
+fn voted(voter: &str, vote: &Vote, origin: Origin) -> Json {
+    json!({
+        "event": "voted", "voter": voter, "clip": vote.clip, "slot": vote.slot, "kind": vote.kind,
+        "weight": vote.weight, "day": vote.day, "risk": origin.risk, "network": origin.network.hex(),
+    })
 }

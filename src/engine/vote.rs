@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 use super::api::Receipt;
 use super::{Core, Engine};
 use crate::ballots::{Claim, TakeBack};
-use crate::domain::{ClipNo, Event, Retraction, Seq, SlotNo, SlotStatus, Vote, VoteKind, VoterId, day_of};
+use crate::domain::{ClipNo, Event, Origin, Retraction, Seq, SlotNo, SlotStatus, Vote, VoteKind, VoterId, day_of};
 use crate::error::Reject;
 use crate::fold::Refusal;
 use crate::log::{Body, Entry, Outcome};
@@ -14,11 +14,23 @@ use crate::log::{Body, Entry, Outcome};
 pub(super) const TRIES: usize = 16;
 
 impl Engine {
+    /// Casts a vote of which no request is known; see [`Engine::vote_from`].
+    pub async fn vote(&self, voter: VoterId, clip: &str, kind: VoteKind) -> Result<Receipt, Reject> {
+        self.vote_from(Origin::default(), voter, clip, kind).await
+    }
+
     /// Casts a vote and waits until it is on the disk (or, with [`super::Ack::Memory`], until its place in the log is
     /// fixed). Dropping the future changes nothing about the vote.
     ///
-    /// Checks in the contract's order: clip and slot, ban, own clip, duplicate, daily limit.
-    pub async fn vote(&self, voter: VoterId, clip: &str, kind: VoteKind) -> Result<Receipt, Reject> {
+    /// Checks in the contract's order: clip and slot, ban, own clip, duplicate, daily limit. Where it came from is kept with
+    /// it, and changes nothing about it.
+    pub async fn vote_from(
+        &self,
+        origin: Origin,
+        voter: VoterId,
+        clip: &str,
+        kind: VoteKind,
+    ) -> Result<Receipt, Reject> {
         let core = &*self.core;
         let weight = core.settings.weights.of(kind);
         for _ in 0..TRIES {
@@ -30,7 +42,7 @@ impl Engine {
             let (waiter, answer) = oneshot::channel();
             let mut position = 0;
             let claim = core.ballots.claim(voter, clip, weight, day_of(at), |day, claimed| {
-                let event = Event::Voted(Vote { voter, clip, slot, kind, weight, day });
+                let event = Event::voted(Vote { voter, clip, slot, kind, weight, day }, origin);
                 let entry = Entry { at, body: Body::Event(event), claimed, waiter: Some(waiter) };
                 let place = core.queue.claim(entry);
                 position = place.unwrap_or_default();

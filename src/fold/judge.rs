@@ -182,7 +182,7 @@ pub(super) fn prune_moves(moves: &mut Vec<Move>, floor: Seq) {
 /// Whether an event may stand at a sequence. Reads no clock and no setting: `at` is the event's own time.
 pub fn judge(transitions: &Transitions, seq: Seq, at: u64, event: &Event) -> Result<(), Refusal> {
     match event {
-        Event::Voted(vote) => {
+        Event::Voted(vote) | Event::VotedFrom(vote, _) => {
             if let Some(ban) = transitions.ban(vote.voter, seq, at) {
                 return Err(Refusal::Banned { until: ban.until });
             }

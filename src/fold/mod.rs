@@ -17,7 +17,9 @@ pub use judge::{BanMove, Move, Refusal, Transitions, judge};
 pub use tables::{Mark, Tables, VisitBlock};
 pub use totals::Change;
 
-use crate::domain::{Clip, ClipNo, Event, FrozenBy, Logged, Outcome, Season, Seq, Slot, SlotNo, Span, VoterId};
+use crate::domain::{
+    Clip, ClipNo, Event, FrozenBy, Logged, Origin, Outcome, Season, Seq, Slot, SlotNo, Span, Vote, VoterId,
+};
 use crate::error::Fault;
 
 /// What a fold changes. A page or block knows the last sequence that it contains: each of these is skipped, page by
@@ -72,10 +74,8 @@ pub fn fold(pages: &mut impl Pages, logged: &Logged) -> Result<(), Fault> {
     let (seq, at) = (*seq, *at);
     match event {
         Event::Started => Ok(()),
-        Event::Voted(vote) => {
-            pages.ballot(vote.slot, Stored { seq, at, ballot: Ballot::cast(vote) })?;
-            pages.total(seq, vote.clip, Change { votes: 1, weight: i64::from(vote.weight) })
-        }
+        Event::Voted(vote) => cast(pages, seq, at, vote, Origin::default()),
+        Event::VotedFrom(vote, origin) => cast(pages, seq, at, vote, *origin),
         Event::Retracted(back) => {
             pages.ballot(back.slot, Stored { seq, at, ballot: Ballot::taken_back(back) })?;
             pages.total(seq, back.clip, Change { votes: -1, weight: -i64::from(back.weight) })
@@ -104,4 +104,9 @@ pub fn fold(pages: &mut impl Pages, logged: &Logged) -> Result<(), Fault> {
         Event::CommentPosted(post) => pages.comments().post(seq, at, post),
         Event::CommentChanged(of, change) => pages.comments().change(seq, *of, change),
     }
+}
+
+fn cast(pages: &mut impl Pages, seq: Seq, at: u64, vote: &Vote, origin: Origin) -> Result<(), Fault> {
+    pages.ballot(vote.slot, Stored { seq, at, ballot: Ballot::cast(vote, origin) })?;
+    pages.total(seq, vote.clip, Change { votes: 1, weight: i64::from(vote.weight) })
 }

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use hashbrown::{HashMap, HashSet};
 
 use crate::clock::DAY_MS;
-use crate::domain::{Day, day_of};
+use crate::domain::{Day, Network, day_of};
 use crate::error::Reject;
 
 const COOKIE: &str = "plaudit_device";
@@ -42,7 +42,7 @@ pub(super) struct Devices {
 struct Today {
     day: Day,
     seen: HashSet<DeviceKey>,
-    of_network: HashMap<u64, u32>,
+    of_network: HashMap<Network, u32>,
 }
 
 impl Devices {
@@ -67,7 +67,7 @@ impl Devices {
             return Ok((key, None));
         }
         let key = self.first(headers, address);
-        self.count(key, network(address), now_ms)?;
+        self.count(key, Network::of(address), now_ms)?;
         Ok((key, Some(self.sealed(key))))
     }
 
@@ -99,7 +99,7 @@ impl Devices {
     }
 
     /// Holds a network to its new devices of the day. A device that comes again without its cookie is the same one.
-    fn count(&self, key: DeviceKey, network: u64, now_ms: u64) -> Result<(), Reject> {
+    fn count(&self, key: DeviceKey, network: Network, now_ms: u64) -> Result<(), Reject> {
         let mut today = self.today.lock();
         let day = day_of(now_ms);
         // A clock that jumps back must not open yesterday's count again.
@@ -165,14 +165,6 @@ fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
         let (name, value) = pair.trim().split_once('=')?;
         (name == COOKIE).then_some(value)
     })
-}
-
-/// IPv4: the /24, IPv6: the /48; told apart by the bits above the 48.
-fn network(address: IpAddr) -> u64 {
-    match address {
-        IpAddr::V4(v4) => (1 << 63) | u64::from(v4.to_bits() >> 8),
-        IpAddr::V6(v6) => u64::try_from(v6.to_bits() >> 80).expect("48 bits"),
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! was asked, never touches the engine, and is never asked about reads.
 
 mod proxies;
+pub mod risk;
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
@@ -23,6 +24,7 @@ use hashbrown::{DefaultHashBuilder, HashMap};
 use parking_lot::Mutex;
 
 pub use proxies::TrustedProxies;
+pub use risk::Risk;
 
 use crate::clock::Clock;
 use crate::domain::VoterId;

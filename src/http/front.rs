@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 use tower::ServiceExt;
 
 use super::{App, push, reply, routes, slot, vote};
+use crate::domain::Origin;
 use crate::error::Reject;
 
 /// Bytes at hand, or what an axum handler made.
@@ -82,7 +83,9 @@ impl Front {
         }
         let (parts, body) = request.into_parts();
         let answer = match parts.method {
-            Method::POST => vote::answer(&self.app, vote::Act::Cast, client, &parts.headers, body).await,
+            Method::POST => {
+                vote::answer(&self.app, vote::Act::Cast(Origin::default()), client, &parts.headers, body).await
+            }
             Method::DELETE => vote::answer(&self.app, vote::Act::Retract, client, &parts.headers, body).await,
             Method::GET | Method::HEAD => slot::answer(&self.app, &parts.uri, &parts.headers),
             Method::OPTIONS => Ok(reply::options(VOTE_METHODS)),

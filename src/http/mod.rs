@@ -34,7 +34,7 @@ pub use stream::StreamOptions;
 
 use tokio::sync::{Semaphore, watch};
 
-use crate::admission::{Admission, TrustedProxies};
+use crate::admission::{Admission, Risk, TrustedProxies};
 use crate::engine::Engine;
 use crate::error::Reject;
 use crate::identity::Identity;
@@ -88,6 +88,7 @@ struct Parts {
     engine: Engine,
     identity: Identity,
     admission: Admission,
+    risk: Risk,
     idempotency: Idempotency,
     slots: slot::Rendered,
     readers: Arc<Semaphore>,
@@ -100,10 +101,11 @@ impl App {
     /// Puts the parts together.
     pub fn new(engine: Engine, identity: Identity, admission: Admission, options: AppOptions) -> Self {
         let idempotency = Idempotency::new(options.idempotency, Arc::clone(engine.clock()));
+        let risk = Risk::new(engine.settings().voter_key.clone());
         let slots = slot::Rendered::default();
         let draining = watch::Sender::new(false);
         let readers = Arc::new(Semaphore::new(READERS));
-        Self(Arc::new(Parts { engine, identity, admission, idempotency, slots, readers, options, draining }))
+        Self(Arc::new(Parts { engine, identity, admission, risk, idempotency, slots, readers, options, draining }))
     }
 
     /// The engine that it serves.

@@ -18,16 +18,18 @@ use serde::{Deserialize, Serialize};
 use super::idempotency::{Idempotency, Kept, Turn};
 use super::reply::Whole;
 use super::{App, body, reply};
-use crate::domain::{VoteKind, VoterId};
+use crate::domain::{Origin, VoteKind, VoterId};
 use crate::engine::Receipt;
 use crate::error::Reject;
+use crate::identity::Identified;
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// What is done with a clip.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Act {
-    Cast,
+    /// Where the vote comes from is [`Act::judged`].
+    Cast(Origin),
     Retract,
 }
 
@@ -35,8 +37,16 @@ impl Act {
     /// What an idempotency key is scoped to.
     fn route(self) -> &'static str {
         match self {
-            Self::Cast => "POST /api/vote",
+            Self::Cast(_) => "POST /api/vote",
             Self::Retract => "DELETE /api/vote",
+        }
+    }
+
+    /// The same with what the request of a vote shows. Behind the rates: what they refuse is not remembered.
+    fn judged(self, app: &App, headers: &HeaderMap, client: IpAddr, who: &Identified, now_ms: u64) -> Self {
+        match self {
+            Self::Cast(_) => Self::Cast(app.0.risk.judge(headers, client, who.voter, who.sub.is_some(), now_ms)),
+            Self::Retract => self,
         }
     }
 }
@@ -53,12 +63,17 @@ pub(super) async fn answer(
     admitted(app, app.0.admission.address(client))?;
     let text = body::read(headers, body, app.0.options.body_timeout).await?;
     let ballot = Ballot::read(&text)?;
-    let who = app.0.identity.resolve(headers, client, app.now_ms())?;
+    let now_ms = app.now_ms();
+    let who = app.0.identity.resolve(headers, client, now_ms)?;
     let problem = reply::wants_problem(headers);
     let mut answer = match admitted(app, app.0.admission.voter(who.voter)).and_then(|()| Idempotency::key(headers)) {
         Err(reject) => reply::refusal(&reject, problem),
-        Ok(None) => engaged(app, act, who.voter, &ballot, problem, began).await,
+        Ok(None) => {
+            let act = act.judged(app, headers, client, &who, now_ms);
+            engaged(app, act, who.voter, &ballot, problem, began).await
+        }
         Ok(Some(key)) => {
+            let act = act.judged(app, headers, client, &who, now_ms);
             let (app, key, ballot, text) = (app.clone(), key.to_owned(), ballot.into_owned(), text.clone());
             // A task of its own: a client that leaves is the one whose retry asks for this answer.
             let keyed =
@@ -102,7 +117,7 @@ async fn keyed(
 /// Asks the engine and phrases its answer.
 async fn engaged(app: &App, act: Act, voter: VoterId, ballot: &Ballot<'_>, problem: bool, began: Instant) -> Whole {
     let outcome = match act {
-        Act::Cast => app.engine().vote(voter, &ballot.clip, ballot.kind).await,
+        Act::Cast(origin) => app.engine().vote_from(origin, voter, &ballot.clip, ballot.kind).await,
         Act::Retract => app.engine().retract(voter, &ballot.clip).await,
     };
     match outcome {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::domain::{ClipId, SeasonId, Seq, SlotStatus, VoterKey, Weights};
+use crate::domain::{ClipId, Origin, SeasonId, Seq, SlotStatus, VoteKind, VoterKey, Weights};
 use crate::error::Fault;
 use crate::hub;
 
@@ -211,6 +211,36 @@ pub struct BanView {
     pub until: Option<u64>,
     /// Why.
     pub reason: String,
+}
+
+/// A stored vote, for operators.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VoteView {
+    /// Its place in the log.
+    pub seq: Seq,
+    /// When, Unix milliseconds.
+    pub at: u64,
+    /// The voter's public name: a keyed hash that isn't the [`crate::domain::VoterId`].
+    pub user_id: String,
+    /// For which clip.
+    pub clip: ClipId,
+    /// Of which kind.
+    pub kind: VoteKind,
+    /// What it weighs.
+    pub weight: u16,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// Some of a slot's stored votes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VotePage {
+    /// In log order.
+    pub votes: Vec<VoteView>,
+    /// Where the next page begins: behind this sequence. `None`: there is nothing more yet.
+    pub next: Option<Seq>,
+    /// Votes up to this sequence are on the pages.
+    pub as_of: Seq,
 }
 
 /// The pipeline, for `/api/queue`.

@@ -14,6 +14,7 @@ mod settle;
 mod threads;
 mod verify;
 mod vote;
+mod votes;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +23,7 @@ use arc_swap::ArcSwap;
 
 pub use api::{
     Ack, Allowance, BanView, ClipView, CommentSettings, Counts, QueueView, Receipt, SeasonView, Settings, SlotClips,
-    SlotView,
+    SlotView, VotePage, VoteView,
 };
 pub use comment::{CommentDraft, CommentQuery, Liked, Posted};
 pub use operate::REASON_MAX;

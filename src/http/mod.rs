@@ -23,6 +23,7 @@ mod slot;
 mod stream;
 mod view;
 mod vote;
+mod votes;
 
 use std::sync::Arc;
 use std::time::Duration;

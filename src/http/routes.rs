@@ -7,7 +7,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use http::Method;
 
 use super::reply::{self, Whole};
-use super::{App, admin, comments, counts, moderation, ops, seasons, stream};
+use super::{App, admin, comments, counts, moderation, ops, seasons, stream, votes};
 use crate::error::Reject;
 
 /// What a handler makes of a request.
@@ -62,6 +62,7 @@ pub(super) fn router(app: App) -> Router {
         .route(&format!("{SLOT}/open"), only(WRITE, post(admin::open)))
         .route(&format!("{SLOT}/freeze"), only(WRITE, post(admin::freeze)))
         .route(&format!("{SLOT}/lock"), only(WRITE, post(admin::lock)))
+        .route("/api/admin/votes", only(READ, get(votes::list)))
         .route("/api/admin/bans", only(READ, get(admin::bans)))
         .route("/api/admin/bans/{sub}", only("PUT, DELETE, OPTIONS", put(admin::ban).delete(admin::unban)))
         .route("/livez", only(READ, get(ops::livez)))

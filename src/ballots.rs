@@ -216,6 +216,11 @@ impl Ballots {
         usize::from(voter.0[15]) % SHARDS
     }
 
+    /// Whether anything of the voter is in memory: a vote in a slot that isn't locked, or today's weight.
+    pub fn knows(&self, voter: VoterId) -> bool {
+        self.shard(voter).lock().find(voter).is_some()
+    }
+
     /// Whether the voter's vote for the clip stands.
     pub fn stands(&self, voter: VoterId, clip: ClipNo) -> bool {
         let shard = self.shard(voter).lock();

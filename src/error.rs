@@ -39,6 +39,13 @@ pub enum Reject {
         /// The end of the ban in Unix milliseconds; `None`: until it is lifted.
         until: Option<u64>,
     },
+    /// The device's first vote needs what it solved of the site's challenge.
+    ChallengeRequired,
+    /// The device did not pass the site's challenge.
+    ChallengeFailed {
+        /// Nobody could say: seconds until it is worth trying again.
+        retry_after_s: Option<u64>,
+    },
     /// The route is for signed-in voters.
     NotSignedIn,
     /// The comment is another's.
@@ -115,6 +122,8 @@ impl Reject {
             Self::InvalidSignature(_) => "INVALID_SIGNATURE",
             Self::Unauthorized | Self::NotSignedIn => "UNAUTHORIZED",
             Self::Banned { .. } => "BANNED",
+            Self::ChallengeRequired => "CHALLENGE_REQUIRED",
+            Self::ChallengeFailed { .. } => "CHALLENGE_FAILED",
             Self::NotYours | Self::AppDisabled => "FORBIDDEN",
             Self::SelfVote => "SELF_VOTE",
             Self::ClipNotFound => "CLIP_NOT_FOUND",
@@ -152,6 +161,13 @@ impl fmt::Display for Reject {
             Self::Unauthorized => f.write_str("this route needs its own bearer secret"),
             Self::Banned { until: None } => f.write_str("this voter is banned"),
             Self::Banned { until: Some(at) } => write!(f, "this voter is banned until {at} (Unix ms)"),
+            Self::ChallengeRequired => {
+                f.write_str("solve the site's challenge and send its token in X-Challenge-Token")
+            }
+            Self::ChallengeFailed { retry_after_s: None } => f.write_str("the site's challenge was not passed"),
+            Self::ChallengeFailed { retry_after_s: Some(wait) } => {
+                write!(f, "the site's challenge can't be checked now, try again in {wait} s")
+            }
             Self::NotSignedIn => f.write_str("sign in first: this needs a voter's token"),
             Self::NotYours => f.write_str("this comment is another's"),
             Self::AppDisabled => f.write_str("this app is switched off"),

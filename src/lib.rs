@@ -5,7 +5,7 @@
 //! ```text
 //! http/front.rs, vote.rs   POST /api/vote: parse, bound
 //! identity/                bearer JWT or device → VoterId
-//! admission/               rate limits; risk.rs: how much a vote looks like cheating
+//! admission/               rate limits; challenge.rs: a device's first vote; risk.rs: how much it looks like cheating
 //! engine/vote.rs           the whole journey, stage by stage, in one function
 //!   ballots.rs               claim: one lock on the voter's shard decides duplicate and daily limit, and enqueues while
 //!                            holding it, so the log's order is the order of claims for each voter
@@ -54,7 +54,7 @@
 //! | 6 | [`jobs`] | what can wait, a step at a time, through the queue alone | a write of their own |
 //! | 7 | [`engine`] | the public operations; what benches, tests and embedders use | transport |
 //! | 8 | [`identity`] | credentials → voter | storing them |
-//! | 8 | [`admission`] | rate limits, client addresses, votes' risk | whether a vote counts |
+//! | 8 | [`admission`] | rate limits, client addresses, votes' risk, devices' challenge | whether a vote counts |
 //! | 9 | [`push`] | the Pusher protocol: apps, viewers' sockets, the API for triggers, webhooks | what is worth telling |
 //! | 10 | [`http`] | hyper's server, routes, answers | a decision about a vote |
 //! | 11 | [`cli`] | commands and wiring | |

@@ -78,6 +78,12 @@ metrics! {
     votes: Counter, "votes";
     /// Votes that were settled and are flagged: they count, and look like cheating.
     flagged: Counter, "votes_flagged";
+    /// Devices that passed the site's challenge.
+    challenges_passed: Counter, "challenges_passed";
+    /// Devices that the site's verifier refused.
+    challenges_refused: Counter, "challenges_refused";
+    /// Devices that were refused because the verifier did not answer, or is left alone after failures.
+    challenges_unasked: Counter, "challenges_unasked";
     /// Retractions that were settled.
     retractions: Counter, "retractions";
     /// Comments that were settled.

@@ -1,13 +1,13 @@
 //! The one HTTP client: what this process asks of others goes through here, over plain HTTP or TLS.
 //!
 //! hyper's pooled client with rustls, and the system's own list of authorities, read once at the first HTTPS request's
-//! client. Never: follows a redirect, retries, or keeps more of an answer than its status.
+//! client. Never: follows a redirect, retries, or keeps more of an answer than was asked for.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -46,6 +46,26 @@ impl Outbound {
             Ok(Err(why)) => Err(reasons(&why)),
             Err(_) => Err(format!("no answer within {} s", within.as_secs())),
         }
+    }
+}
+
+impl Outbound {
+    /// Sends a request, and gives the answer's status and body; the reason in words when not all of it is there in time, or its
+    /// body has more than `at_most` bytes.
+    pub async fn answer(
+        &self,
+        request: Request<Full<Bytes>>,
+        within: Duration,
+        at_most: usize,
+    ) -> Result<(u16, Bytes), String> {
+        let whole = async {
+            let answer = self.0.request(request).await.map_err(|why| reasons(&why))?;
+            let status = answer.status().as_u16();
+            let body = Limited::new(answer.into_body(), at_most).collect().await.map_err(|why| why.to_string())?;
+            Ok((status, body.to_bytes()))
+        };
+        let late = |_| Err(format!("no answer within {} ms", within.as_millis()));
+        tokio::time::timeout(within, whole).await.unwrap_or_else(late)
     }
 }
 
@@ -89,6 +109,29 @@ mod tests {
         assert_eq!(client.status(post(&url), LONG).await, Ok(204));
         let sent = server.await.unwrap();
         assert!(sent.starts_with("POST /hook HTTP/1.1\r\n") && sent.contains("x-test: 1\r\n"), "{sent}");
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_a_bound() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut sent = Vec::new();
+                while !sent.ends_with(b"hello") {
+                    assert!(stream.read_buf(&mut sent).await.unwrap() > 0);
+                }
+                stream
+                    .write_all(b"HTTP/1.1 422 No\r\ncontent-length: 3\r\nconnection: close\r\n\r\nyes")
+                    .await
+                    .unwrap();
+            }
+        });
+        let client = Outbound::new().unwrap();
+        assert_eq!(client.answer(post(&url), LONG, 3).await, Ok((422, Bytes::from_static(b"yes"))));
+        assert!(client.answer(post(&url), LONG, 2).await.is_err());
+        server.await.unwrap();
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 //! GCRA by `governor`, driven by the injected clock, over a keyed table of its own that has a bound. Never knows what
 //! was asked, never touches the engine, and is never asked about reads.
 
+pub mod challenge;
 mod proxies;
 pub mod risk;
 
@@ -23,6 +24,7 @@ use governor::{NotUntil, Quota, RateLimiter};
 use hashbrown::{DefaultHashBuilder, HashMap};
 use parking_lot::Mutex;
 
+pub use challenge::{Challenge, ChallengeOptions};
 pub use proxies::TrustedProxies;
 pub use risk::Risk;
 

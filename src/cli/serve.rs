@@ -17,7 +17,7 @@ use socket2::{Domain, Socket, Type};
 use super::args::Serve;
 use super::secrets::{self, Secrets};
 use super::{Done, demo, print, process};
-use crate::admission::{Admission, AdmissionOptions, TrustedProxies};
+use crate::admission::{Admission, AdmissionOptions, Challenge, ChallengeOptions, TrustedProxies};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AckMode, Config, Moderation, PushApp};
 use crate::domain::VoterKey;
@@ -122,7 +122,8 @@ async fn serve(config: Config, connections: usize, socket: Socket, secrets: Secr
     print(&banner::text(&config, &apps, &engine, at, started_empty))?;
     tracing::info!(listen = %at, ack = engine.settings().ack.as_str(), recovered = engine.recovered(), "serving");
 
-    let app = app(&config, &secrets, engine.clone(), push);
+    let challenge = challenge(&config, &engine)?;
+    let app = app(&config, &secrets, engine.clone(), push, challenge);
     let options = ServeOptions {
         max_connections: connections,
         max_connections_per_address: config.limits.max_connections_per_address,
@@ -188,7 +189,15 @@ fn push(config: &Config, connections: usize, apps: &[PushApp], engine: &Engine) 
     Push::new(engine.hub().clone(), apps, options, Arc::clone(engine.clock()), Arc::clone(engine.metrics()))
 }
 
-fn app(config: &Config, secrets: &Secrets, engine: Engine, push: Push) -> App {
+fn challenge(config: &Config, engine: &Engine) -> Result<Option<Challenge>, Fault> {
+    let settings = &config.challenge;
+    let Some(url) = &settings.challenge_url else { return Ok(None) };
+    let secret = settings.challenge_secret.as_ref().map(|secret| secret.bytes().to_vec());
+    let options = ChallengeOptions::new(url, secret);
+    Challenge::new(&options, Arc::clone(engine.clock()), Arc::clone(engine.metrics())).map(Some)
+}
+
+fn app(config: &Config, secrets: &Secrets, engine: Engine, push: Push, challenge: Option<Challenge>) -> App {
     let given = |flag: &Option<crate::config::Secret>, kept: &[u8]| flag.as_ref().map_or(kept, |f| f.bytes()).to_vec();
     let identity = Identity::new(IdentityOptions {
         jwt_secret: given(&config.tokens.jwt_secret, &secrets.jwt),
@@ -211,6 +220,7 @@ fn app(config: &Config, secrets: &Secrets, engine: Engine, push: Push) -> App {
         anonymous_comments: config.comments.anonymous_comments,
         stream: StreamOptions { spread: config.push.drain, ..StreamOptions::default() },
         push: Some(push),
+        challenge,
         ..AppOptions::default()
     };
     App::new(engine, identity, admission, options)

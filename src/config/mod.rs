@@ -6,6 +6,7 @@
 //!
 //! Never: opens a store or a socket, makes a secret, or reads a setting again while the server runs.
 
+mod challenge;
 pub mod file;
 mod history;
 mod push;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
+pub use challenge::ChallengeSettings;
 pub use history::HistorySettings;
 pub use push::{PushApp, PushSettings};
 pub use values::{
@@ -172,6 +174,10 @@ pub struct Config {
     #[arg(value_parser = Secret::value_parser())]
     pub admin_token: Option<Secret>,
 
+    /// What devices have to pass.
+    #[command(flatten)]
+    pub challenge: ChallengeSettings,
+
     /// Comments.
     #[command(flatten)]
     pub comments: CommentRules,
@@ -214,7 +220,11 @@ impl Config {
             ("--jwt-secret", &self.tokens.jwt_secret),
             ("--cron-secret", &self.cron_secret),
             ("--admin-token", &self.admin_token),
+            ("--challenge-secret", &self.challenge.challenge_secret),
         ];
+        if self.challenge.challenge_secret.is_some() && self.challenge.challenge_url.is_none() {
+            return Err(Fault::Setting("--challenge-secret is given, and no --challenge-url to show it to".into()));
+        }
         self.check_push()?;
         let mut warnings: Vec<String> = secrets
             .iter()
@@ -315,6 +325,7 @@ mod tests {
         for flags in [
             &["--max-connections", "10", "--max-connections-per-address", "11"][..],
             &["--rate-limit", "voter=60,address=59"],
+            &["--challenge-secret", "a secret that is shown to nobody"],
             &[
                 "--jwt-secret",
                 "one secret for everything, and long",

@@ -60,7 +60,7 @@ pub struct PushSettings {
     #[arg(long, value_name = "ORIGINS", env = "PLAUDIT_ALLOWED_ORIGINS", value_delimiter = ',', value_parser = origin)]
     pub allowed_origins: Vec<String>,
     /// URLs that webhooks are sent to, with commas between; default: none
-    #[arg(long, value_name = "URLS", env = "PLAUDIT_WEBHOOK", value_delimiter = ',', value_parser = webhook)]
+    #[arg(long, value_name = "URLS", env = "PLAUDIT_WEBHOOK", value_delimiter = ',', value_parser = url)]
     pub webhook: Vec<String>,
     /// Open viewers; default: the connections less a tenth, which is left to requests
     #[arg(long, value_name = "N", env = "PLAUDIT_MAX_VIEWERS", value_parser = at_least_one)]
@@ -109,11 +109,12 @@ fn origin(text: &str) -> Result<String, String> {
     Ok(text.to_ascii_lowercase())
 }
 
-fn webhook(text: &str) -> Result<String, String> {
+pub(super) fn url(text: &str) -> Result<String, String> {
     let text = text.trim();
     let known = text.starts_with("http://") || text.starts_with("https://");
-    let url = text.parse::<http::Uri>().ok().filter(|url| known && url.host().is_some_and(|host| !host.is_empty()));
-    url.map(|_| text.to_owned()).ok_or_else(|| "must be an http:// or https:// URL".into())
+    let parsed = text.parse::<http::Uri>().ok();
+    let parsed = parsed.filter(|url| known && url.host().is_some_and(|host| !host.is_empty()));
+    parsed.map(|_| text.to_owned()).ok_or_else(|| "must be an http:// or https:// URL".into())
 }
 
 #[cfg(test)]
@@ -140,9 +141,9 @@ mod tests {
 
     #[test]
     fn a_webhook_goes_to_a_url() {
-        assert!(webhook("https://example.com/hook?x=1").is_ok());
+        assert!(url("https://example.com/hook?x=1").is_ok());
         for bad in ["", "example.com", "ftp://a", "http://", "http:///x"] {
-            assert!(webhook(bad).is_err(), "{bad:?}");
+            assert!(url(bad).is_err(), "{bad:?}");
         }
     }
 

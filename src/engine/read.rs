@@ -62,6 +62,11 @@ impl Engine {
             .collect()
     }
 
+    /// Whether the voter voted today, or in a slot that isn't locked.
+    pub fn has_voted(&self, voter: VoterId) -> bool {
+        self.core.ballots.knows(voter)
+    }
+
     /// What the voter may still do today.
     pub fn allowance(&self, voter: VoterId) -> Allowance {
         self.core.allowance(voter, self.core.clock.now_ms())

@@ -35,7 +35,7 @@ pub use stream::StreamOptions;
 
 use tokio::sync::{Semaphore, watch};
 
-use crate::admission::{Admission, Risk, TrustedProxies};
+use crate::admission::{Admission, Challenge, Risk, TrustedProxies};
 use crate::engine::Engine;
 use crate::error::Reject;
 use crate::identity::Identity;
@@ -56,6 +56,8 @@ pub struct AppOptions {
     pub trusted_proxies: TrustedProxies,
     /// Devices may comment too, and not only voters with a token.
     pub anonymous_comments: bool,
+    /// Who is asked before a device's first vote; `None`: nobody.
+    pub challenge: Option<Challenge>,
     /// How answers are kept for retries.
     pub idempotency: IdempotencyOptions,
     /// How long a body may take to arrive once its headers are in.
@@ -73,6 +75,7 @@ impl Default for AppOptions {
             cron_secret: None,
             trusted_proxies: TrustedProxies::default(),
             anonymous_comments: false,
+            challenge: None,
             idempotency: IdempotencyOptions::default(),
             body_timeout: Duration::from_secs(10),
             stream: StreamOptions::default(),

@@ -72,7 +72,12 @@ pub(super) fn refusal(reject: &Reject, problem: bool) -> Whole {
             (StatusCode::UNAUTHORIZED, Value::Null)
         }
         Reject::Banned { until } => (StatusCode::FORBIDDEN, json!({ "until": until })),
-        Reject::SelfVote | Reject::NotYours | Reject::AppDisabled => (StatusCode::FORBIDDEN, Value::Null),
+        Reject::SelfVote | Reject::NotYours | Reject::AppDisabled | Reject::ChallengeRequired => {
+            (StatusCode::FORBIDDEN, Value::Null)
+        }
+        Reject::ChallengeFailed { retry_after_s } => {
+            (StatusCode::FORBIDDEN, retry_after_s.map_or(Value::Null, |wait| json!({ "retryAfter": wait })))
+        }
         Reject::ClipNotFound | Reject::SlotNotFound | Reject::NotVoted | Reject::NotFound => {
             (StatusCode::NOT_FOUND, Value::Null)
         }
@@ -96,7 +101,7 @@ pub(super) fn refusal(reject: &Reject, problem: bool) -> Whole {
     let mut response = error(status, reject.code(), &reject.to_string(), more, problem);
     let headers = response.headers_mut();
     match reject {
-        Reject::RateLimited { retry_after_s } => {
+        Reject::RateLimited { retry_after_s } | Reject::ChallengeFailed { retry_after_s: Some(retry_after_s) } => {
             headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after_s));
         }
         Reject::Overloaded => {
@@ -183,6 +188,9 @@ mod tests {
             (Reject::AppDisabled, 403, "FORBIDDEN", none.clone()),
             (Reject::ClipNotFound, 404, "CLIP_NOT_FOUND", none.clone()),
             (Reject::SlotNotFound, 404, "SLOT_NOT_FOUND", none.clone()),
+            (Reject::ChallengeRequired, 403, "CHALLENGE_REQUIRED", none.clone()),
+            (Reject::ChallengeFailed { retry_after_s: None }, 403, "CHALLENGE_FAILED", none.clone()),
+            (Reject::ChallengeFailed { retry_after_s: Some(9) }, 403, "CHALLENGE_FAILED", json!({"retryAfter": 9})),
             (Reject::NotVoted, 404, "NOT_VOTED", none.clone()),
             (Reject::NotFound, 404, "NOT_FOUND", none.clone()),
             (Reject::MethodNotAllowed { allow: "GET, HEAD" }, 405, "METHOD_NOT_ALLOWED", none.clone()),

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::idempotency::{Idempotency, Kept, Turn};
 use super::reply::Whole;
 use super::{App, body, reply};
+use crate::admission::Challenge;
 use crate::domain::{Origin, VoteKind, VoterId};
 use crate::engine::Receipt;
 use crate::error::Reject;
@@ -64,9 +65,15 @@ pub(super) async fn answer(
     let text = body::read(headers, body, app.0.options.body_timeout).await?;
     let ballot = Ballot::read(&text)?;
     let now_ms = app.now_ms();
-    let who = app.0.identity.resolve(headers, client, now_ms)?;
+    let mut who = app.0.identity.resolve(headers, client, now_ms)?;
     let problem = reply::wants_problem(headers);
-    let mut answer = match admitted(app, app.0.admission.voter(who.voter)).and_then(|()| Idempotency::key(headers)) {
+    let mut admitted = admitted(app, app.0.admission.voter(who.voter));
+    if admitted.is_ok()
+        && let (Act::Cast(_), Some(challenge)) = (act, &app.0.options.challenge)
+    {
+        admitted = challenged(app, challenge, client, headers, &mut who).await;
+    }
+    let mut answer = match admitted.and_then(|()| Idempotency::key(headers)) {
         Err(reject) => reply::refusal(&reject, problem),
         Ok(None) => {
             let act = act.judged(app, headers, client, &who, now_ms);
@@ -86,6 +93,26 @@ pub(super) async fn answer(
         answer.headers_mut().insert(SET_COOKIE, cookie);
     }
     Ok(answer)
+}
+
+/// Has a device that votes for the first time pass the site's challenge, and pins that it did. Not asked: voters with a token,
+/// who passed before, and who has voted, whose cookie may have been lost with the answer.
+async fn challenged(
+    app: &App,
+    challenge: &Challenge,
+    client: IpAddr,
+    headers: &HeaderMap,
+    who: &mut Identified,
+) -> Result<(), Reject> {
+    let identity = &app.0.identity;
+    if who.sub.is_some() || identity.has_passed(headers) || app.engine().has_voted(who.voter) {
+        return Ok(());
+    }
+    let name = app.engine().settings().voter_key.public(who.voter);
+    // On the heap: it is far larger than all else that a vote's request holds, and once a device.
+    Box::pin(challenge.pass(headers, &name)).await?;
+    who.set_cookie = Some(identity.passed(headers, client));
+    Ok(())
 }
 
 /// Acts under an idempotency key, or gives the answer that was given under it before.

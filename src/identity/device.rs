@@ -32,6 +32,7 @@ pub(super) type DeviceKey = [u8; KEY];
 pub(super) struct Devices {
     first_key: [u8; 32],
     mac_key: [u8; 32],
+    passed_key: [u8; 32],
     per_network: u32,
     new_max: usize,
     /// Taken by requests without a valid cookie alone.
@@ -50,6 +51,7 @@ impl Devices {
         Self {
             first_key: blake3::derive_key("plaudit 2025 device: first key", secret),
             mac_key: blake3::derive_key("plaudit 2025 device: cookie", secret),
+            passed_key: blake3::derive_key("plaudit 2025 device: cookie of one that passed", secret),
             per_network,
             new_max: NEW_A_DAY_MAX,
             today: Mutex::default(),
@@ -68,7 +70,7 @@ impl Devices {
         }
         let key = self.first(headers, address);
         self.count(key, Network::of(address), now_ms)?;
-        Ok((key, Some(self.sealed(key))))
+        Ok((key, Some(sealed(key, &self.mac_key))))
     }
 
     /// The device's key as it would be recognised. Counts nothing.
@@ -78,7 +80,17 @@ impl Devices {
 
     /// The key that a valid cookie pins.
     pub(super) fn known(&self, headers: &HeaderMap) -> Option<DeviceKey> {
-        cookies(headers).find_map(|value| self.opened(value))
+        cookies(headers).find_map(|value| self.opened(value)).map(|(key, _)| key)
+    }
+
+    /// Whether the cookie that pins the key says that the device passed the site's challenge.
+    pub(super) fn has_passed(&self, headers: &HeaderMap) -> bool {
+        cookies(headers).find_map(|value| self.opened(value)).is_some_and(|(_, passed)| passed)
+    }
+
+    /// The cookie that pins the device's key and says that it passed.
+    pub(super) fn passed(&self, headers: &HeaderMap, address: IpAddr) -> HeaderValue {
+        sealed(self.look(headers, address), &self.passed_key)
     }
 
     fn first(&self, headers: &HeaderMap, address: IpAddr) -> DeviceKey {
@@ -121,22 +133,8 @@ impl Devices {
         Ok(())
     }
 
-    fn mac(&self, key: DeviceKey) -> [u8; KEY] {
-        let mut mac = [0; KEY];
-        blake3::Hasher::new_keyed(&self.mac_key).update(&key).finalize_xof().fill(&mut mac);
-        mac
-    }
-
-    fn sealed(&self, key: DeviceKey) -> HeaderValue {
-        let mut bytes = [0; 2 * KEY];
-        bytes[..KEY].copy_from_slice(&key);
-        bytes[KEY..].copy_from_slice(&self.mac(key));
-        let value = URL_SAFE_NO_PAD.encode(bytes);
-        HeaderValue::try_from(format!("{COOKIE}={value}; Path=/; Max-Age={MAX_AGE_S}; HttpOnly; SameSite=Lax"))
-            .expect("base64url is visible ASCII")
-    }
-
-    fn opened(&self, value: &str) -> Option<DeviceKey> {
+    /// The key in a cookie of ours, and whether the device passed the site's challenge.
+    fn opened(&self, value: &str) -> Option<(DeviceKey, bool)> {
         use subtle::ConstantTimeEq;
         let mut bytes = [0; 2 * KEY];
         let length = URL_SAFE_NO_PAD.decode_slice(value, &mut bytes).ok()?;
@@ -144,8 +142,27 @@ impl Devices {
             return None;
         }
         let key: DeviceKey = bytes[..KEY].try_into().expect("16 of 32 bytes");
-        bool::from(bytes[KEY..].ct_eq(&self.mac(key))).then_some(key)
+        let sealed_with = |mac_key| bool::from(bytes[KEY..].ct_eq(&mac(key, mac_key)));
+        if sealed_with(&self.mac_key) {
+            return Some((key, false));
+        }
+        sealed_with(&self.passed_key).then_some((key, true))
     }
+}
+
+fn mac(key: DeviceKey, mac_key: &[u8; 32]) -> [u8; KEY] {
+    let mut mac = [0; KEY];
+    blake3::Hasher::new_keyed(mac_key).update(&key).finalize_xof().fill(&mut mac);
+    mac
+}
+
+fn sealed(key: DeviceKey, mac_key: &[u8; 32]) -> HeaderValue {
+    let mut bytes = [0; 2 * KEY];
+    bytes[..KEY].copy_from_slice(&key);
+    bytes[KEY..].copy_from_slice(&mac(key, mac_key));
+    let value = URL_SAFE_NO_PAD.encode(bytes);
+    HeaderValue::try_from(format!("{COOKIE}={value}; Path=/; Max-Age={MAX_AGE_S}; HttpOnly; SameSite=Lax"))
+        .expect("base64url is visible ASCII")
 }
 
 impl fmt::Debug for Devices {
@@ -234,13 +251,34 @@ mod tests {
     fn a_forged_cookie_is_as_good_as_none() {
         let devices = Devices::new(&[1; 32], 10);
         let own = key_of(&devices, &headers("a", "en"), "192.0.2.1");
-        let foreign = Devices::new(&[9; 32], 10).sealed([7; KEY]);
-        for value in [foreign.to_str().unwrap(), "plaudit_device=", "plaudit_device=AAAA", "plaudit_device=***"] {
+        let foreign = sealed([7; KEY], &Devices::new(&[9; 32], 10).mac_key);
+        let passed = sealed([7; KEY], &Devices::new(&[9; 32], 10).passed_key);
+        for value in [
+            foreign.to_str().unwrap(),
+            passed.to_str().unwrap(),
+            "plaudit_device=",
+            "plaudit_device=AAAA",
+            "plaudit_device=***",
+        ] {
             let mut headers = headers("a", "en");
             headers.insert(header::COOKIE, value.split(';').next().unwrap().parse().unwrap());
             let (key, cookie) = devices.recognise(&headers, at("192.0.2.1"), NOW_MS).unwrap();
             assert_eq!(key, own, "{value}");
             assert!(cookie.is_some(), "{value}");
+            assert!(!devices.has_passed(&headers), "{value}");
+        }
+    }
+
+    #[test]
+    fn who_passed_is_the_same_device_and_says_so() {
+        let devices = Devices::new(&[1; 32], 10);
+        let (key, plain) = devices.recognise(&headers("a", "en"), at("192.0.2.1"), NOW_MS).unwrap();
+        let plain = with_cookie(&plain.unwrap());
+        assert!(!devices.has_passed(&plain) && !devices.has_passed(&headers("a", "en")));
+        for before in [plain, headers("a", "en")] {
+            let passed = with_cookie(&devices.passed(&before, at("192.0.2.1")));
+            assert!(devices.has_passed(&passed));
+            assert_eq!(devices.recognise(&passed, at("198.51.100.9"), NOW_MS), Ok((key, None)));
         }
     }
 

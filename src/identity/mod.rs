@@ -95,6 +95,16 @@ impl Identity {
         Ok(key.map(|key| Identified { voter: self.voter_key.device(&key), sub: None, set_cookie: None }))
     }
 
+    /// Whether the request is of a device whose cookie says that it passed the site's challenge.
+    pub fn has_passed(&self, headers: &HeaderMap) -> bool {
+        self.devices.has_passed(headers)
+    }
+
+    /// The cookie of a device that passed the site's challenge just now. It goes with the device, wherever and whenever.
+    pub fn passed(&self, headers: &HeaderMap, address: IpAddr) -> HeaderValue {
+        self.devices.passed(headers, address.to_canonical())
+    }
+
     /// What others may see of who was identified: a token's `name` and `picture`, as far as they can be shown. A device has
     /// neither.
     pub fn profile(&self, headers: &HeaderMap, who: &Identified) -> Profile {

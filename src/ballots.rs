@@ -221,6 +221,14 @@ impl Ballots {
         self.shard(voter).lock().find(voter).is_some()
     }
 
+    /// A voter in memory that is so. Looks at all of them, and holds no lock while it does.
+    pub fn find(&self, so: impl Fn(VoterId) -> bool) -> Option<VoterId> {
+        self.shards.iter().find_map(|shard| {
+            let ids = shard.lock().ids();
+            ids.into_iter().find(|voter| so(*voter))
+        })
+    }
+
     /// Whether the voter's vote for the clip stands.
     pub fn stands(&self, voter: VoterId, clip: ClipNo) -> bool {
         let shard = self.shard(voter).lock();

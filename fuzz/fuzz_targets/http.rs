@@ -61,6 +61,7 @@ enum Path {
     Like(u8),
     Report(u8),
     Moderation,
+    AdminVotes,
     Judge { id: u8, approve: bool },
     Other,
 }
@@ -149,6 +150,7 @@ fn path(of: Path) -> String {
         Path::Comments => "/api/comments",
         Path::CommentCounts => "/api/comments/count?clipIds=",
         Path::Moderation => "/api/admin/comments?status=",
+        Path::AdminVotes => "/api/admin/votes?flagged=1&cursor=",
         Path::Other => "/",
     };
     plain.to_owned()

@@ -80,6 +80,11 @@ impl Shard {
         self.index.find(voter.hash64(), |at| self.voters.get(*at as usize).id == voter).map(|at| *at as usize)
     }
 
+    /// All its voters.
+    pub(super) fn ids(&self) -> Vec<VoterId> {
+        self.index.iter().map(|at| self.voters.get(*at as usize).id).collect()
+    }
+
     /// Adds a voter who isn't there.
     pub(super) fn add_voter(&mut self, id: VoterId) -> usize {
         let at = self.voters.put(Voter { id, votes: NONE, used: 0, day: 0 });

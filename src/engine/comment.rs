@@ -192,7 +192,8 @@ impl Engine {
         self.core.words.store(Arc::new(words));
     }
 
-    /// The voter that an operator names: by the `userId` that others see if it is one that is known, else by `sub`.
+    /// The voter that an operator names: by the `userId` that others see if it is one that is known (of a ban, of a comment, of
+    /// a vote in a slot that isn't locked), else by `sub`. Looks at all of them: not for a thread that others wait for.
     pub fn voter_named(&self, name: &str) -> Result<VoterId, Reject> {
         let key = &self.core.settings.voter_key;
         let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
@@ -202,6 +203,10 @@ impl Engine {
                 Some(voter) => Some(voter),
                 None => self.core.read(self.core.comments.author_named(name, key))?,
             };
+            let known = known.or_else(|| {
+                let name = u128::from_str_radix(name, 16).ok()?.to_be_bytes();
+                self.core.ballots.find(|voter| key.is_public(voter, name))
+            });
             if let Some(voter) = known {
                 return Ok(voter);
             }

@@ -65,6 +65,20 @@ async fn a_script_is_flagged_counts_as_others_do_and_operators_see_it() {
 }
 
 #[tokio::test]
+async fn a_device_that_was_flagged_is_banned_by_the_name_in_the_list() {
+    let server = TestServer::staged(2).await;
+    let script = |clip| server.call("POST", "/api/vote").header("user-agent", "curl/8").json(json!({"clipId": clip}));
+    script("c0").send().await.is(200);
+    from_browser(&server, "c0").send().await.is(200);
+    apply(&server).await;
+    let flagged = list(&votes(&server, "?flagged=1").await);
+    let name = flagged[0]["userId"].as_str().unwrap();
+    server.admin("PUT", &format!("/api/admin/bans/{name}"), json!({"reason": "a script"})).await.is(204);
+    script("c1").send().await.refuses(403, "BANNED");
+    from_browser(&server, "c1").send().await.is(200);
+}
+
+#[tokio::test]
 async fn the_list_is_for_operators_and_says_what_is_wrong() {
     let server = TestServer::staged(1).await;
     server.get("/api/admin/votes").await.refuses(401, "UNAUTHORIZED");

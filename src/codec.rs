@@ -39,8 +39,8 @@ pub enum Kind {
     Totals = 3,
     /// Neighbouring seasons.
     Seasons = 4,
-    /// One slot's life.
-    Slot = 5,
+    /// One slot's life, as the first programs wrote it.
+    FirstSlot = 5,
     /// Neighbouring clips.
     Clips = 6,
     /// Bans of voters whose ids begin alike.
@@ -61,6 +61,8 @@ pub enum Kind {
     Replies = 14,
     /// Counts of neighbouring clips' comments.
     CommentCounts = 15,
+    /// One slot's life.
+    Slot = 20,
 }
 
 // Decoding stops at twice the largest record: a length inside a damaged one must not allocate without end.

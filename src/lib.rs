@@ -31,6 +31,18 @@
 //! log/apply.rs             fold/comments.rs: pages of ranges, what is derived first; then memory lets go of it
 //! ```
 //!
+//! # The end of a round
+//!
+//! ```text
+//! jobs/rounds.rs           every 20 ms, and at the start: what is due by the stage and the clock, one event a season
+//! engine/rounds.rs         the same on an operator's word
+//!   log/commit.rs            a freeze takes its place among the votes: the judge refuses every vote behind it, and whatever
+//!                            rests on a step of the slot that another has overtaken
+//!   engine/settle.rs         the votes before it, then the freeze: from there on the slot's tallies stand still
+//! jobs/rounds.rs           frozen by the clock, and sealed → the lock names that freeze and the winner → the next slot opens, or
+//!                          waits for its clips
+//! ```
+//!
 //! # The code map
 //!
 //! A file imports downwards only, and freely inside its own folder; `tests/levels.rs` holds the code to this table.

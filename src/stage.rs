@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use arc_swap::{ArcSwap, Guard};
 
 use crate::domain::{
-    Clip, ClipId, ClipNo, Event, Season, SeasonId, SeasonNo, Slot, SlotNo, SlotStatus, Span, VoterId, VoterKey,
+    Clip, ClipId, ClipNo, Decided, Event, FrozenBy, Outcome, Season, SeasonId, SeasonNo, Seq, Slot, SlotNo, SlotStatus,
+    Span, VoterId, VoterKey,
 };
 use crate::error::Reject;
 use crate::tally::Tally;
@@ -59,8 +60,12 @@ pub struct SlotState {
     pub span: Span,
     /// Whether its counts are hidden until it locks.
     pub hide: bool,
-    /// Its best clip, once locked.
-    pub winner: Option<ClipNo>,
+    /// The sequence of its last step: of its freeze, while it is frozen.
+    pub last_step: Seq,
+    /// Who froze it last.
+    pub frozen_by: Option<FrozenBy>,
+    /// Its result, once locked.
+    pub outcome: Option<Arc<Outcome>>,
     /// Its clips, in the order of their addition.
     pub clips: Vec<ClipNo>,
     /// Grows with every change that a reader of the slot can see. Settlement writes it, after the tallies.
@@ -71,6 +76,19 @@ impl SlotState {
     /// Whether nobody may see its counts of votes now.
     pub fn hides_counts(&self) -> bool {
         self.hide && self.status != SlotStatus::Locked
+    }
+
+    /// Its best clip, once locked.
+    pub fn winner(&self) -> Option<ClipNo> {
+        self.outcome.as_ref().and_then(|outcome| outcome.winner)
+    }
+
+    /// The sequence of the freeze that its result is or will be of, once frozen: ballots up to it count.
+    pub fn frozen_at(&self) -> Option<Seq> {
+        match self.status {
+            SlotStatus::Frozen => Some(self.last_step),
+            _ => self.outcome.as_ref().map(|outcome| outcome.frozen_at),
+        }
     }
 
     /// Something that a reader can see has changed.
@@ -135,7 +153,7 @@ impl Stage {
     }
 
     /// Takes in a settled event. Votes and comments are no change of the stage.
-    pub fn settle(&self, at: u64, event: &Event) {
+    pub fn settle(&self, seq: Seq, at: u64, event: &Event) {
         match event {
             Event::Started
             | Event::Voted(_)
@@ -143,21 +161,32 @@ impl Stage {
             | Event::CommentPosted(_)
             | Event::CommentChanged(..) => {}
             Event::SeasonCreated(season) => self.change(|scene| scene.add_season(season.clone())),
-            Event::SlotCreated(slot) => self.change(|scene| scene.add_slot(*slot)),
+            Event::SlotCreated(slot) => self.change(|scene| scene.add_slot(seq, *slot)),
             Event::ClipAdded(clip) => {
                 let state = self.clip(clip.as_ref().clone());
                 self.change(|scene| scene.add_clip(state));
                 self.look().slots[clip.slot.index()].touch();
             }
-            Event::SlotWaits(slot) => self.move_slot(*slot, SlotStatus::WaitingForClips, |_| {}),
-            Event::SlotOpened { slot, ends_at, hidden } => self.move_slot(*slot, SlotStatus::Voting, |state| {
+            Event::SlotWaits(slot) => self.move_slot(seq, *slot, SlotStatus::WaitingForClips, |_| {}),
+            Event::SlotOpened { slot, ends_at, hidden } => self.move_slot(seq, *slot, SlotStatus::Voting, |state| {
                 state.span = Span { started_at: Some(at), ends_at: *ends_at };
                 state.hide = *hidden;
             }),
-            Event::SlotFrozen(slot) => self.move_slot(*slot, SlotStatus::Frozen, |_| {}),
-            Event::SlotLocked { slot, winner } => {
-                self.move_slot(*slot, SlotStatus::Locked, |state| state.winner = *winner);
+            Event::SlotExtended { slot, ends_at } | Event::SlotReopened { slot, ends_at } => {
+                self.move_slot(seq, *slot, SlotStatus::Voting, |state| {
+                    (state.span.ends_at, state.frozen_by) = (*ends_at, None);
+                });
             }
+            Event::SlotFrozen(slot) => self.freeze(seq, *slot, FrozenBy::Operator),
+            Event::SlotStopped { slot, by, .. } => self.freeze(seq, *slot, *by),
+            Event::SlotLocked { slot, winner } => self.move_slot(seq, *slot, SlotStatus::Locked, |state| {
+                let frozen_at = state.last_step;
+                let outcome = Outcome { frozen_at, winner: *winner, decided: Decided::Tally, root: None };
+                state.outcome = Some(Arc::new(outcome));
+            }),
+            Event::SlotDecided { slot, outcome } => self.move_slot(seq, *slot, SlotStatus::Locked, |state| {
+                state.outcome = Some(Arc::new(Outcome::clone(outcome)));
+            }),
             Event::Banned { voter, until, reason } => self.change(|scene| {
                 Arc::make_mut(&mut scene.bans).insert(*voter, Ban { until: *until, reason: reason.clone() });
             }),
@@ -179,11 +208,18 @@ impl Stage {
         })
     }
 
-    fn move_slot(&self, slot: SlotNo, to: SlotStatus, change: impl FnOnce(&mut SlotState)) {
+    fn freeze(&self, seq: Seq, slot: SlotNo, by: FrozenBy) {
+        self.move_slot(seq, slot, SlotStatus::Frozen, |state| state.frozen_by = Some(by));
+    }
+
+    fn move_slot(&self, seq: Seq, slot: SlotNo, to: SlotStatus, change: impl FnOnce(&mut SlotState)) {
         self.change(|scene| {
             let state = Arc::make_mut(&mut scene.slots[slot.index()]);
-            state.status = to;
             change(state);
+            // As the judge has it: an operator's word for a slot that waits already is no step.
+            if (state.status, to) != (SlotStatus::WaitingForClips, SlotStatus::WaitingForClips) {
+                (state.status, state.last_step) = (to, seq);
+            }
         });
         // Behind the swap: who reads the new version must find the new snapshot.
         self.look().slots[slot.index()].touch();
@@ -198,15 +234,17 @@ impl Scene {
         self.seasons.push(Arc::new(SeasonState { season, slots: Vec::new() }));
     }
 
-    /// Adds a slot, whose number must be the next.
-    pub fn add_slot(&mut self, slot: Slot) {
+    /// Adds a slot that was created at `seq` and whose number must be the next.
+    pub fn add_slot(&mut self, seq: Seq, slot: Slot) {
         assert_eq!(slot.no.index(), self.slots.len(), "slots come in the order of their numbers");
         self.slots.push(Arc::new(SlotState {
             slot,
             status: SlotStatus::Upcoming,
             span: Span::default(),
             hide: false,
-            winner: None,
+            last_step: seq,
+            frozen_by: None,
+            outcome: None,
             clips: Vec::new(),
             version: Arc::default(),
         }));
@@ -245,6 +283,14 @@ impl Scene {
     /// The open slot of a season.
     pub fn open_slot(&self, season: &SeasonState) -> Option<&Arc<SlotState>> {
         season.slots.iter().map(|no| &self.slots[no.index()]).find(|state| state.status == SlotStatus::Voting)
+    }
+
+    /// A slot's best clip by the counts as they are: highest weight, then most votes, then the clip that was added first.
+    pub fn best_clip(&self, slot: &SlotState) -> Option<ClipNo> {
+        slot.clips.iter().copied().max_by_key(|no| {
+            let (votes, weight) = self.clips[no.index()].tally.read();
+            (weight, votes, std::cmp::Reverse(*no))
+        })
     }
 
     /// Whether every slot of a season is locked, and it has some.

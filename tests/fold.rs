@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use plaudit::domain::{
-    Clip, ClipDraft, ClipId, ClipNo, Event, Logged, Retraction, Season, SeasonId, SeasonNo, Slot, SlotNo, SlotStatus,
-    Span, Vote, VoteKind, VoterId,
+    Clip, ClipDraft, ClipId, ClipNo, Decided, Event, FrozenBy, Logged, Outcome, Retraction, Root, Season, SeasonId,
+    SeasonNo, Seq, Slot, SlotNo, SlotStatus, Span, Vote, VoteKind, VoterId,
 };
 use plaudit::error::Fault;
 use plaudit::fold::{Ballot, BanMove, Mark, Stored, Tables, ballot_block, fold, judge};
@@ -46,11 +46,23 @@ enum Verb {
         slot: u32,
         ends: bool,
     },
+    /// As earlier versions wrote it, or as it is written today.
     Freeze {
         slot: u32,
+        by: Option<FrozenBy>,
     },
+    Extend {
+        slot: u32,
+        ends: bool,
+    },
+    Reopen {
+        slot: u32,
+        ends: bool,
+    },
+    /// Likewise.
     Lock {
         slot: u32,
+        as_today: bool,
     },
     Ban {
         who: u16,
@@ -62,6 +74,7 @@ enum Verb {
 }
 
 fn verb() -> impl Strategy<Value = Verb> {
+    let by = prop::option::of(prop_oneof![Just(FrozenBy::Operator), Just(FrozenBy::Timer), Just(FrozenBy::Lock)]);
     prop_oneof![
         20 => (0_u16..40, any::<u32>(), 1_u16..20).prop_map(|(who, clip, weight)| Verb::Vote { who, clip, weight }),
         2 => (1_u16..400, any::<u32>()).prop_map(|(votes, clip)| Verb::Burst { votes, clip }),
@@ -72,8 +85,11 @@ fn verb() -> impl Strategy<Value = Verb> {
         2 => (1_u32..300, any::<u32>()).prop_map(|(count, slot)| Verb::Clips { count, slot }),
         1 => any::<u32>().prop_map(|slot| Verb::Wait { slot }),
         3 => (any::<u32>(), any::<bool>()).prop_map(|(slot, ends)| Verb::Open { slot, ends }),
-        1 => any::<u32>().prop_map(|slot| Verb::Freeze { slot }),
-        1 => any::<u32>().prop_map(|slot| Verb::Lock { slot }),
+        2 => (any::<u32>(), by).prop_map(|(slot, by)| Verb::Freeze { slot, by }),
+        // Dozens of steps in one slot's life are within a step's reach.
+        3 => (any::<u32>(), any::<bool>()).prop_map(|(slot, ends)| Verb::Extend { slot, ends }),
+        2 => (any::<u32>(), any::<bool>()).prop_map(|(slot, ends)| Verb::Reopen { slot, ends }),
+        1 => (any::<u32>(), any::<bool>()).prop_map(|(slot, as_today)| Verb::Lock { slot, as_today }),
         3 => (0_u16..40, any::<bool>()).prop_map(|(who, until)| Verb::Ban { who, until }),
         2 => (0_u16..40).prop_map(|who| Verb::Unban { who }),
     ]
@@ -118,7 +134,9 @@ struct SlotModel {
     status: SlotStatus,
     span: Span,
     hidden: bool,
-    winner: Option<ClipNo>,
+    frozen_by: Option<FrozenBy>,
+    outcome: Option<Outcome>,
+    last_step: Seq,
 }
 
 impl Model {
@@ -183,8 +201,21 @@ impl Model {
     ) -> Option<(u64, &mut SlotModel)> {
         let at = slot as usize % self.slots.len().max(1);
         let known = self.slots.get(at).filter(|known| from.contains(&known.status))?;
-        let (_, at_ms) = self.push(event(known.slot.no));
+        let waits = known.status == SlotStatus::WaitingForClips;
+        let event = event(known.slot.no);
+        let still_waits = waits && matches!(event, Event::SlotWaits(_));
+        let (seq, at_ms) = self.push(event);
+        if !still_waits {
+            self.slots[at].last_step = seq;
+        }
         Some((at_ms, &mut self.slots[at]))
+    }
+
+    /// Whether another slot of its season takes votes: then it can't.
+    fn another_votes(&self, slot: u32) -> bool {
+        let Some(known) = self.slots.get(slot as usize % self.slots.len().max(1)) else { return false };
+        let others = self.slots.iter().filter(|other| other.slot.no != known.slot.no);
+        others.into_iter().any(|other| other.slot.season == known.slot.season && other.status == SlotStatus::Voting)
     }
 
     fn take(&mut self, verb: Verb) {
@@ -214,13 +245,17 @@ impl Model {
                     status: Upcoming,
                     span: Span::default(),
                     hidden: false,
-                    winner: None,
+                    frozen_by: None,
+                    outcome: None,
+                    last_step: 0,
                 });
-                self.push(Event::SlotCreated(slot));
+                let (seq, _) = self.push(Event::SlotCreated(slot));
+                self.slots.last_mut().expect("just pushed").last_step = seq;
             }
             Verb::Clips { count, slot } if !self.slots.is_empty() => {
-                let slot = self.slots[slot as usize % self.slots.len()].slot.no;
-                for _ in 0..count {
+                let known = &self.slots[slot as usize % self.slots.len()];
+                let (slot, takes) = (known.slot.no, known.status < Frozen);
+                for _ in 0..if takes { count } else { 0 } {
                     let no = u32::try_from(self.clips.len()).expect("few");
                     let draft = ClipDraft { title: format!("Clip {no}"), ..ClipDraft::default() };
                     let id = ClipId::new(&format!("c{no}")).expect("an id");
@@ -235,6 +270,7 @@ impl Model {
                     known.status = WaitingForClips;
                 }
             }
+            Verb::Open { slot, .. } | Verb::Reopen { slot, .. } if self.another_votes(slot) => {}
             Verb::Open { slot, ends } => {
                 let (ends_at, hidden) = (ends.then_some(NOON + 9), ends);
                 let open = |slot| Event::SlotOpened { slot, ends_at, hidden };
@@ -243,15 +279,41 @@ impl Model {
                     known.span = Span { started_at: Some(at), ends_at };
                 }
             }
-            Verb::Freeze { slot } => {
-                if let Some((_, known)) = self.slot(slot, &[Voting], Event::SlotFrozen) {
-                    known.status = Frozen;
+            Verb::Freeze { slot, by } => {
+                let on = self.slots.get(slot as usize % self.slots.len().max(1)).map(|known| known.last_step);
+                let freeze = |slot| match by {
+                    None => Event::SlotFrozen(slot),
+                    Some(by) => Event::SlotStopped { slot, by, after: on.filter(|_| by == FrozenBy::Timer) },
+                };
+                if let Some((_, known)) = self.slot(slot, &[Voting], freeze) {
+                    (known.status, known.frozen_by) = (Frozen, Some(by.unwrap_or(FrozenBy::Operator)));
                 }
             }
-            Verb::Lock { slot } => {
+            Verb::Extend { slot, ends } => {
+                let ends_at = ends.then_some(NOON + 99);
+                if let Some((_, known)) = self.slot(slot, &[Voting], |slot| Event::SlotExtended { slot, ends_at }) {
+                    known.span.ends_at = ends_at;
+                }
+            }
+            Verb::Reopen { slot, ends } => {
+                let ends_at = ends.then_some(NOON + 77);
+                if let Some((_, known)) = self.slot(slot, &[Frozen], |slot| Event::SlotReopened { slot, ends_at }) {
+                    (known.status, known.frozen_by, known.span.ends_at) = (Voting, None, ends_at);
+                }
+            }
+            Verb::Lock { slot, as_today } => {
                 let winner = self.clips.first().map(|clip| clip.no);
-                if let Some((_, known)) = self.slot(slot, &[Frozen], |slot| Event::SlotLocked { slot, winner }) {
-                    (known.status, known.winner) = (Locked, winner);
+                let frozen_at =
+                    self.slots.get(slot as usize % self.slots.len().max(1)).map_or(0, |known| known.last_step);
+                let decided = if as_today { Decided::ByHand { reason: "so".into() } } else { Decided::Tally };
+                let root = as_today.then_some(Root { hash: [3; 32], leaves: 9 });
+                let outcome = Outcome { frozen_at, winner, decided, root };
+                let lock = |slot| {
+                    let outcome = Box::new(outcome.clone());
+                    if as_today { Event::SlotDecided { slot, outcome } } else { Event::SlotLocked { slot, winner } }
+                };
+                if let Some((_, known)) = self.slot(slot, &[Frozen], lock) {
+                    (known.status, known.outcome) = (Locked, Some(outcome));
                 }
             }
             Verb::Ban { who, until } => {
@@ -340,8 +402,15 @@ fn check(tables: &Tables, model: &Model) -> Result<(), TestCaseError> {
 
     let mut slots = Vec::new();
     tables.each_slot(|record| {
-        let (status, winner) = (record.status(), record.winner);
-        slots.push(SlotModel { slot: record.slot, status, span: record.span, hidden: record.hidden, winner });
+        slots.push(SlotModel {
+            slot: record.slot,
+            status: record.status(),
+            span: record.span,
+            hidden: record.hidden,
+            frozen_by: record.frozen_by,
+            outcome: record.outcome.clone(),
+            last_step: record.moves.last().expect("a slot has a step").seq,
+        });
     })?;
     prop_assert_eq!(&slots, &model.slots);
     let (mut seasons, mut clips) = (Vec::new(), Vec::new());

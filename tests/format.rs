@@ -14,15 +14,15 @@ use std::path::{Path, PathBuf};
 
 use plaudit::codec::{self, Chain, Kind};
 use plaudit::domain::{
-    Clip, ClipDraft, ClipId, ClipNo, Comment, CommentChange, CommentPost, CommentRef, CommentStatus, Event, Logged,
-    ModerationQueue, Profile, RequestKey, Retraction, Season, SeasonId, SeasonNo, Slot, SlotNo, SlotStatus, Span,
-    Verdict, Vote, VoteKind, VoterId,
+    Clip, ClipDraft, ClipId, ClipNo, Comment, CommentChange, CommentPost, CommentRef, CommentStatus, Decided, Event,
+    FrozenBy, Logged, ModerationQueue, Outcome, Profile, RequestKey, Retraction, Root, Season, SeasonId, SeasonNo,
+    Slot, SlotNo, SlotStatus, Span, Verdict, Vote, VoteKind, VoterId,
 };
 use plaudit::fold::ballot_block::{self, Act, Head};
 use plaudit::fold::comments::{CommentCounts, CommentId, LIKED, Queued, REPORTED, Rank, Replies};
 use plaudit::fold::keys::{self, Table};
 use plaudit::fold::ranges::{Item, RangePage};
-use plaudit::fold::records::{BansPage, ClipsPage, SeasonsPage, SlotRecord};
+use plaudit::fold::records::{BansPage, ClipsPage, FirstSlotRecord, SeasonsPage, SlotRecord};
 use plaudit::fold::totals::TotalsPage;
 use plaudit::fold::{self, BallotBlock, BanMove, Mark, Move, Stored};
 use plaudit::log::block::{self, Builder};
@@ -95,7 +95,7 @@ fn retraction() -> Retraction {
     Retraction { voter: VOTER, clip: ClipNo(300), slot: SLOT, vote: 68_999, weight: 10, day: DAY - 1 }
 }
 
-/// An event of every variant but those of comments, those with options in both forms; the time steps forwards and back.
+/// An event of every variant but those of comments and of a round's end, those with options in both forms; the time steps forwards and back.
 fn events() -> Vec<(u64, Event)> {
     let slot = Slot { no: SLOT, season: SeasonNo(1), position: 2 };
     let all = vec![
@@ -136,12 +136,36 @@ fn comment_events() -> Vec<(u64, Event)> {
     ])
 }
 
+/// Those of a round's end, likewise.
+fn round_events() -> Vec<(u64, Event)> {
+    timed(vec![
+        Event::SlotStopped { slot: SLOT, by: FrozenBy::Operator, after: None },
+        Event::SlotStopped { slot: SLOT, by: FrozenBy::Timer, after: Some(FIRST) },
+        Event::SlotStopped { slot: SLOT, by: FrozenBy::Lock, after: None },
+        Event::SlotExtended { slot: SLOT, ends_at: Some(NOON + 7_200_000) },
+        Event::SlotExtended { slot: SLOT, ends_at: None },
+        Event::SlotReopened { slot: SLOT, ends_at: Some(NOON + 7_200_000) },
+        Event::SlotReopened { slot: SLOT, ends_at: None },
+        Event::SlotDecided { slot: SLOT, outcome: Box::new(outcome(true)) },
+        Event::SlotDecided { slot: SLOT, outcome: Box::new(outcome(false)) },
+    ])
+}
+
+fn outcome(whole: bool) -> Outcome {
+    Outcome {
+        frozen_at: FIRST + 3,
+        winner: whole.then_some(ClipNo(300)),
+        decided: if whole { Decided::ByHand { reason: "the first was withdrawn".into() } } else { Decided::Tally },
+        root: whole.then_some(Root { hash: [0x7e; 32], leaves: 70_000 }),
+    }
+}
+
 fn timed(events: Vec<Event>) -> Vec<(u64, Event)> {
     events.into_iter().zip(0..).map(|(event, n): (_, u64)| (NOON + 40 * n - 300 * (n % 3), event)).collect()
 }
 
-/// The on-disk tag of an event. A new variant doesn't compile until it is named here, and fails until it is in [`events`] or
-/// [`comment_events`].
+/// The on-disk tag of an event. A new variant doesn't compile until it is named here, and fails until it is in [`events`],
+/// [`comment_events`] or [`round_events`].
 fn tag(event: &Event) -> u8 {
     match event {
         Event::Started => 0,
@@ -158,6 +182,10 @@ fn tag(event: &Event) -> u8 {
         Event::Unbanned(_) => 11,
         Event::CommentPosted(_) => 12,
         Event::CommentChanged(..) => 13,
+        Event::SlotStopped { .. } => 14,
+        Event::SlotExtended { .. } => 15,
+        Event::SlotReopened { .. } => 16,
+        Event::SlotDecided { .. } => 17,
     }
 }
 
@@ -202,7 +230,8 @@ fn log_blocks_with_every_event() {
     let mut tags = log_block("log_block.bin", events());
     assert_eq!(tags, (0..12).collect(), "every variant is in the block");
     tags.extend(log_block("log_block_comments.bin", comment_events()));
-    assert_eq!(tags, (0..14).collect(), "every variant is in a block");
+    tags.extend(log_block("log_block_rounds.bin", round_events()));
+    assert_eq!(tags, (0..18).collect(), "every variant is in a block");
     let changes = comment_events().into_iter().filter_map(|(_, event)| match event {
         Event::CommentChanged(_, change) => Some(change_tag(&change)),
         _ => None,
@@ -296,23 +325,59 @@ fn a_page_of_seasons() {
     one("seasons.bin", Kind::Seasons, &keys::page(Table::Seasons, 0), &page);
 }
 
+/// Nobody writes the first form any more; it is read for ever.
 #[test]
-fn a_slot_that_went_through_its_whole_life() {
-    use SlotStatus::{Frozen, Locked, Upcoming, Voting, WaitingForClips};
-    let lives = [Upcoming, WaitingForClips, Voting, Frozen, Locked];
-    let moves = lives.into_iter().zip(0..).map(|(to, n)| Move { seq: FIRST + n, at: NOON + 10 * n, to }).collect();
-    let slot = SlotRecord {
+fn a_slots_life_as_the_first_programs_wrote_it() {
+    let first = FirstSlotRecord {
         last: FIRST + 4,
-        slot: Slot { no: SLOT, season: SeasonNo(1), position: 2 },
-        moves,
-        span: Span { started_at: Some(NOON + 20), ends_at: Some(NOON + 3_600_000) },
+        slot: SLOT_TWO,
+        moves: life(),
+        span: SPAN,
         hidden: true,
         winner: Some(ClipNo(300)),
     };
-    one("slot.bin", Kind::Slot, &keys::page(Table::Slots, SLOT.0), &slot);
-    assert_eq!(slot.status(), Locked);
-    let new = SlotRecord::new(FIRST, NOON, Slot { no: SlotNo(0), season: SeasonNo(0), position: 1 });
-    one("slot_new.bin", Kind::Slot, &keys::page(Table::Slots, 0), &new);
+    let key = keys::page(Table::Slots, SLOT.0);
+    one("slot.bin", Kind::FirstSlot, &key, &first);
+    let read = SlotRecord::read("tables", &key, &fs::read(file("slot.bin")).unwrap()).unwrap();
+    let outcome = Outcome { winner: Some(ClipNo(300)), ..outcome(false) };
+    assert_eq!(read, SlotRecord { frozen_by: Some(FrozenBy::Operator), outcome: Some(outcome), ..whole_slot() });
+    let (slot, moves) = (NEW_SLOT, vec![Move { seq: FIRST, at: NOON, to: SlotStatus::Upcoming }]);
+    let new = FirstSlotRecord { last: FIRST, slot, moves, span: Span::default(), hidden: false, winner: None };
+    let key = keys::page(Table::Slots, 0);
+    one("slot_new.bin", Kind::FirstSlot, &key, &new);
+    let read = SlotRecord::read("tables", &key, &fs::read(file("slot_new.bin")).unwrap()).unwrap();
+    assert_eq!(read, SlotRecord::new(FIRST, NOON, NEW_SLOT));
+}
+
+#[test]
+fn a_slot_that_went_through_its_whole_life() {
+    let key = keys::page(Table::Slots, SLOT.0);
+    one("slot_life.bin", Kind::Slot, &key, &whole_slot());
+    assert_eq!(SlotRecord::read("tables", &key, &fs::read(file("slot_life.bin")).unwrap()).unwrap(), whole_slot());
+    assert_eq!(whole_slot().status(), SlotStatus::Locked);
+    one("slot_life_new.bin", Kind::Slot, &keys::page(Table::Slots, 0), &SlotRecord::new(FIRST, NOON, NEW_SLOT));
+}
+
+const SLOT_TWO: Slot = Slot { no: SLOT, season: SeasonNo(1), position: 2 };
+const NEW_SLOT: Slot = Slot { no: SlotNo(0), season: SeasonNo(0), position: 1 };
+const SPAN: Span = Span { started_at: Some(NOON + 20), ends_at: Some(NOON + 3_600_000) };
+
+fn life() -> Vec<Move> {
+    use SlotStatus::{Frozen, Locked, Upcoming, Voting, WaitingForClips};
+    let lives = [Upcoming, WaitingForClips, Voting, Frozen, Locked];
+    lives.into_iter().zip(0..).map(|(to, n)| Move { seq: FIRST + n, at: NOON + 10 * n, to }).collect()
+}
+
+fn whole_slot() -> SlotRecord {
+    SlotRecord {
+        last: FIRST + 4,
+        slot: SLOT_TWO,
+        moves: life(),
+        span: SPAN,
+        hidden: true,
+        frozen_by: Some(FrozenBy::Timer),
+        outcome: Some(outcome(true)),
+    }
 }
 
 #[test]
@@ -395,5 +460,5 @@ fn every_kept_record_is_of_a_kind_and_every_kind_is_kept() {
         assert_eq!(&record[..3], [b'P', b'l', 1]);
         kinds.insert(record[3]);
     }
-    assert_eq!(kinds, (Kind::LogBlock as u8..=Kind::CommentCounts as u8).collect());
+    assert_eq!(kinds, (Kind::LogBlock as u8..=Kind::CommentCounts as u8).chain([Kind::Slot as u8]).collect());
 }

@@ -13,7 +13,7 @@ use plaudit::domain::Comment;
 use plaudit::fold::Mark;
 use plaudit::fold::comments::{self, CommentCounts, CommentId, Queued, Rank, Replies};
 use plaudit::fold::ranges::{Backwards, Forwards, Item, RangePage, find, page_of};
-use plaudit::fold::records::{BansPage, ClipsPage, SeasonsPage, SlotRecord};
+use plaudit::fold::records::{BansPage, ClipsPage, FirstSlotRecord, SeasonsPage, SlotRecord};
 use plaudit::fold::totals::TotalsPage;
 use plaudit::store::{FaultyDisk, Store};
 
@@ -22,6 +22,7 @@ const KEY: &[u8] = b"key";
 fuzz_target!(|data: &[u8]| {
     try_as::<TotalsPage>(Kind::Totals, data);
     try_as::<SeasonsPage>(Kind::Seasons, data);
+    try_as::<FirstSlotRecord>(Kind::FirstSlot, data);
     try_as::<SlotRecord>(Kind::Slot, data);
     try_as::<ClipsPage>(Kind::Clips, data);
     try_as::<BansPage>(Kind::Bans, data);
@@ -65,6 +66,7 @@ macro_rules! pages {
 pages!(
     TotalsPage,
     SeasonsPage,
+    FirstSlotRecord,
     SlotRecord,
     ClipsPage,
     BansPage,

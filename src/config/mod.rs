@@ -9,6 +9,7 @@
 pub mod file;
 mod history;
 mod push;
+mod rounds;
 mod values;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use clap::{ArgAction, Args};
 
 pub use history::HistorySettings;
 pub use push::{PushApp, PushSettings};
+pub use rounds::{RoundRules, RoundsMode};
 pub use values::{
     AckMode, Listen, Moderation, Networks, RateLimit, Secret, VoteWeights, log_filter, parse_bytes, parse_duration,
     parse_duration_or_off,
@@ -172,6 +174,9 @@ pub struct Config {
     #[arg(value_parser = Secret::value_parser())]
     pub admin_token: Option<Secret>,
 
+    /// Rounds.
+    #[command(flatten)]
+    pub rounds: RoundRules,
     /// Comments.
     #[command(flatten)]
     pub comments: CommentRules,
@@ -306,6 +311,8 @@ mod tests {
         let comments = &config.comments;
         assert_eq!((comments.moderation, comments.slow_mode), (Moderation::After, Duration::ZERO));
         assert_eq!((comments.anonymous_comments, comments.report_threshold), (false, 3));
+        let rounds = &config.rounds;
+        assert_eq!((rounds.rounds, rounds.slot_duration, rounds.min_clips), (RoundsMode::Auto, Duration::ZERO, 2));
         assert_eq!((config.history.history_events, config.history.history_time), (100, Duration::from_mins(5)));
         assert_eq!(config.check().unwrap(), Vec::<String>::new());
     }

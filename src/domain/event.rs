@@ -4,6 +4,7 @@ use bincode::{Decode, Encode};
 
 use super::comment::{CommentChange, CommentPost, CommentRef};
 use super::ids::{ClipNo, Seq, SlotNo, VoterId};
+use super::round::{FrozenBy, Outcome};
 use super::stage::{Clip, Season, Slot};
 use super::vote::{Retraction, Vote};
 
@@ -33,9 +34,9 @@ pub enum Event {
         /// Whether its counts stay hidden until it locks.
         hidden: bool,
     },
-    /// A slot takes no vote behind this event.
+    /// A slot takes no vote behind this event, as earlier versions wrote it: an operator asked.
     SlotFrozen(SlotNo),
-    /// A slot's result stands.
+    /// A slot's result stands, as earlier versions wrote it.
     SlotLocked {
         /// Which.
         slot: SlotNo,
@@ -57,6 +58,37 @@ pub enum Event {
     CommentPosted(Box<CommentPost>),
     /// A change to a comment.
     CommentChanged(CommentRef, CommentChange),
+    /// A slot takes no vote behind this event.
+    SlotStopped {
+        /// Which.
+        slot: SlotNo,
+        /// Who asked, and so what follows.
+        by: FrozenBy,
+        /// The slot's step that it follows: it is refused where another came between. A timer's always names one, so that it
+        /// never ends a slot that was extended, or reopened, since the timer looked.
+        after: Option<Seq>,
+    },
+    /// A slot that takes votes closes at another time.
+    SlotExtended {
+        /// Which.
+        slot: SlotNo,
+        /// When it closes, Unix milliseconds; `None`: when an operator says so.
+        ends_at: Option<u64>,
+    },
+    /// A frozen slot takes votes again.
+    SlotReopened {
+        /// Which.
+        slot: SlotNo,
+        /// When it closes, Unix milliseconds; `None`: when an operator says so.
+        ends_at: Option<u64>,
+    },
+    /// A slot's result stands. Refused unless the freeze that the outcome names is the slot's last step.
+    SlotDecided {
+        /// Which.
+        slot: SlotNo,
+        /// Its result.
+        outcome: Box<Outcome>,
+    },
 }
 
 /// An event at its place in the log.

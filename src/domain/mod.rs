@@ -7,6 +7,7 @@ mod comment;
 mod event;
 mod ids;
 mod letters;
+mod round;
 mod stage;
 mod vote;
 
@@ -17,5 +18,6 @@ pub use comment::{
 pub use event::{Event, Logged};
 pub use ids::{ClipId, ClipNo, Day, SeasonId, SeasonNo, Seq, SlotNo, VoterId, VoterKey, day_of};
 pub use letters::is_ignorable;
+pub use round::{DECISION_REASON_MAX, Decided, FrozenBy, Outcome, Root};
 pub use stage::{Clip, ClipDraft, Season, Slot, SlotStatus, Span, bounded_text};
 pub use vote::{Retraction, Vote, VoteKind, Weights};

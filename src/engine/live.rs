@@ -75,16 +75,17 @@ struct SlotBody<'a> {
 /// Tells the hub of an event of a slot's life, once the stage has it and the tallies what came before.
 pub(super) fn tell(feed: &mut Feed, scene: &Scene, seq: Seq, event: &Event) {
     let (slot, name) = match event {
-        Event::SlotOpened { slot, .. } => (slot, "slot-opened"),
-        Event::SlotFrozen(slot) => (slot, "slot-frozen"),
-        Event::SlotLocked { slot, .. } => (slot, "slot-closed"),
+        Event::SlotOpened { slot, .. } | Event::SlotReopened { slot, .. } => (slot, "slot-opened"),
+        Event::SlotExtended { slot, .. } => (slot, "slot-extended"),
+        Event::SlotFrozen(slot) | Event::SlotStopped { slot, .. } => (slot, "slot-frozen"),
+        Event::SlotLocked { slot, .. } | Event::SlotDecided { slot, .. } => (slot, "slot-closed"),
         _ => return,
     };
     let state = &scene.slots[slot.index()];
     let season = scene.seasons[state.slot.season.index()].season.id.as_str();
     let mut data = json!({ "slot": slot_body(scene, season, state) });
-    if let Event::SlotLocked { winner, .. } = event {
-        data["winner"] = winner.map_or(Value::Null, |winner| winner_body(scene, winner));
+    if name == "slot-closed" {
+        data["winner"] = state.winner().map_or(Value::Null, |winner| winner_body(scene, winner));
         if state.hide {
             feed.revealed(*slot);
         }
@@ -100,7 +101,7 @@ fn slot_body<'a>(scene: &'a Scene, season: &'a str, state: &'a SlotState) -> Slo
         voting_started_at: state.span.started_at,
         voting_ends_at: state.span.ends_at,
         results_hidden: state.hides_counts(),
-        winner_clip_id: state.winner.map(|no| scene.clips[no.index()].clip.id.as_str()),
+        winner_clip_id: state.winner().map(|no| scene.clips[no.index()].clip.id.as_str()),
         clip_count: state.clips.len(),
     }
 }

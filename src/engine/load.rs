@@ -2,6 +2,7 @@
 //! voters used today in slots that can't.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::ballots::{Ballots, SHARDS, Standing};
@@ -49,12 +50,13 @@ fn load_stage(tables: &Tables, stage: &Stage) -> Result<(), Fault> {
     let mut scene = Scene::default();
     check_numbers(tables)?;
     tables.each_season(|season| scene.add_season(season.clone()))?;
-    tables.each_slot(|record| scene.add_slot(record.slot))?;
+    tables.each_slot(|record| scene.add_slot(0, record.slot))?;
     tables.each_clip(|clip| scene.add_clip(stage.clip(clip.clone())))?;
     tables.each_slot(|record| {
-        let state = std::sync::Arc::make_mut(&mut scene.slots[record.slot.no.index()]);
-        (state.status, state.span, state.hide, state.winner) =
-            (record.status(), record.span, record.hidden, record.winner);
+        let state = Arc::make_mut(&mut scene.slots[record.slot.no.index()]);
+        (state.status, state.span, state.hide) = (record.status(), record.span, record.hidden);
+        state.last_step = record.moves.last().map_or(0, |step| step.seq);
+        (state.frozen_by, state.outcome) = (record.frozen_by, record.outcome.clone().map(Arc::new));
     })?;
     let mut unknown = None;
     tables.each_comment_count(|clip, count| match scene.clips.get(clip.index()) {
@@ -72,7 +74,7 @@ fn load_stage(tables: &Tables, stage: &Stage) -> Result<(), Fault> {
             why: format!("there are counts for clip number {}, which does not exist", clip.0),
         });
     }
-    let bans = std::sync::Arc::make_mut(&mut scene.bans);
+    let bans = Arc::make_mut(&mut scene.bans);
     tables.each_ban(|voter, moves| {
         if let Some(last) = moves.last().filter(|last| !last.lifted) {
             bans.insert(voter, Ban { until: last.until, reason: last.reason.clone() });

@@ -10,6 +10,7 @@ mod load;
 mod operate;
 mod read;
 mod recount;
+mod rounds;
 mod settle;
 mod threads;
 mod verify;
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 
+pub use crate::jobs::RoundSettings;
 pub use api::{
     Ack, Allowance, BanView, ClipView, CommentSettings, Counts, QueueView, Receipt, SeasonView, Settings, SlotClips,
     SlotView,
@@ -34,6 +36,7 @@ use crate::comments::{Comments, WordList};
 use crate::domain::{ClipNo, Event};
 use crate::error::{Fault, Reject};
 use crate::hub::Hub;
+use crate::jobs::{Rounds, Seal, Unsealed};
 use crate::log::{Applier, Progress, Queue, Recovered, block, recover};
 use crate::metrics::Metrics;
 use crate::stage::Stage;
@@ -62,6 +65,10 @@ struct Core {
     progress: Arc<Progress>,
     metrics: Arc<Metrics>,
     hub: Hub,
+    /// Slots that move by themselves. The keeper steps it; locked for a step.
+    rounds: Arc<parking_lot::Mutex<Rounds>>,
+    /// What a lock waits for.
+    seal: Arc<dyn Seal>,
     /// One operator's change at a time.
     operator: tokio::sync::Mutex<()>,
     closing: AtomicBool,
@@ -130,6 +137,9 @@ impl Engine {
         applier.step(clock.now_ms())?;
         let comments = Comments::open(Arc::clone(&tables), clock.now_ms(), settings.comments.slow_ms)?;
         comments.forget(progress.applied(), clock.now_ms());
+        let seal: Arc<dyn Seal> = Arc::new(Unsealed);
+        let rounds = Rounds::new(Arc::clone(&stage), queue.clone(), Arc::clone(&seal), settings.rounds);
+        let rounds = Arc::new(parking_lot::Mutex::new(rounds));
         let operator = tokio::sync::Mutex::new(());
         let closing = AtomicBool::new(false);
         let core = Core {
@@ -143,6 +153,8 @@ impl Engine {
             progress,
             metrics,
             hub,
+            rounds,
+            seal,
             operator,
             closing,
             log,
@@ -154,16 +166,29 @@ impl Engine {
         let threads = Arc::new(Threads::start(&core, inbox, transitions, end, applier, (worker, feed))?);
         let engine = Self { core, threads };
         engine.log_start()?;
+        if engine.core.settings.rounds.automatic {
+            engine.end_what_is_over()?;
+        }
         Ok(engine)
+    }
+
+    /// Nobody votes in a slot whose time ended while no server ran: its freeze is settled before anyone has this engine.
+    fn end_what_is_over(&self) -> Result<(), Fault> {
+        let core = &self.core;
+        core.rounds.lock().step(core.clock.now_ms());
+        self.settle_now(crate::log::Body::Barrier)
     }
 
     /// Each start is an event, so that no position is ever given twice.
     fn log_start(&self) -> Result<(), Fault> {
+        self.settle_now(crate::log::Body::Event(Event::Started))
+    }
+
+    fn settle_now(&self, body: crate::log::Body) -> Result<(), Fault> {
         let core = &self.core;
         let (waiter, answer) = tokio::sync::oneshot::channel();
-        let body = crate::log::Body::Event(Event::Started);
         let entry = crate::log::Entry::new(core.clock.now_ms(), body, Some(waiter));
-        assert!(core.queue.urge(entry).is_ok(), "the queue of an engine that nobody has yet is empty");
+        assert!(core.queue.urge(entry).is_ok(), "an engine that nobody has yet fills no queue");
         let wait = crate::log::queue::wait_here(answer);
         match wait {
             Some(crate::log::Outcome::Done(_)) => Ok(()),

@@ -69,9 +69,9 @@ impl Settler {
                 }
                 (Body::Event(event), false) => {
                     self.sums.flow(&self.stage.look(), &mut self.feed);
-                    self.stage.settle(decided.at, event);
+                    self.stage.settle(decided.seq, decided.at, event);
                     tell(&mut self.feed, &self.stage.look(), decided.seq, event);
-                    if let Event::SlotLocked { slot, .. } = event {
+                    if let Event::SlotLocked { slot, .. } | Event::SlotDecided { slot, .. } = event {
                         // At most one message a slot; the keeper ends after settlement.
                         let _ = self.locked.send(*slot);
                     }

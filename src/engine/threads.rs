@@ -17,7 +17,7 @@ use crate::domain::SlotNo;
 use crate::error::Fault;
 use crate::fold::Transitions;
 use crate::hub::{Feed, Step, Worker};
-use crate::jobs::{Forget, Reconcile};
+use crate::jobs::{Forget, Reconcile, Rounds};
 use crate::log::commit::refuse;
 use crate::log::{Applier, Batch, Body, Committer, End, Entry, Outlet, Turn};
 
@@ -311,6 +311,7 @@ fn apply(
 struct Keeper {
     forget: Forget,
     reconcile: Option<Reconcile>,
+    rounds: Option<Arc<Mutex<Rounds>>>,
     comments: Arc<Comments>,
     every: Duration,
     stop: Arc<Stop>,
@@ -328,6 +329,7 @@ impl Keeper {
         Self {
             forget: Forget::new(Arc::clone(&core.stage), Arc::clone(&core.ballots), locked),
             reconcile: (!every.is_zero()).then_some(reconcile),
+            rounds: core.settings.rounds.automatic.then(|| Arc::clone(&core.rounds)),
             comments: Arc::clone(&core.comments),
             every,
             stop,
@@ -351,6 +353,9 @@ impl Keeper {
         // The first one soon: a store that came up wrong should not wait to be noticed.
         let mut next = Instant::now() + self.every.min(FIRST_RECOUNT);
         while !self.stop.now.load(Ordering::SeqCst) {
+            if let Some(rounds) = self.rounds.as_ref().filter(|_| self.progress.failure().is_none()) {
+                rounds.lock().step(self.clock.now_ms());
+            }
             self.forget.step(self.clock.now_ms());
             self.look_at_stores();
             self.comments.forget(self.progress.applied(), self.clock.now_ms());

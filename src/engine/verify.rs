@@ -12,9 +12,10 @@ use super::load::{check_numbers, put};
 use super::recount::recount;
 use crate::ballots::Ballots;
 use crate::codec::Chain;
-use crate::domain::{Clip, ClipNo, CommentChange, Event, Logged, SlotNo, Verdict, VoterId, VoterKey};
+use crate::domain::{Clip, ClipNo, CommentChange, Decided, Event, Logged, SlotNo, Verdict, VoterId, VoterKey};
 use crate::error::Fault;
 use crate::fold::ballot_block::{self, Act};
+use crate::fold::records::SlotRecord;
 use crate::log::{Recovered, block, recover};
 use crate::store::{Home, Store};
 
@@ -88,11 +89,12 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
     let mut clips: Vec<Clip> = Vec::new();
     tables.each_clip(|clip| clips.push(clip.clone()))?;
     tables.each_season(|_| {})?;
-    let mut slots: Vec<SlotNo> = Vec::new();
-    tables.each_slot(|record| slots.push(record.slot.no))?;
+    let mut slots: Vec<SlotRecord> = Vec::new();
+    tables.each_slot(|record| slots.push(record.clone()))?;
 
     let mut counted: BTreeMap<ClipNo, (i64, i64)> = BTreeMap::new();
-    for slot in slots {
+    for record in &slots {
+        let (slot, frozen_at) = (record.slot.no, record.outcome.as_ref().map(|outcome| outcome.frozen_at));
         // One slot's voters at a time: duplicates can't span slots, since a clip never moves.
         let ballots = Ballots::new(u32::MAX, u64::MAX);
         tables.each_ballot_block(slot, 0, &mut |key, record| {
@@ -100,6 +102,9 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
                 let stands = put(&ballots, stored);
                 if let Err(problem) = &stands {
                     found.note(problem.to_string());
+                }
+                if frozen_at.is_some_and(|at| stored.seq > at) {
+                    found.note(format!("event {} is a ballot behind its slot's freeze", stored.seq));
                 }
                 if clips.get(stored.ballot.clip.index()).is_none_or(|clip| clip.slot != slot) {
                     found.note(format!("event {}: its clip is not of its slot", stored.seq));
@@ -140,10 +145,38 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
         let comments = comments.get(&clip.no).copied().unwrap_or(0);
         found.rows.push(Row { id: clip.id.to_string(), votes: sums.0, weight: sums.1, comments });
     }
+    check_winners(&slots, &clips, &counted, &mut found);
     if found.repaired > 0 {
         tables.commit(end)?;
     }
     Ok(found)
+}
+
+/// A winner by the votes is the recount's: highest weight, then most votes, then the clip that was added first.
+fn check_winners(slots: &[SlotRecord], clips: &[Clip], counted: &BTreeMap<ClipNo, (i64, i64)>, found: &mut Verified) {
+    let mut best: BTreeMap<SlotNo, (i64, i64, ClipNo)> = BTreeMap::new();
+    for clip in clips {
+        let (votes, weight) = counted.get(&clip.no).copied().unwrap_or_default();
+        let sums = best.entry(clip.slot).or_insert((weight, votes, clip.no));
+        if (weight, votes) > (sums.0, sums.1) {
+            *sums = (weight, votes, clip.no);
+        }
+    }
+    for record in slots {
+        let Some(outcome) = record.outcome.as_ref().filter(|outcome| outcome.decided == Decided::Tally) else {
+            continue;
+        };
+        let recounted = best.get(&record.slot.no).map(|(.., clip)| *clip);
+        if outcome.winner != recounted {
+            let name = |clip: Option<ClipNo>| {
+                let clip = clip.and_then(|no| clips.get(no.index()));
+                clip.map_or_else(|| "no clip".to_owned(), |clip| format!("clip {}", clip.id))
+            };
+            let (slot, won, counted) = (record.slot, name(outcome.winner), name(recounted));
+            let (no, position) = (slot.no.0, slot.position);
+            found.note(format!("slot number {no}, position {position}: {won} won, by the recount {counted} does"));
+        }
+    }
 }
 
 /// Prints the events that the log still holds, a JSON object a line; the applied head of the log is dropped as it goes. Voters
@@ -188,6 +221,23 @@ fn line(key: &VoterKey, logged: &Logged) -> Json {
         }
         Event::SlotFrozen(slot) => json!({"event": "slot_frozen", "slot": slot}),
         Event::SlotLocked { slot, winner } => json!({"event": "slot_locked", "slot": slot, "winner": winner}),
+        Event::SlotStopped { slot, by, after } => {
+            json!({"event": "slot_stopped", "slot": slot, "by": by.as_str(), "after": after})
+        }
+        Event::SlotExtended { slot, ends_at } => json!({"event": "slot_extended", "slot": slot, "ends_at": ends_at}),
+        Event::SlotReopened { slot, ends_at } => json!({"event": "slot_reopened", "slot": slot, "ends_at": ends_at}),
+        Event::SlotDecided { slot, outcome } => {
+            let reason = match &outcome.decided {
+                Decided::Tally => None,
+                Decided::ByHand { reason } => Some(reason),
+            };
+            let root = outcome.root.map(|root| blake3::Hash::from(root.hash).to_hex().to_string());
+            let leaves = outcome.root.map(|root| root.leaves);
+            json!({
+                "event": "slot_decided", "slot": slot, "frozen_at": outcome.frozen_at, "winner": outcome.winner,
+                "by_hand": reason, "root": root, "leaves": leaves,
+            })
+        }
         Event::Banned { voter, until, reason } => {
             json!({"event": "banned", "voter": name(*voter), "until": until, "reason": reason})
         }

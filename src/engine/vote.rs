@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 use super::api::Receipt;
 use super::{Core, Engine};
 use crate::ballots::{Claim, TakeBack};
-use crate::domain::{ClipNo, Event, Retraction, Seq, SlotNo, Vote, VoteKind, VoterId, day_of};
+use crate::domain::{ClipNo, Event, Retraction, Seq, SlotNo, SlotStatus, Vote, VoteKind, VoterId, day_of};
 use crate::error::Reject;
 use crate::fold::Refusal;
 use crate::log::{Body, Entry, Outcome};
@@ -92,6 +92,11 @@ impl Engine {
     }
 }
 
+pub(super) fn another_votes() -> Reject {
+    let why = "another slot of the season is open: freeze or lock it first".into();
+    Reject::WrongState { state: SlotStatus::Voting.as_str(), why }
+}
+
 impl Core {
     fn votable(&self, voter: VoterId, clip: &str, at: u64) -> Result<(ClipNo, SlotNo), Reject> {
         let scene = self.stage.look();
@@ -124,9 +129,10 @@ impl Core {
             Ok(Outcome::Refused(Refusal::Closed)) => Err(Reject::VotingClosed),
             Ok(Outcome::Refused(Refusal::Banned { until })) => Err(Reject::Banned { until }),
             Ok(Outcome::Refused(Refusal::Gone)) => Err(Reject::NotFound),
-            Ok(Outcome::Refused(Refusal::WrongState(status))) => {
+            Ok(Outcome::Refused(Refusal::WrongState(status) | Refusal::Overtaken(status))) => {
                 Err(Reject::WrongState { state: status.as_str(), why: format!("the slot is {}", status.as_str()) })
             }
+            Ok(Outcome::Refused(Refusal::AnotherVotes)) => Err(another_votes()),
             // A waiter that was dropped: the engine ended before its turn came.
             Ok(Outcome::Failed) | Err(_) => Err(Reject::StorageFailed),
         }

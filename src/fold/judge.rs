@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use bincode::{Decode, Encode};
 
-use crate::domain::{CommentChange, Event, Seq, SlotNo, SlotStatus, VoterId};
+use crate::domain::{CommentChange, Event, SeasonNo, Seq, Slot, SlotNo, SlotStatus, VoterId};
 
 /// Why the log's order refuses an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +23,10 @@ pub enum Refusal {
     },
     /// The slot's state at that sequence forbids the transition.
     WrongState(SlotStatus),
+    /// The slot took another step since what the transition rests on.
+    Overtaken(SlotStatus),
+    /// Another slot of the season takes votes at that sequence.
+    AnotherVotes,
     /// The comment that it is about, or answers, is deleted at that sequence.
     Gone,
 }
@@ -54,20 +58,31 @@ pub struct BanMove {
 /// Slot lives and bans, each step with its sequence. In memory.
 #[derive(Clone, Debug, Default)]
 pub struct Transitions {
-    slots: Vec<Vec<Move>>,
+    slots: Vec<Life>,
     bans: HashMap<VoterId, Vec<BanMove>>,
     /// Comments and when they were deleted. Only deletions that aren't in the tables, and those that something in the queue
     /// may have missed: whoever asks for a change looks at the tables, and at what is settled, when it is queued.
     deleted: HashMap<Seq, Seq>,
 }
 
+/// A slot's steps.
+#[derive(Clone, Debug, Default)]
+struct Life {
+    season: Option<SeasonNo>,
+    moves: Vec<Move>,
+}
+
+impl Life {
+    /// The last step before a sequence.
+    fn before(&self, seq: Seq) -> Option<&Move> {
+        self.moves.iter().rev().find(|step| step.seq < seq)
+    }
+}
+
 impl Transitions {
     /// Takes in a slot's life as its record has it.
-    pub fn load_slot(&mut self, slot: SlotNo, moves: Vec<Move>) {
-        if self.slots.len() <= slot.index() {
-            self.slots.resize_with(slot.index() + 1, Vec::new);
-        }
-        self.slots[slot.index()] = moves;
+    pub fn load_slot(&mut self, slot: Slot, moves: Vec<Move>) {
+        *self.life(slot.no) = Life { season: Some(slot.season), moves };
     }
 
     /// Takes in a voter's bans as their record has them.
@@ -78,13 +93,12 @@ impl Transitions {
     /// Takes in one judged event; one that is known already changes nothing.
     pub fn note(&mut self, seq: Seq, at: u64, event: &Event) {
         if let Some((slot, to)) = slot_move(event) {
-            if self.slots.len() <= slot.index() {
-                self.slots.resize_with(slot.index() + 1, Vec::new);
+            let life = self.life(slot);
+            if life.moves.last().is_none_or(|last| last.seq < seq && is_step(last.to, to)) {
+                life.moves.push(Move { seq, at, to });
             }
-            let moves = &mut self.slots[slot.index()];
-            // A slot that waits can be asked to open again and again.
-            if moves.last().is_none_or(|last| last.seq < seq && last.to != to) {
-                moves.push(Move { seq, at, to });
+            if let Event::SlotCreated(slot) = event {
+                life.season = Some(slot.season);
             }
         }
         if let Some((voter, step)) = ban_move(seq, event) {
@@ -101,15 +115,34 @@ impl Transitions {
     /// Forgets what no event behind `floor` can need: bans lifted at or before it, and all but the newest step there.
     pub fn forget_before(&mut self, floor: Seq) {
         self.deleted.retain(|_, seq| *seq > floor);
+        self.slots.iter_mut().for_each(|life| prune_moves(&mut life.moves, floor));
         self.bans.retain(|_, moves| {
             prune_bans(moves, floor);
             moves.last().is_some_and(|last| !(last.lifted && last.seq <= floor))
         });
     }
 
+    fn life(&mut self, slot: SlotNo) -> &mut Life {
+        if self.slots.len() <= slot.index() {
+            self.slots.resize_with(slot.index() + 1, Life::default);
+        }
+        &mut self.slots[slot.index()]
+    }
+
+    fn last_step(&self, slot: SlotNo, seq: Seq) -> Option<&Move> {
+        self.slots.get(slot.index())?.before(seq)
+    }
+
     fn status(&self, slot: SlotNo, seq: Seq) -> Option<SlotStatus> {
-        let moves = self.slots.get(slot.index())?;
-        moves.iter().rev().find(|step| step.seq < seq).map(|step| step.to)
+        self.last_step(slot, seq).map(|step| step.to)
+    }
+
+    /// Whether a slot of the same season, and not this one, takes votes.
+    fn another_votes(&self, slot: SlotNo, seq: Seq) -> bool {
+        let Some(season) = self.slots.get(slot.index()).and_then(|life| life.season) else { return false };
+        let votes = |life: &Life| life.before(seq).is_some_and(|step| step.to == SlotStatus::Voting);
+        let mut others = self.slots.iter().enumerate().filter(|(no, _)| *no != slot.index());
+        others.any(|(_, life)| life.season == Some(season) && votes(life))
     }
 
     fn is_gone(&self, comment: Seq, seq: Seq) -> bool {
@@ -126,6 +159,23 @@ impl Transitions {
 pub(super) fn prune_bans(moves: &mut Vec<BanMove>, floor: Seq) {
     if let Some(newest) = moves.iter().rposition(|step| step.seq <= floor) {
         moves.drain(..newest);
+    }
+}
+
+/// Whether a state that follows another is a step of its own: a slot that waits can be asked to open again and again.
+pub(super) fn is_step(from: SlotStatus, to: SlotStatus) -> bool {
+    (from, to) != (SlotStatus::WaitingForClips, SlotStatus::WaitingForClips)
+}
+
+/// Steps of a slot's life that are kept for those who ask, once no event can need them.
+const MOVES_KEPT: usize = 32;
+
+/// Drops the oldest steps of a long life that lie before the newest one at or before `floor`.
+pub(super) fn prune_moves(moves: &mut Vec<Move>, floor: Seq) {
+    if moves.len() > MOVES_KEPT
+        && let Some(newest) = moves.iter().rposition(|step| step.seq <= floor)
+    {
+        moves.drain(..newest.min(moves.len() - MOVES_KEPT));
     }
 }
 
@@ -151,12 +201,33 @@ pub fn judge(transitions: &Transitions, seq: Seq, at: u64, event: &Event) -> Res
             }
             if transitions.is_gone(of.id, seq) { Err(Refusal::Gone) } else { Ok(()) }
         }
-        _ => {
-            let Some((slot, to)) = slot_move(event) else { return Ok(()) };
-            let from = transitions.status(slot, seq);
-            if may_move(from, to) { Ok(()) } else { Err(Refusal::WrongState(from.unwrap_or(SlotStatus::Upcoming))) }
-        }
+        Event::ClipAdded(clip) => match transitions.status(clip.slot, seq) {
+            Some(state @ (SlotStatus::Frozen | SlotStatus::Locked)) => Err(Refusal::WrongState(state)),
+            _ => Ok(()),
+        },
+        _ => slot_move(event).map_or(Ok(()), |(slot, to)| moves_on(transitions, seq, event, slot, to)),
     }
+}
+
+fn moves_on(transitions: &Transitions, seq: Seq, event: &Event, slot: SlotNo, to: SlotStatus) -> Result<(), Refusal> {
+    let last = transitions.last_step(slot, seq);
+    let from = last.map(|step| step.to);
+    let state = from.unwrap_or(SlotStatus::Upcoming);
+    if !may_move(from, to, event) {
+        return Err(Refusal::WrongState(state));
+    }
+    let rests_on = match event {
+        Event::SlotStopped { after, .. } => *after,
+        Event::SlotDecided { outcome, .. } => Some(outcome.frozen_at),
+        _ => None,
+    };
+    if rests_on.is_some_and(|on| last.is_none_or(|last| last.seq != on)) {
+        return Err(Refusal::Overtaken(state));
+    }
+    if to == SlotStatus::Voting && from != Some(to) && transitions.another_votes(slot, seq) {
+        return Err(Refusal::AnotherVotes);
+    }
+    Ok(())
 }
 
 fn takes_votes(transitions: &Transitions, slot: SlotNo, seq: Seq) -> Result<(), Refusal> {
@@ -166,24 +237,31 @@ fn takes_votes(transitions: &Transitions, slot: SlotNo, seq: Seq) -> Result<(), 
     }
 }
 
-fn may_move(from: Option<SlotStatus>, to: SlotStatus) -> bool {
+fn may_move(from: Option<SlotStatus>, to: SlotStatus, event: &Event) -> bool {
     use SlotStatus::{Frozen, Locked, Upcoming, Voting, WaitingForClips};
-    matches!(
-        (from, to),
-        (None, Upcoming)
-            | (Some(Upcoming | WaitingForClips), WaitingForClips | Voting)
-            | (Some(Voting), Frozen)
-            | (Some(Frozen), Locked)
-    )
+    match event {
+        Event::SlotExtended { .. } => from == Some(Voting),
+        Event::SlotReopened { .. } => from == Some(Frozen),
+        _ => matches!(
+            (from, to),
+            (None, Upcoming)
+                | (Some(Upcoming | WaitingForClips), WaitingForClips | Voting)
+                | (Some(Voting), Frozen)
+                | (Some(Frozen), Locked)
+        ),
+    }
 }
 
-fn slot_move(event: &Event) -> Option<(SlotNo, SlotStatus)> {
+/// The step of a slot's life that an event is, if it is one.
+pub(super) fn slot_move(event: &Event) -> Option<(SlotNo, SlotStatus)> {
     match event {
         Event::SlotCreated(slot) => Some((slot.no, SlotStatus::Upcoming)),
         Event::SlotWaits(slot) => Some((*slot, SlotStatus::WaitingForClips)),
-        Event::SlotOpened { slot, .. } => Some((*slot, SlotStatus::Voting)),
-        Event::SlotFrozen(slot) => Some((*slot, SlotStatus::Frozen)),
-        Event::SlotLocked { slot, .. } => Some((*slot, SlotStatus::Locked)),
+        Event::SlotOpened { slot, .. } | Event::SlotExtended { slot, .. } | Event::SlotReopened { slot, .. } => {
+            Some((*slot, SlotStatus::Voting))
+        }
+        Event::SlotFrozen(slot) | Event::SlotStopped { slot, .. } => Some((*slot, SlotStatus::Frozen)),
+        Event::SlotLocked { slot, .. } | Event::SlotDecided { slot, .. } => Some((*slot, SlotStatus::Locked)),
         _ => None,
     }
 }
@@ -201,8 +279,10 @@ pub(super) fn ban_move(seq: Seq, event: &Event) -> Option<(VoterId, BanMove)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::domain::{ClipNo, SeasonNo, Slot, Vote, VoteKind};
+    use crate::domain::{Clip, ClipDraft, ClipId, ClipNo, Decided, FrozenBy, Outcome, Vote, VoteKind};
 
     const SLOT: SlotNo = SlotNo(0);
     const VOTER: VoterId = VoterId([1; 16]);
@@ -249,5 +329,113 @@ mod tests {
         assert_eq!(judge(&known, 3, 0, &early), Err(Refusal::WrongState(SlotStatus::Voting)));
         let again = Event::SlotOpened { slot: SLOT, ends_at: None, hidden: false };
         assert_eq!(judge(&known, 3, 0, &again), Err(Refusal::WrongState(SlotStatus::Voting)));
+    }
+
+    fn stopped(by: FrozenBy, after: Option<Seq>) -> Event {
+        Event::SlotStopped { slot: SLOT, by, after }
+    }
+
+    fn decided(frozen_at: Seq) -> Event {
+        let outcome = Outcome { frozen_at, winner: None, decided: Decided::Tally, root: None };
+        Event::SlotDecided { slot: SLOT, outcome: Box::new(outcome) }
+    }
+
+    #[test]
+    fn a_timer_never_ends_a_slot_that_was_extended_since_it_looked() {
+        let mut known = opened_at(2);
+        assert!(judge(&known, 3, 0, &stopped(FrozenBy::Timer, Some(2))).is_ok());
+        known.note(3, 0, &Event::SlotExtended { slot: SLOT, ends_at: None });
+        let late = judge(&known, 4, 0, &stopped(FrozenBy::Timer, Some(2)));
+        assert_eq!(late, Err(Refusal::Overtaken(SlotStatus::Voting)));
+        assert!(judge(&known, 4, 0, &stopped(FrozenBy::Operator, None)).is_ok());
+        assert!(judge(&known, 4, 0, &vote()).is_ok(), "an extended slot takes votes on");
+    }
+
+    #[test]
+    fn a_result_of_an_earlier_freeze_is_not_the_slots() {
+        let mut known = opened_at(2);
+        known.note(3, 0, &stopped(FrozenBy::Timer, Some(2)));
+        assert!(judge(&known, 4, 0, &decided(3)).is_ok());
+        known.note(4, 0, &Event::SlotReopened { slot: SLOT, ends_at: None });
+        assert!(judge(&known, 5, 0, &vote()).is_ok());
+        assert_eq!(judge(&known, 5, 0, &decided(3)), Err(Refusal::WrongState(SlotStatus::Voting)));
+        known.note(6, 0, &stopped(FrozenBy::Operator, None));
+        assert_eq!(judge(&known, 7, 0, &decided(3)), Err(Refusal::Overtaken(SlotStatus::Frozen)));
+        assert!(judge(&known, 7, 0, &decided(6)).is_ok());
+        known.note(7, 0, &decided(6));
+        for again in [decided(6), Event::SlotReopened { slot: SLOT, ends_at: None }] {
+            assert_eq!(judge(&known, 8, 0, &again), Err(Refusal::WrongState(SlotStatus::Locked)));
+        }
+    }
+
+    #[test]
+    fn one_slot_of_a_season_takes_votes_at_a_time() {
+        let mut known = opened_at(2);
+        let open = |slot| Event::SlotOpened { slot: SlotNo(slot), ends_at: None, hidden: false };
+        known.note(3, 0, &Event::SlotCreated(Slot { no: SlotNo(1), season: SeasonNo(0), position: 2 }));
+        known.note(4, 0, &Event::SlotCreated(Slot { no: SlotNo(2), season: SeasonNo(1), position: 1 }));
+        assert_eq!(judge(&known, 5, 0, &open(1)), Err(Refusal::AnotherVotes));
+        assert!(judge(&known, 5, 0, &open(2)).is_ok(), "seasons don't wait for each other");
+        known.note(5, 0, &stopped(FrozenBy::Operator, None));
+        assert!(judge(&known, 6, 0, &open(1)).is_ok());
+        known.note(6, 0, &open(1));
+        let reopen = Event::SlotReopened { slot: SLOT, ends_at: None };
+        assert_eq!(judge(&known, 7, 0, &reopen), Err(Refusal::AnotherVotes));
+        assert!(judge(&known, 6, 0, &reopen).is_ok(), "what came later does not reach back");
+    }
+
+    #[test]
+    fn a_frozen_slot_takes_no_clip() {
+        let mut known = opened_at(2);
+        let draft = ClipDraft { title: "Late".into(), ..ClipDraft::default() };
+        let clip = Clip { no: ClipNo(9), slot: SLOT, id: ClipId::new("late").unwrap(), draft };
+        let added = Event::ClipAdded(Box::new(clip));
+        assert!(judge(&known, 3, 0, &added).is_ok());
+        known.note(3, 0, &stopped(FrozenBy::Operator, None));
+        assert_eq!(judge(&known, 4, 0, &added), Err(Refusal::WrongState(SlotStatus::Frozen)));
+    }
+
+    proptest! {
+        /// Any steps that were accepted one by one: what was forgotten on the way is missed by none behind it, a slot lives in one
+        /// direction but for reopening, and one slot of the season votes at a time.
+        #[test]
+        fn a_life_that_was_cut_short_judges_as_a_whole_one(
+            steps in prop::collection::vec((0_u32..3, 0_u8..6, 0_u64..4), 1..200),
+        ) {
+            let mut whole = Transitions::default();
+            for slot in 0..3 {
+                let created = Slot { no: SlotNo(slot), season: SeasonNo(0), position: slot + 1 };
+                whole.note(u64::from(slot) + 1, 0, &Event::SlotCreated(created));
+            }
+            let mut cut = whole.clone();
+            for ((slot, verb, back), seq) in steps.into_iter().zip(4..) {
+                let slot = SlotNo(slot);
+                let last = whole.last_step(slot, seq).map_or(0, |step| step.seq);
+                let outcome = Outcome { frozen_at: last - back.min(last), winner: None, decided: Decided::Tally, root: None };
+                let event = match verb {
+                    0 => Event::SlotWaits(slot),
+                    1 => Event::SlotOpened { slot, ends_at: None, hidden: false },
+                    2 => Event::SlotStopped { slot, by: FrozenBy::Timer, after: Some(last - back.min(last)) },
+                    3 => Event::SlotExtended { slot, ends_at: None },
+                    4 => Event::SlotReopened { slot, ends_at: None },
+                    _ => Event::SlotDecided { slot, outcome: Box::new(outcome) },
+                };
+                let verdict = judge(&whole, seq, 0, &event);
+                prop_assert_eq!(judge(&cut, seq, 0, &event), verdict);
+                let before = whole.status(slot, seq);
+                if verdict.is_ok() {
+                    whole.note(seq, 0, &event);
+                    cut.note(seq, 0, &event);
+                    let now = whole.status(slot, seq + 1);
+                    let reopened = matches!(event, Event::SlotReopened { .. });
+                    prop_assert!(now >= before || reopened);
+                    prop_assert!(before != Some(SlotStatus::Locked), "what is locked stays");
+                }
+                cut.forget_before(seq - back.min(seq));
+                let votes = |slot: &u32| whole.status(SlotNo(*slot), seq + 1) == Some(SlotStatus::Voting);
+                prop_assert!((0..3).filter(votes).count() <= 1);
+                prop_assert!(cut.slots.iter().all(|life| life.moves.len() <= MOVES_KEPT + 5));
+            }
+        }
     }
 }

@@ -17,7 +17,7 @@ pub use judge::{BanMove, Move, Refusal, Transitions, judge};
 pub use tables::{Mark, Tables, VisitBlock};
 pub use totals::Change;
 
-use crate::domain::{Clip, ClipNo, Event, Logged, Season, Seq, SlotNo, Span, VoterId};
+use crate::domain::{Clip, ClipNo, Event, FrozenBy, Logged, Outcome, Season, Seq, Slot, SlotNo, Span, VoterId};
 use crate::error::Fault;
 
 /// What a fold changes. A page or block knows the last sequence that it contains: each of these is skipped, page by
@@ -40,10 +40,10 @@ pub trait Pages {
 }
 
 /// A step in a slot's life.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SlotChange {
     /// It exists.
-    Created(crate::domain::Slot),
+    Created(Slot),
     /// It waits for clips.
     Waits,
     /// It takes votes.
@@ -54,12 +54,16 @@ pub enum SlotChange {
         hidden: bool,
     },
     /// It takes no more.
-    Frozen,
-    /// Its result stands.
+    Frozen(FrozenBy),
+    /// It takes votes until another time; frozen before, again.
+    Until(Option<u64>),
+    /// Its result stands, as earlier versions wrote it.
     Locked {
         /// Its best clip.
         winner: Option<ClipNo>,
     },
+    /// Its result stands.
+    Decided(Outcome),
 }
 
 /// Changes the pages by one judged event.
@@ -84,8 +88,15 @@ pub fn fold(pages: &mut impl Pages, logged: &Logged) -> Result<(), Fault> {
             let span = Span { started_at: Some(at), ends_at: *ends_at };
             pages.slot(seq, at, *slot, SlotChange::Opened { span, hidden: *hidden })
         }
-        Event::SlotFrozen(slot) => pages.slot(seq, at, *slot, SlotChange::Frozen),
+        Event::SlotFrozen(slot) => pages.slot(seq, at, *slot, SlotChange::Frozen(FrozenBy::Operator)),
         Event::SlotLocked { slot, winner } => pages.slot(seq, at, *slot, SlotChange::Locked { winner: *winner }),
+        Event::SlotStopped { slot, by, .. } => pages.slot(seq, at, *slot, SlotChange::Frozen(*by)),
+        Event::SlotExtended { slot, ends_at } | Event::SlotReopened { slot, ends_at } => {
+            pages.slot(seq, at, *slot, SlotChange::Until(*ends_at))
+        }
+        Event::SlotDecided { slot, outcome } => {
+            pages.slot(seq, at, *slot, SlotChange::Decided(Outcome::clone(outcome)))
+        }
         Event::Banned { .. } | Event::Unbanned(_) => {
             let (voter, step) = judge::ban_move(seq, event).expect("both are ban steps");
             pages.ban(voter, step)

@@ -3,8 +3,9 @@
 use bincode::{Decode, Encode};
 
 use super::SlotChange;
-use super::judge::{BanMove, Move, prune_bans};
-use crate::domain::{Clip, ClipNo, Season, Seq, Slot, SlotStatus, Span, VoterId};
+use super::judge::{BanMove, Move, is_step, prune_bans, prune_moves};
+use crate::codec::{self, Kind};
+use crate::domain::{Clip, ClipNo, Decided, FrozenBy, Outcome, Season, Seq, Slot, SlotStatus, Span, VoterId};
 use crate::error::Fault;
 
 /// Things in the order of their numbers, with the last sequence that the page contains.
@@ -42,9 +43,9 @@ pub type SeasonsPage = ListPage<Season>;
 /// Neighbouring clips.
 pub type ClipsPage = ListPage<Clip>;
 
-/// A slot's life.
+/// A slot's life, as the first programs wrote it. Read still, written no more.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct SlotRecord {
+pub struct FirstSlotRecord {
     /// The last sequence that it contains.
     pub last: Seq,
     /// The slot.
@@ -59,11 +60,54 @@ pub struct SlotRecord {
     pub winner: Option<ClipNo>,
 }
 
+/// A slot's life.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct SlotRecord {
+    /// The last sequence that it contains.
+    pub last: Seq,
+    /// The slot.
+    pub slot: Slot,
+    /// Its steps, oldest first, of a long life the newest; the last is its state.
+    pub moves: Vec<Move>,
+    /// When it takes votes.
+    pub span: Span,
+    /// Whether its counts are hidden until it locks.
+    pub hidden: bool,
+    /// Who froze it last, once frozen.
+    pub frozen_by: Option<FrozenBy>,
+    /// Its result, once locked.
+    pub outcome: Option<Outcome>,
+}
+
+impl From<FirstSlotRecord> for SlotRecord {
+    fn from(first: FirstSlotRecord) -> Self {
+        let FirstSlotRecord { last, slot, moves, span, hidden, winner } = first;
+        let frozen_at = frozen_at(&moves);
+        let locked = moves.last().is_some_and(|step| step.to == SlotStatus::Locked);
+        let outcome = Outcome { frozen_at: frozen_at.unwrap_or_default(), winner, decided: Decided::Tally, root: None };
+        // The first programs froze on an operator's word alone.
+        let frozen_by = frozen_at.map(|_| FrozenBy::Operator);
+        Self { last, slot, moves, span, hidden, frozen_by, outcome: locked.then_some(outcome) }
+    }
+}
+
+fn frozen_at(moves: &[Move]) -> Option<Seq> {
+    moves.iter().rev().find(|step| step.to == SlotStatus::Frozen).map(|step| step.seq)
+}
+
 impl SlotRecord {
     /// A slot that was just created.
     pub fn new(seq: Seq, at: u64, slot: Slot) -> Self {
         let moves = vec![Move { seq, at, to: SlotStatus::Upcoming }];
-        Self { last: seq, slot, moves, span: Span::default(), hidden: false, winner: None }
+        Self { last: seq, slot, moves, span: Span::default(), hidden: false, frozen_by: None, outcome: None }
+    }
+
+    /// Reads one of either form; the envelope says which.
+    pub fn read(tree: &'static str, key: &[u8], record: &[u8]) -> Result<Self, Fault> {
+        if record.get(3) == Some(&(Kind::FirstSlot as u8)) {
+            return codec::read::<FirstSlotRecord>(tree, Kind::FirstSlot, key, record).map(Self::from);
+        }
+        codec::read(tree, Kind::Slot, key, record)
     }
 
     /// Its state.
@@ -71,8 +115,19 @@ impl SlotRecord {
         self.moves.last().map_or(SlotStatus::Upcoming, |step| step.to)
     }
 
-    /// Takes a step; skipped when its sequence is in already.
-    pub fn change(&mut self, seq: Seq, at: u64, change: SlotChange) {
+    /// The sequence of its last freeze, once frozen.
+    pub fn frozen_at(&self) -> Option<Seq> {
+        frozen_at(&self.moves)
+    }
+
+    /// Its best clip, once locked.
+    pub fn winner(&self) -> Option<ClipNo> {
+        self.outcome.as_ref().and_then(|outcome| outcome.winner)
+    }
+
+    /// Takes a step; skipped when its sequence is in already. `floor` is the mark: of a long life go the oldest steps that no
+    /// event behind it can need.
+    pub fn change(&mut self, floor: Seq, seq: Seq, at: u64, change: SlotChange) {
         if seq <= self.last {
             return;
         }
@@ -83,16 +138,29 @@ impl SlotRecord {
                 (self.span, self.hidden) = (span, hidden);
                 SlotStatus::Voting
             }
-            SlotChange::Frozen => SlotStatus::Frozen,
+            SlotChange::Frozen(by) => {
+                self.frozen_by = Some(by);
+                SlotStatus::Frozen
+            }
+            SlotChange::Until(ends_at) => {
+                (self.span.ends_at, self.frozen_by) = (ends_at, None);
+                SlotStatus::Voting
+            }
             SlotChange::Locked { winner } => {
-                self.winner = winner;
+                let frozen_at = self.frozen_at().unwrap_or_default();
+                self.outcome = Some(Outcome { frozen_at, winner, decided: Decided::Tally, root: None });
+                SlotStatus::Locked
+            }
+            SlotChange::Decided(outcome) => {
+                self.outcome = Some(outcome);
                 SlotStatus::Locked
             }
         };
         // Repeated openings of a slot without clips say nothing new: the record stays small.
-        if self.status() != to {
+        if is_step(self.status(), to) {
             self.moves.push(Move { seq, at, to });
         }
+        prune_moves(&mut self.moves, floor);
         self.last = seq;
     }
 }

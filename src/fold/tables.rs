@@ -202,7 +202,12 @@ impl Tables {
 
     /// Every slot, in order.
     pub fn each_slot(&self, mut visit: impl FnMut(&SlotRecord)) -> Result<(), Fault> {
-        self.each(Table::Slots, Kind::Slot, &self.slots, |_, record| visit(record))
+        self.each_read(
+            Table::Slots,
+            &self.slots,
+            |key, record| SlotRecord::read(NAME, key, record),
+            |_, slot| visit(slot),
+        )
     }
 
     /// Every voter with bans.
@@ -215,7 +220,7 @@ impl Tables {
     /// What the judge needs, as of the tables' end.
     pub fn transitions(&self) -> Result<Transitions, Fault> {
         let mut known = Transitions::default();
-        self.each_slot(|record| known.load_slot(record.slot.no, record.moves.clone()))?;
+        self.each_slot(|record| known.load_slot(record.slot, record.moves.clone()))?;
         self.each_ban(|voter, moves| known.load_bans(voter, moves.to_vec()))?;
         Ok(known)
     }
@@ -272,6 +277,16 @@ impl Tables {
         table: Table,
         kind: Kind,
         changed: &BTreeMap<u32, Paged<T>>,
+        visit: impl FnMut(u32, &T),
+    ) -> Result<(), Fault> {
+        self.each_read(table, changed, |key, record| codec::read(NAME, kind, key, record), visit)
+    }
+
+    fn each_read<T>(
+        &self,
+        table: Table,
+        changed: &BTreeMap<u32, Paged<T>>,
+        read: impl Fn(&[u8], &[u8]) -> Result<T, Fault>,
         mut visit: impl FnMut(u32, &T),
     ) -> Result<(), Fault> {
         let (from, to) = keys::pages_of(table);
@@ -283,7 +298,7 @@ impl Tables {
             }
             match new.next_if(|(at, _)| **at == number) {
                 Some((_, paged)) => visit(number, &paged.page),
-                None => visit(number, &codec::read(NAME, kind, key, record)?),
+                None => visit(number, &read(key, record)?),
             }
             Ok(ControlFlow::Continue(()))
         })?;
@@ -377,13 +392,16 @@ impl Pages for Tables {
     }
 
     fn slot(&mut self, seq: Seq, at: u64, slot: SlotNo, change: SlotChange) -> Result<(), Fault> {
-        let known = match self.slots.remove(&slot.0) {
-            Some(paged) => Some(paged.page),
-            None => stored(self.store.as_ref(), Table::Slots, Kind::Slot, slot.0)?,
+        let known = if let Some(paged) = self.slots.remove(&slot.0) {
+            Some(paged.page)
+        } else {
+            let key = keys::page(Table::Slots, slot.0);
+            self.store.get(&key)?.map(|record| SlotRecord::read(NAME, &key, &record)).transpose()?
         };
+        let floor = self.mark.map_or(0, |mark| mark.seq);
         let page = match (known, change) {
-            (Some(mut record), _) => {
-                SlotRecord::change(&mut record, seq, at, change);
+            (Some(mut record), change) => {
+                record.change(floor, seq, at, change);
                 record
             }
             (None, SlotChange::Created(slot)) => SlotRecord::new(seq, at, slot),

@@ -9,6 +9,7 @@ mod body;
 mod comment_view;
 mod comments;
 mod counts;
+mod etag;
 mod front;
 mod idempotency;
 mod moderation;

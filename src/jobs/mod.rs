@@ -2,6 +2,8 @@
 
 mod forget;
 mod reconcile;
+mod rounds;
 
 pub use forget::Forget;
 pub use reconcile::{Drift, Reconcile};
+pub use rounds::{RoundSettings, Rounds, Seal, Sealed, Unsealed, tallied};

@@ -118,11 +118,11 @@ mod tests {
             let stage = Stage::new(VoterKey::new([7; 32]), 1);
             let (season, slot) = (SeasonNo(0), SlotNo(0));
             let id = SeasonId::new("s").unwrap();
-            stage.settle(0, &Event::SeasonCreated(Season { no: season, id, name: "Season".into() }));
-            stage.settle(0, &Event::SlotCreated(Slot { no: slot, season, position: 1 }));
+            stage.settle(0, 0, &Event::SeasonCreated(Season { no: season, id, name: "Season".into() }));
+            stage.settle(0, 0, &Event::SlotCreated(Slot { no: slot, season, position: 1 }));
             for no in (0..CLIPS).map(ClipNo) {
                 let id = ClipId::new(&format!("c{}", no.0)).unwrap();
-                stage.settle(0, &Event::ClipAdded(Box::new(Clip { no, slot, id, draft: ClipDraft::default() })));
+                stage.settle(0, 0, &Event::ClipAdded(Box::new(Clip { no, slot, id, draft: ClipDraft::default() })));
             }
             let store = FaultyDisk::new(1).open("tables");
             let tables = Tables::open(Arc::clone(&store)).unwrap();

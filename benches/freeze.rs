@@ -38,11 +38,11 @@ fn main() -> ExitCode {
         let votes = Votes { engine: engine.clone(), rate, next: Arc::default(), stood: Arc::default() };
         let mut by_operators = Vec::new();
         for _ in 0..freezes {
-            by_operators.push(votes.while_it_freezes(by_operator(&engine)).await);
+            by_operators.push(votes.meet(by_operator(&engine)).await);
             engine.reopen_slot("s", 1, None).await.expect("it reopens");
         }
         // The last thing: the clock's freeze goes on to the lock.
-        let by_clock = vec![votes.while_it_freezes(by_clock(&engine)).await];
+        let by_clock = vec![votes.meet(by_clock(&engine)).await];
         report("by an operator", by_operators).max(report("by the clock, from the slot's end on", by_clock))
     });
     engine.close().expect("it closes");
@@ -75,7 +75,7 @@ struct Votes {
 
 impl Votes {
     /// Votes at the rate until the freeze is through, and the answers against the tally.
-    async fn while_it_freezes(&self, freeze: impl Future<Output = Duration>) -> Duration {
+    async fn meet(&self, freeze: impl Future<Output = Duration>) -> Duration {
         let on = Arc::new(AtomicBool::new(true));
         let voting = tokio::spawn(self.stream(Arc::clone(&on)));
         let took = freeze.await;

@@ -7,6 +7,7 @@ mod api;
 mod comment;
 mod live;
 mod load;
+mod minutes;
 mod operate;
 mod read;
 mod recount;

@@ -1,6 +1,6 @@
 //! Every vote that is in the tables, in memory, packed: 32 bytes a vote, 20 a voter and some 8 of index. A vote is in its
-//! voter's list and in its clip's, which is in log order, so that the one before the last is at hand when the last is
-//! taken back.
+//! voter's list and in its clip's, which is in log order as a rule, so that the one before the last is at hand when the last
+//! is taken back; where votes came in another order, that list is looked through.
 //!
 //! A vote can stand and not count: what takes votes out of the counts later needs no more than [`Votes::set_counts`].
 
@@ -60,6 +60,8 @@ impl Vote {
 #[derive(Clone, Copy, Debug)]
 struct Sums {
     newest: u32,
+    /// Some vote came behind one that is later in the log.
+    mixed: bool,
     all: Score,
     day: Score,
 }
@@ -135,11 +137,11 @@ impl Votes {
         at
     }
 
-    /// Adds a vote of the voter at a place: the newest of its clip.
+    /// Adds a vote of the voter at a place.
     pub(super) fn cast(&mut self, voter: u32, seq: Seq, ballot: &Ballot) {
         let clip = ballot.clip;
         if self.clips.len() <= clip.index() {
-            let none = Sums { newest: NONE, all: Score::default(), day: Score::default() };
+            let none = Sums { newest: NONE, mixed: false, all: Score::default(), day: Score::default() };
             self.clips.resize(clip.index() + 1, none);
         }
         let (next, older) = (self.voters.get(voter).votes, self.clips[clip.index()].newest);
@@ -157,6 +159,7 @@ impl Votes {
         };
         let at = self.cast.put(vote, |free| free.next);
         if older != NONE {
+            self.clips[clip.index()].mixed |= self.cast.get(older).seq() > seq;
             self.cast.get_mut(older).newer = at;
         }
         self.clips[clip.index()].newest = at;
@@ -239,15 +242,17 @@ impl Votes {
 
     /// The last sequence of the clip's counting votes before one.
     fn counted_before(&self, at: u32, wanted: &dyn Fn(&Vote) -> bool) -> Seq {
-        let mut older = self.cast.get(at).older;
-        while older != NONE {
+        let of = self.clips[self.cast.get(at).clip.index()];
+        let mut older = if of.mixed { of.newest } else { self.cast.get(at).older };
+        let mut last = 0;
+        while older != NONE && (of.mixed || last == 0) {
             let vote = self.cast.get(older);
             if vote.counts && wanted(vote) {
-                return vote.seq();
+                last = last.max(vote.seq());
             }
             older = vote.older;
         }
-        0
+        last
     }
 
     fn list(&self, voter: u32) -> impl Iterator<Item = (u32, &Vote)> {
@@ -329,5 +334,50 @@ impl<T> Slab<T> {
         let free = self.free;
         note(self.get_mut(at), free);
         self.free = at;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::VoteKind;
+    use crate::fold::ballot_block::Act;
+
+    /// A clip's votes at these sequences, in the order that they come.
+    fn votes(seqs: &[Seq]) -> Votes {
+        let mut votes = Votes::new(1);
+        for seq in seqs {
+            let id = VoterId([u8::try_from(*seq).unwrap(); 16]);
+            let (clip, act) = (ClipNo(2), Act::Cast(VoteKind::Standard));
+            let day = u16::from(seq.is_multiple_of(2));
+            let voter = votes.find_or_add(id);
+            votes.cast(voter, *seq, &Ballot { voter: id, clip, weight: 1, day, act });
+        }
+        votes
+    }
+
+    #[test]
+    fn the_last_that_counts_is_found_in_any_order_and_comes_back() {
+        for order in [[1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1], [3, 6, 1, 5, 2, 4]] {
+            let mut votes = votes(&order);
+            let last = |votes: &Votes| (votes.of_clip(ClipNo(2), false), votes.of_clip(ClipNo(2), true));
+            let score = |votes: u32, last| Score { weight: votes.into(), votes, last };
+            assert_eq!(last(&votes), (score(6, 6), score(3, 6)));
+            let at =
+                |votes: &Votes, seq: u8| votes.find_vote(votes.find(VoterId([seq; 16])).unwrap(), ClipNo(2)).unwrap();
+            for masked in [6, 4] {
+                votes.set_counts(at(&votes, masked), false);
+            }
+            assert_eq!(last(&votes), (score(4, 5), score(1, 2)));
+            votes.remove(at(&votes, 5));
+            assert_eq!(last(&votes), (score(3, 3), score(1, 2)));
+            assert!(votes.find(VoterId([5; 16])).is_none(), "their only vote is gone");
+            votes.set_counts(at(&votes, 4), true);
+            votes.set_counts(at(&votes, 4), true);
+            assert_eq!(last(&votes), (score(4, 4), score(2, 4)));
+            // One that doesn't count goes, and nothing changes.
+            votes.remove(at(&votes, 6));
+            assert_eq!((last(&votes), votes.count()), ((score(4, 4), score(2, 4)), 4));
+        }
     }
 }

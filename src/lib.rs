@@ -61,7 +61,7 @@
 //! | 4 | [`ballots`] | who voted for what in open slots, and today's budgets | blocking under a lock |
 //! | 4 | [`stage`] | seasons, slots and clips as a snapshot that settlement swaps | a verdict |
 //! | 4 | [`comments`] | comments as they are now: pages, what is not in them yet, what is in flight | blocking under its lock |
-//! | 4 | [`boards`] | ranks, and what clips had when, from what the tables hold | a vote whose counts are hidden, waiting for |
+//! | 4 | [`boards`] | ranks, and what clips had when, from what the tables hold | ranking by what is hidden, holding up a vote |
 //! | 4 | [`hub`] | channels, what they keep, viewers' queues | a socket, a wait for a viewer |
 //! | 5 | [`log`] | queue, commit, apply, recover | ballots and tallies |
 //! | 6 | [`jobs`] | what can wait, a step at a time, through the queue alone | a write of their own |

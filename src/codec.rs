@@ -61,6 +61,8 @@ pub enum Kind {
     Replies = 14,
     /// Counts of neighbouring clips' comments.
     CommentCounts = 15,
+    /// Neighbouring clips' votes by the minute.
+    Timeline = 18,
     /// One slot's life.
     Slot = 20,
 }

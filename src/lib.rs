@@ -61,6 +61,7 @@
 //! | 4 | [`ballots`] | who voted for what in open slots, and today's budgets | blocking under a lock |
 //! | 4 | [`stage`] | seasons, slots and clips as a snapshot that settlement swaps | a verdict |
 //! | 4 | [`comments`] | comments as they are now: pages, what is not in them yet, what is in flight | blocking under its lock |
+//! | 4 | [`boards`] | ranks, and what clips had when, from what the tables hold | ranking by what is hidden, holding up a vote |
 //! | 4 | [`hub`] | channels, what they keep, viewers' queues | a socket, a wait for a viewer |
 //! | 5 | [`log`] | queue, commit, apply, recover | ballots and tallies |
 //! | 6 | [`jobs`] | what can wait, a step at a time, through the queue alone | a write of their own |
@@ -71,10 +72,11 @@
 //! | 10 | [`http`] | hyper's server, routes, answers | a decision about a vote |
 //! | 11 | [`cli`] | commands and wiring | |
 //!
-//! Left free for later: Merkle trees (3), boards (4).
+//! Left free for later: Merkle trees (3).
 
 pub mod admission;
 pub mod ballots;
+pub mod boards;
 pub mod cli;
 pub mod clock;
 pub mod codec;

@@ -23,7 +23,8 @@ use plaudit::fold::comments::{CommentCounts, CommentId, LIKED, Queued, REPORTED,
 use plaudit::fold::keys::{self, Table};
 use plaudit::fold::ranges::{Item, RangePage};
 use plaudit::fold::records::{BansPage, ClipsPage, FirstSlotRecord, SeasonsPage, SlotRecord};
-use plaudit::fold::totals::TotalsPage;
+use plaudit::fold::timeline::{self, TimelinePage};
+use plaudit::fold::totals::{Change, TotalsPage};
 use plaudit::fold::{self, BallotBlock, BanMove, Mark, Move, Stored};
 use plaudit::log::block::{self, Builder};
 
@@ -320,6 +321,23 @@ fn a_page_of_totals() {
 }
 
 #[test]
+fn a_page_of_minutes() {
+    let mut page = TimelinePage::begin(FIRST, [(0, 0); 16]);
+    (page.before[0], page.before[12]) = ((3, 70_000), (9, 9));
+    let changes =
+        [(0, 300, 1, 10), (7, 300, 1, 3), (40_000, 300, -1, -10), (40_001, 290, 1, 1), (300_000, 291, 1, 1_000)];
+    for (n, clip, votes, weight) in changes {
+        // The time steps back with every second one.
+        let at = NOON + 90_000 * (n % 2) + n % 60_000;
+        assert!(page.add(FIRST + n, at, ClipNo(clip), Change { votes, weight }));
+    }
+    assert_eq!(page.segments.len(), 5);
+    let key = keys::timeline(18, FIRST);
+    let kept = kept("timeline.bin", &page.record(18));
+    assert_eq!(timeline::read(&key, &kept).unwrap(), page);
+}
+
+#[test]
 fn a_page_of_seasons() {
     let page = SeasonsPage { last: FIRST + 5, items: vec![season(0, "s-1", "Öne"), season(1, "s-2", "Season two")] };
     one("seasons.bin", Kind::Seasons, &keys::page(Table::Seasons, 0), &page);
@@ -460,5 +478,6 @@ fn every_kept_record_is_of_a_kind_and_every_kind_is_kept() {
         assert_eq!(&record[..3], [b'P', b'l', 1]);
         kinds.insert(record[3]);
     }
-    assert_eq!(kinds, (Kind::LogBlock as u8..=Kind::CommentCounts as u8).chain([Kind::Slot as u8]).collect());
+    let numbers = (Kind::LogBlock as u8..=Kind::CommentCounts as u8).chain([Kind::Timeline as u8, Kind::Slot as u8]);
+    assert_eq!(kinds, numbers.collect());
 }

@@ -1,12 +1,14 @@
 //! The public operations: what HTTP, benches, tests and embedders use. Transport-free.
 //!
-//! An engine is six threads around a log: callers claim and enqueue ([`vote`]), the commit thread writes, settlement
-//! answers, the hub pushes, the applier folds, and a keeper runs what can wait. Opening recovers; closing applies everything first.
+//! An engine is seven threads around a log: callers claim and enqueue ([`vote`]), the commit thread writes, settlement
+//! answers, the hub pushes, the applier folds, the boards follow, and a keeper runs what can wait. Opening recovers; closing applies everything first.
 
 mod api;
 mod comment;
+mod leaderboard;
 mod live;
 mod load;
+mod minutes;
 mod operate;
 mod read;
 mod recount;
@@ -27,10 +29,12 @@ pub use api::{
     SlotView,
 };
 pub use comment::{CommentDraft, CommentQuery, Liked, Posted};
+pub use leaderboard::{Leaderboard, Moment, Ranked, RankedClip, Standing};
 pub use operate::REASON_MAX;
 pub use verify::{Row, Verified, print_log, verify, verify_stores};
 
 use crate::ballots::Ballots;
+use crate::boards::{Boards, Bounds};
 use crate::clock::Clock;
 use crate::comments::{Comments, WordList};
 use crate::domain::{ClipNo, Event};
@@ -59,6 +63,8 @@ struct Core {
     stage: Arc<Stage>,
     ballots: Arc<Ballots>,
     comments: Arc<Comments>,
+    /// Ranks, behind the mark by what a thread of their own has not read yet.
+    boards: Arc<Boards>,
     /// Comments with one of them wait for a moderator.
     words: ArcSwap<WordList>,
     queue: Queue,
@@ -140,6 +146,8 @@ impl Engine {
         let seal: Arc<dyn Seal> = Arc::new(Unsealed);
         let rounds = Rounds::new(Arc::clone(&stage), queue.clone(), Arc::clone(&seal), settings.rounds);
         let rounds = Arc::new(parking_lot::Mutex::new(rounds));
+        let bounds = Bounds::for_voters(settings.max_voters);
+        let boards = Arc::new(Boards::new(Arc::clone(&tables), bounds, clock.now_ms()));
         let operator = tokio::sync::Mutex::new(());
         let closing = AtomicBool::new(false);
         let core = Core {
@@ -148,6 +156,7 @@ impl Engine {
             stage,
             ballots,
             comments: Arc::new(comments),
+            boards,
             words: ArcSwap::default(),
             queue,
             progress,

@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
 use super::Core;
+use super::leaderboard::Follower;
 use super::settle::{Settler, Sums};
 use crate::comments::Comments;
 use crate::domain::SlotNo;
@@ -110,6 +111,17 @@ impl Threads {
             let (clock, stop) = (Arc::clone(&core.clock), Arc::clone(&stop));
             move || apply(applier, &progress, &metrics, clock.as_ref(), &stop)
         };
+        let follower = Follower {
+            boards: Arc::clone(&core.boards),
+            stage: Arc::clone(&core.stage),
+            progress: Arc::clone(&core.progress),
+            clock: Arc::clone(&core.clock),
+            metrics: Arc::clone(&core.metrics),
+        };
+        let follow = {
+            let stop = Arc::clone(&stop);
+            move || follower.run(|| stop.now.load(Ordering::SeqCst))
+        };
         let (progress, metrics) = (&core.progress, &core.metrics);
         let ends = |name| Ends { name, progress: Arc::clone(progress), metrics: Arc::clone(metrics) };
         let pipeline = vec![
@@ -118,6 +130,7 @@ impl Threads {
             // Ends behind settlement, whose end hangs up.
             spawn(ends("hub"), move || while worker.step(HUB_PATIENCE) == Step::On {})?,
             spawn(ends("keeper"), move || keeper.run())?,
+            spawn(ends("boards"), follow)?,
         ];
         let applier = Mutex::new(Some(spawn(ends("apply"), apply)?));
         Ok(Self {

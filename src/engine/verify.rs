@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use super::load::{check_numbers, put};
+use super::minutes::{self, Minutes};
 use super::recount::recount;
 use crate::ballots::Ballots;
 use crate::codec::Chain;
@@ -44,7 +45,7 @@ pub struct Verified {
     pub problems: Vec<String>,
     /// How many things are wrong.
     pub wrong: u64,
-    /// Counts of clips that were put right.
+    /// Counts of clips, and timelines of neighbouring clips, that were put right.
     pub repaired: u64,
     /// The last sequence.
     pub last: u64,
@@ -61,8 +62,8 @@ impl Verified {
     }
 }
 
-/// Reads every record of the store in `dir`: checksums, the log's chain, the judge again, a recount of every clip. `repair`
-/// puts stored counts right that differ from the recount, and changes nothing else.
+/// Reads every record of the store in `dir`: checksums, the log's chain, the judge again, a recount of every clip and of its
+/// minutes. `repair` puts stored counts and timelines right that differ from the recount, and changes nothing else.
 pub fn verify(dir: &Path, repair: bool) -> Result<Verified, Fault> {
     let home = Home::open_existing(dir)?;
     let (log, tables) = (home.log(), home.tables());
@@ -92,6 +93,7 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
     let mut slots: Vec<SlotRecord> = Vec::new();
     tables.each_slot(|record| slots.push(record.clone()))?;
 
+    let mut minutes = Minutes::read(&tables, &mut found)?;
     let mut counted: BTreeMap<ClipNo, (i64, i64)> = BTreeMap::new();
     for record in &slots {
         let (slot, frozen_at) = (record.slot.no, record.outcome.as_ref().map(|outcome| outcome.frozen_at));
@@ -113,6 +115,7 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
                     // A second vote of a voter for a clip counts no more here than it may anywhere.
                     return Ok(());
                 }
+                minutes.count(&stored, &mut found);
                 let sign = if matches!(stored.ballot.act, Act::Cast(_)) { 1 } else { -1 };
                 let sum = counted.entry(stored.ballot.clip).or_default();
                 *sum = (sum.0 + sign, sum.1 + sign * i64::from(stored.ballot.weight));
@@ -120,6 +123,13 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
             })?;
             Ok(ControlFlow::Continue(()))
         })?;
+    }
+
+    let wrong = minutes.compare(&clips, &mut found);
+    if repair && !wrong.is_empty() {
+        let slots: Vec<SlotNo> = slots.iter().map(|record| record.slot.no).collect();
+        minutes::repair(&mut tables, &slots, &wrong)?;
+        found.repaired += wrong.len() as u64;
     }
 
     let mut stored: BTreeMap<ClipNo, (u64, u64)> = BTreeMap::new();

@@ -19,7 +19,7 @@ use super::view::CountsBody;
 use crate::error::Reject;
 
 const IDS_MAX: usize = 100;
-const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
+pub(super) const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// `GET /api/vote/counts?clipIds=a,b`

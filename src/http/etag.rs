@@ -26,7 +26,7 @@ pub(super) fn answer(headers: &HeaderMap, body: &Bytes, etag: &HeaderValue) -> W
 
 /// Whether an `If-None-Match` line names the tag, by the weak comparison that RFC 9110 asks for there. Our tags hold no
 /// comma, so a list can be split at each.
-fn names(line: &[u8], etag: &[u8]) -> bool {
+pub(super) fn names(line: &[u8], etag: &[u8]) -> bool {
     line.split(|byte| *byte == b',')
         .map(<[u8]>::trim_ascii)
         .any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag)

@@ -12,6 +12,7 @@ mod counts;
 mod etag;
 mod front;
 mod idempotency;
+mod leaderboard;
 mod moderation;
 mod ops;
 mod push;
@@ -22,6 +23,7 @@ mod seasons;
 mod serve;
 mod slot;
 mod stream;
+mod timeline;
 mod view;
 mod vote;
 

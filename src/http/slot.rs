@@ -19,7 +19,7 @@ use crate::domain::{SeasonId, SlotNo};
 use crate::engine::SlotClips;
 use crate::error::Reject;
 
-const FRESH: HeaderValue = HeaderValue::from_static("public, max-age=5, stale-while-revalidate=10");
+pub(super) const FRESH: HeaderValue = HeaderValue::from_static("public, max-age=5, stale-while-revalidate=10");
 const SLOTS_MAX: usize = 256;
 const BYTES_MAX: usize = 32 << 20;
 

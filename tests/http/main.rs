@@ -5,6 +5,7 @@
 mod comments;
 mod connections;
 mod contract;
+mod leaderboard;
 mod rounds;
 mod server;
 mod storage;

@@ -58,6 +58,7 @@
 //! | 2 | [`tally`] | lock-free counts of a clip | a lock |
 //! | 2 | [`store`] | the one seam to the disk, its failing twin, the data directory; names sled | what the bytes mean |
 //! | 3 | [`fold`] | judge and fold, and the pages that the fold changes | a clock, a setting, a duplicate |
+//! | 3 | [`merkle`] | leaves, trees, certificates and proofs, byte for byte | a store |
 //! | 4 | [`ballots`] | who voted for what in open slots, and today's budgets | blocking under a lock |
 //! | 4 | [`stage`] | seasons, slots and clips as a snapshot that settlement swaps | a verdict |
 //! | 4 | [`comments`] | comments as they are now: pages, what is not in them yet, what is in flight | blocking under its lock |
@@ -71,7 +72,7 @@
 //! | 10 | [`http`] | hyper's server, routes, answers | a decision about a vote |
 //! | 11 | [`cli`] | commands and wiring | |
 //!
-//! Left free for later: Merkle trees (3), boards (4).
+//! Left free for later: boards (4).
 
 pub mod admission;
 pub mod ballots;
@@ -89,6 +90,7 @@ pub mod hub;
 pub mod identity;
 pub mod jobs;
 pub mod log;
+pub mod merkle;
 pub mod metrics;
 pub mod outbound;
 pub mod push;

@@ -62,6 +62,7 @@
 //! | 4 | [`ballots`] | who voted for what in open slots, and today's budgets | blocking under a lock |
 //! | 4 | [`stage`] | seasons, slots and clips as a snapshot that settlement swaps | a verdict |
 //! | 4 | [`comments`] | comments as they are now: pages, what is not in them yet, what is in flight | blocking under its lock |
+//! | 4 | [`closed`] | closed slots: ballots sorted into pages, the tree over them | a decision about a slot's life |
 //! | 4 | [`hub`] | channels, what they keep, viewers' queues | a socket, a wait for a viewer |
 //! | 5 | [`log`] | queue, commit, apply, recover | ballots and tallies |
 //! | 6 | [`jobs`] | what can wait, a step at a time, through the queue alone | a write of their own |
@@ -78,6 +79,7 @@ pub mod admission;
 pub mod ballots;
 pub mod cli;
 pub mod clock;
+pub mod closed;
 pub mod codec;
 pub mod comments;
 pub mod config;

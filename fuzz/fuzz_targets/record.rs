@@ -12,6 +12,7 @@ use plaudit::fold::Mark;
 use plaudit::fold::comments::{self, CommentCounts, CommentId, Queued, Rank, Replies};
 use plaudit::fold::ranges::RangePage;
 use plaudit::fold::records::{BansPage, ClipsPage, FirstSlotRecord, SeasonsPage, SlotRecord};
+use plaudit::fold::sorted::{self, Closing, Counts, Hashes};
 use plaudit::fold::totals::TotalsPage;
 
 const KEY: &[u8] = b"key";
@@ -31,6 +32,10 @@ fuzz_target!(|data: &[u8]| {
     try_as::<RangePage<Queued>>(Kind::Queue, data);
     try_as::<RangePage<Replies>>(Kind::Replies, data);
     try_as::<CommentCounts>(Kind::CommentCounts, data);
+    try_as::<Hashes>(Kind::Sorted, data);
+    try_as::<Counts>(Kind::Sorted, data);
+    try_as::<Closing>(Kind::Closing, data);
+    let _ = sorted::read(KEY, data);
 });
 
 /// A record type that a page of the tables is.
@@ -67,7 +72,10 @@ pages!(
     RangePage<Rank>,
     RangePage<Queued>,
     RangePage<Replies>,
-    CommentCounts
+    CommentCounts,
+    Hashes,
+    Counts,
+    Closing
 );
 
 fn try_as<T: Page>(kind: Kind, data: &[u8]) {

@@ -4,11 +4,13 @@
 //! answers, the hub pushes, the applier folds, and a keeper runs what can wait. Opening recovers; closing applies everything first.
 
 mod api;
+mod certify;
 mod comment;
 mod live;
 mod load;
 mod operate;
 mod read;
+mod recheck;
 mod recount;
 mod rounds;
 mod settle;
@@ -28,6 +30,7 @@ pub use api::{
 };
 pub use comment::{CommentDraft, CommentQuery, Liked, Posted};
 pub use operate::REASON_MAX;
+pub use recheck::{Rechecked, export_slot, recheck, recheck_stores};
 pub use verify::{Row, Verified, print_log, verify, verify_stores};
 
 use crate::ballots::Ballots;

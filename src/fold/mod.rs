@@ -7,8 +7,10 @@ pub mod ballot_block;
 pub mod comments;
 mod judge;
 pub mod keys;
+pub mod lookup;
 pub mod ranges;
 pub mod records;
+pub mod sorted;
 mod tables;
 pub mod totals;
 

@@ -1,7 +1,7 @@
 //! The recount: tallies against stored ballots, while votes go on.
 //!
 //! A probe goes through the queue; settlement notes every tally at the probe's place S in the log. Once the tables contain
-//! S, the stored ballots up to S of every slot that isn't locked are counted, some blocks a step, and compared. A
+//! S, the stored ballots up to S of every slot that isn't locked, nor gets locked before the end, are counted, some blocks a step, and compared. A
 //! difference is a bug; only `verify --repair` changes a count.
 
 use std::collections::HashMap;
@@ -72,7 +72,15 @@ impl Reconcile {
             State::Waiting(reading) if self.progress.applied() < reading.seq => State::Waiting(reading),
             State::Waiting(reading) => State::Counting(self.begin(reading)),
             State::Counting(mut recount) => {
-                if recount.step(&Tables::open(Arc::clone(&self.tables))?)? {
+                let ended = recount.step(&Tables::open(Arc::clone(&self.tables))?);
+                // A slot that was locked meanwhile loses its blocks once the tables have the lock, which the stage has before:
+                // what was counted of it, or failed to be, may be a part.
+                let scene = self.stage.look();
+                recount.leave_out(
+                    |slot| scene.slots[slot.index()].status == SlotStatus::Locked,
+                    |clip| scene.clips[clip.index()].clip.slot,
+                );
+                if ended? {
                     return Ok(Some(recount.drift()));
                 }
                 State::Counting(recount)
@@ -122,6 +130,11 @@ impl Recount {
             self.next = 0;
         }
         Ok(self.slots.is_empty())
+    }
+
+    /// Compares nothing of these slots.
+    fn leave_out(&mut self, gone: impl Fn(SlotNo) -> bool, slot_of: impl Fn(ClipNo) -> SlotNo) {
+        self.clips.retain(|clip| !gone(slot_of(*clip)));
     }
 
     fn drift(&self) -> u64 {

@@ -32,8 +32,8 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Takes the next leaf. `counts`: no void masks it.
-    pub fn take(&mut self, leaf: &Leaf, counts: bool) {
+    /// Takes the next leaf; gives its hash. `counts`: no void masks it.
+    pub fn take(&mut self, leaf: &Leaf, counts: bool) -> Hash {
         let at = self.tree.leaves();
         let place = (leaf.c, leaf.sequence);
         if self.last.is_none_or(|(c, _)| c != leaf.c) {
@@ -54,7 +54,9 @@ impl Audit {
             };
             *sum = (sum.0 + 1, sum.1 + u64::from(leaf.weight));
         }
-        self.tree.push(leaf.hash());
+        let hash = leaf.hash();
+        self.tree.push(hash);
+        hash
     }
 
     /// Notes something else that is wrong.
@@ -114,16 +116,17 @@ impl Audit {
 }
 
 /// The first line of an export.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Head {
-    pub(crate) certificate: Certificate,
+pub struct ExportHead {
+    /// What the leaves behind it are held against.
+    pub certificate: Certificate,
 }
 
 /// Reads a slot's export to its end. A line that can't be read is an error; what differs is given as problems.
 pub fn read_export(from: impl BufRead) -> Result<(Certificate, Vec<String>, u64), Fault> {
     let mut lines = Lines { from, number: 0, line: String::new() };
-    let Some(head) = lines.next_as::<Head>()? else {
+    let Some(head) = lines.next_as::<ExportHead>()? else {
         return Err(Fault::Setting("the export is empty: its first line must be a certificate".into()));
     };
     let certificate = head.certificate;
@@ -185,7 +188,7 @@ mod tests {
     }
 
     fn export(certificate: &Certificate, leaves: &[Leaf]) -> String {
-        let head = serde_json::to_string(&Head { certificate: certificate.clone() }).unwrap();
+        let head = serde_json::to_string(&ExportHead { certificate: certificate.clone() }).unwrap();
         let lines = leaves.iter().map(|leaf| serde_json::to_string(leaf).unwrap());
         std::iter::once(head).chain(lines).map(|line| line + "\n").collect()
     }

@@ -58,7 +58,7 @@ impl Leaf {
 }
 
 /// A leaf's hash from its parts.
-pub(crate) fn leaf_hash(c: &Hash, clip: &str, kind: VoteKind, weight: u16, sequence: Seq) -> Hash {
+pub fn leaf_hash(c: &Hash, clip: &str, kind: VoteKind, weight: u16, sequence: Seq) -> Hash {
     let mut bytes = [0; 1 + 33 + 101 + 2 + 3 + 9];
     let mut at = 1;
     for field in [&c[..], clip.as_bytes(), &[kind_code(kind)], &weight.to_be_bytes(), &sequence.to_be_bytes()] {

@@ -61,7 +61,7 @@ mod certificate;
 mod leaf;
 mod tree;
 
-pub use audit::{Audit, read_export};
-pub use certificate::{Certificate, ChainAt, ClipResult, FORMAT, Proof, WinnerBy};
-pub use leaf::{Leaf, Scope, kind_code};
+pub use audit::{Audit, ExportHead, read_export};
+pub use certificate::{Certificate, ChainAt, ClipResult, FORMAT, HexHash, Proof, WinnerBy};
+pub use leaf::{Leaf, Scope, kind_code, leaf_hash};
 pub use tree::{Hash, Tree, empty, hex, node, path, path_of, root_of, root_through, unhex, verify};

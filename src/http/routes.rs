@@ -7,7 +7,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use http::Method;
 
 use super::reply::{self, Whole};
-use super::{App, admin, comments, counts, moderation, ops, seasons, stream};
+use super::{App, admin, certificate, comments, counts, moderation, ops, seasons, stream};
 use crate::error::Reject;
 
 /// What a handler makes of a request.
@@ -45,6 +45,8 @@ pub(super) fn router(app: App) -> Router {
         .route("/api/seasons", only(READ, get(seasons::list)))
         .route("/api/seasons/{season}", only(READ, get(seasons::season)))
         .route("/api/seasons/{season}/slots/{position}", only(READ, get(seasons::slot)))
+        .route("/api/seasons/{season}/slots/{position}/certificate", only(READ, get(certificate::certificate)))
+        .route("/api/seasons/{season}/slots/{position}/proof", only(READ, get(certificate::proof)))
         .route("/api/comments", only(BOTH, get(comments::list).post(comments::post)))
         .route("/api/comments/count", only(READ, get(comments::count)))
         .route("/api/comments/{id}", only("DELETE, OPTIONS", delete(comments::delete)))

@@ -39,7 +39,7 @@ use crate::comments::{Comments, WordList};
 use crate::domain::{ClipNo, Event};
 use crate::error::{Fault, Reject};
 use crate::hub::Hub;
-use crate::jobs::{Rounds, Seal, Unsealed};
+use crate::jobs::{Rounds, Seal, SortedBallots};
 use crate::log::{Applier, Progress, Queue, Recovered, block, recover};
 use crate::metrics::Metrics;
 use crate::stage::Stage;
@@ -140,7 +140,7 @@ impl Engine {
         applier.step(clock.now_ms())?;
         let comments = Comments::open(Arc::clone(&tables), clock.now_ms(), settings.comments.slow_ms)?;
         comments.forget(progress.applied(), clock.now_ms());
-        let seal: Arc<dyn Seal> = Arc::new(Unsealed);
+        let seal: Arc<dyn Seal> = Arc::new(SortedBallots::new(Arc::clone(&tables)));
         let rounds = Rounds::new(Arc::clone(&stage), queue.clone(), Arc::clone(&seal), settings.rounds);
         let rounds = Arc::new(parking_lot::Mutex::new(rounds));
         let operator = tokio::sync::Mutex::new(());

@@ -39,8 +39,11 @@
 //!   log/commit.rs            a freeze takes its place among the votes: the judge refuses every vote behind it, and whatever
 //!                            rests on a step of the slot that another has overtaken
 //!   engine/settle.rs         the votes before it, then the freeze: from there on the slot's tallies stand still
+//! log/apply.rs             between its steps closed/ sorts the frozen slot's ballots into pages, a tree over them: the lock's seal
 //! jobs/rounds.rs           frozen by the clock, and sealed → the lock names that freeze and the winner → the next slot opens, or
 //!                          waits for its clips
+//! log/apply.rs             the lock is in the tables: the pages stand for the slot's blocks, which go
+//! engine/certify.rs        certificate and proofs, from the pages
 //! ```
 //!
 //! # The code map

@@ -267,6 +267,91 @@ async fn a_crash_anywhere_in_the_rewrite_ends_in_the_same_certificate() {
     assert!(cut > 20, "{cut}");
 }
 
+/// Waits until the frozen slot 0 is sorted; gives how it closed.
+async fn sealed(disk: &FaultyDisk) -> Closing {
+    for _ in 0..5_000 {
+        let closing = lookup::closing(disk.open("tables").as_ref(), SlotNo(0)).unwrap();
+        if let Some(closing) = closing.filter(|closing| closing.sorted.is_some()) {
+            return closing;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    panic!("the ballots are not sorted");
+}
+
+#[tokio::test]
+async fn a_slot_that_opens_again_is_sorted_again_with_all_its_votes() {
+    let disk = FaultyDisk::new(0);
+    let engine = over(&disk);
+    stage(&engine, 3).await;
+    let first = vote(&engine, 100).await;
+    engine.freeze_slot("s", 1).await.unwrap();
+    let closing = sealed(&disk).await;
+    assert_eq!(closing.sorted.unwrap().leaves, first.len() as u64);
+    assert!(!keys_of(disk.open("tables").as_ref(), SlotNo(0)).0.is_empty(), "the blocks stand until the lock");
+    engine.reopen_slot("s", 1, None).await.unwrap();
+    engine.drain().await.unwrap();
+    for _ in 0..5_000 {
+        if keys_of(disk.open("tables").as_ref(), SlotNo(0)).1.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(keys_of(disk.open("tables").as_ref(), SlotNo(0)).1, Vec::<Vec<u8>>::new(), "its pages go");
+    assert_eq!(verified(&disk), "");
+    let late = engine.vote(voter(7_000), "c2", VoteKind::Mega).await.unwrap();
+    let c = Scope::new("s", 1).voter(voter(7_000));
+    let late = Leaf { c, clip_id: ClipId::new("c2").unwrap(), kind: VoteKind::Mega, weight: 10, sequence: late.seq };
+    let mut leaves = [first, vec![late]].concat();
+    leaves.sort_by_key(|leaf| (leaf.c, leaf.sequence));
+    engine.lock_slot("s", 1).await.unwrap();
+    let certificate = certified(&engine).await;
+    check(&certificate, &leaves);
+    assert!(certificate.sequence > closing.freeze);
+    cleared(&disk).await;
+    engine.close().unwrap();
+    assert_eq!(verified(&disk), "");
+}
+
+#[tokio::test]
+async fn a_slot_that_was_frozen_before_pages_were_kept_is_sorted_at_the_start() {
+    let disk = FaultyDisk::new(0);
+    let engine = over(&disk);
+    stage(&engine, 3).await;
+    let leaves = vote(&engine, 100).await;
+    engine.freeze_slot("s", 1).await.unwrap();
+    sealed(&disk).await;
+    engine.close().unwrap();
+    drop(engine);
+    // As an earlier program left it.
+    let pages = keys_of(disk.open("tables").as_ref(), SlotNo(0)).1;
+    let closing = keys::page(Table::Closings, 0).to_vec();
+    assert!(pages.iter().chain([&closing]).all(|key| disk.alter("tables", key, |_| None)));
+    let engine = over(&disk);
+    engine.lock_slot("s", 1).await.unwrap();
+    let certificate = certified(&engine).await;
+    check(&certificate, &leaves);
+    assert_eq!(certificate.chain, None);
+    engine.close().unwrap();
+    assert_eq!(rechecked(&disk, &certificate), "");
+}
+
+#[tokio::test]
+async fn a_recount_that_a_lock_runs_into_finds_no_drift() {
+    let disk = FaultyDisk::new(0);
+    let settings = Settings { reconcile_every_s: 1, ..Settings::new("unused", key()) };
+    let clock = Arc::new(ManualClock::at(NOON));
+    let engine = Engine::over(settings, clock, disk.open("log"), disk.open("tables")).unwrap();
+    stage(&engine, 3).await;
+    vote(&engine, 600).await;
+    engine.lock_slot("s", 1).await.unwrap();
+    let before = engine.metrics().reconciles.get();
+    while engine.metrics().reconciles.get() < before + 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!((engine.metrics().drift.get(), engine.metrics().reconciles_failed.get()), (0, 0));
+}
+
 /// A store with a locked slot, and its certificate.
 async fn locked() -> (FaultyDisk, Certificate) {
     let disk = FaultyDisk::new(0);

@@ -3,6 +3,7 @@
 //!
 //!     cargo bench --bench lock                         5 million votes
 //!     cargo bench --bench lock -- --votes 1000000
+//!     cargo bench --bench lock -- --rate 50000         the others at a fixed rate, and not as fast as it goes
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its result")]
 
@@ -87,7 +88,11 @@ async fn vote(engine: &Engine, season: &'static str, next: &Arc<AtomicU64>, unti
         .map(|_| {
             let (engine, next, cast, until) = (engine.clone(), Arc::clone(next), Arc::clone(&cast), until.clone());
             tokio::spawn(async move {
+                let mut pace = pace(&until);
                 loop {
+                    if let Some(pace) = &mut pace {
+                        pace.tick().await;
+                    }
                     let who = next.fetch_add(1, Ordering::Relaxed);
                     let over = match &until {
                         Until::Votes(votes) => who >= *votes,
@@ -107,6 +112,16 @@ async fn vote(engine: &Engine, season: &'static str, next: &Arc<AtomicU64>, unti
         task.await.expect("it runs");
     }
     cast.load(Ordering::Relaxed)
+}
+
+/// Each task's share of the others' rate, if one is given.
+fn pace(until: &Until) -> Option<tokio::time::Interval> {
+    let rate = flag("--rate", 0);
+    if rate == 0 || matches!(until, Until::Votes(_)) {
+        return None;
+    }
+    let every = Duration::from_micros(1_000_000 * IN_FLIGHT as u64 / rate);
+    Some(tokio::time::interval(every))
 }
 
 /// The others' votes a second, for some time, or for as long as something takes.

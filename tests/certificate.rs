@@ -417,6 +417,9 @@ async fn verify_names_what_was_done_to_a_locked_slot() {
         &["slot s/1, sorted page 0: damaged record", "its checksum does not match", "slot s/1: the root: certified"],
     );
     says(&one, &["slot s/1, sorted page 0: damaged record", "the root: certified"]);
+    let genesis = block::genesis([0; 16]);
+    let repaired = engine::verify_stores(disk.open("log").as_ref(), disk.open("tables"), genesis, true).unwrap();
+    assert_eq!(repaired.repaired, 0, "what can't be read is not counted as nothing");
 
     let (disk, certificate) = locked().await;
     alter_page(&disk, |ballots| ballots[5].weight += 1);

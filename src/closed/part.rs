@@ -11,8 +11,8 @@ use crate::fold::Stored;
 use crate::fold::ballot_block::Act;
 use crate::merkle::Scope;
 
-/// Entries of a part at most, of 64 bytes each.
-pub(super) const PART_MAX: usize = 1 << 20;
+/// Entries of a part at most, of 64 bytes each: every part is a pass over all of the slot's blocks, so a few large ones.
+pub(super) const PART_MAX: usize = 1 << 21;
 /// What a part is planned to hold: the widths are even, the voters' ballots are not quite.
 const PLANNED: u64 = (PART_MAX as u64) / 8 * 7;
 const BUCKETS: usize = 1024;

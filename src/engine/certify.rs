@@ -127,7 +127,8 @@ pub(super) fn certificate(
     Ok(certificate.sealed())
 }
 
-/// Reads a locked slot's sorted pages, all of them, and holds them against what is kept above them. Adds to `counted`.
+/// Reads a locked slot's sorted pages, all of them, and holds them against what is kept above them. Adds to `counted`. The flag:
+/// every page could be read.
 pub(super) fn recount_sealed(
     tables: &Tables,
     record: &SlotRecord,
@@ -135,18 +136,19 @@ pub(super) fn recount_sealed(
     clips: &[Clip],
     found: &mut Verified,
     counted: &mut BTreeMap<ClipNo, (i64, i64)>,
-) -> Result<Audit, Fault> {
+) -> Result<(Audit, bool), Fault> {
     let store = tables.store().as_ref();
     let mut names = SlotNames::of(store, &record.slot)?;
     let of = slot_name(&names, record);
     let sealed = SlotPages::new(store, record.slot.no, pages);
-    let mut audit = Audit::default();
+    let (mut audit, mut whole) = (Audit::default(), true);
     for number in 0..sealed.pages() {
         // One that can't be read is named, and the rest is looked at all the same.
         let page = match sealed.page(number) {
             Ok(page) => page,
             Err(damage @ Fault::Damaged { .. }) => {
                 found.note(format!("{of}, sorted page {number}: {damage}"));
+                whole = false;
                 continue;
             }
             Err(other) => return Err(other),
@@ -171,7 +173,7 @@ pub(super) fn recount_sealed(
     if record.outcome.as_ref().and_then(|outcome| outcome.root).is_some_and(|root| root.hash != audit.root()) {
         found.note(format!("{of}: its ballots do not give the root that the log's lock names"));
     }
-    Ok(audit)
+    Ok((audit, whole))
 }
 
 /// A slot's name in messages.

@@ -319,7 +319,7 @@ fn apply(
 }
 
 /// Rewrites closed slots until it is time for the next step, or someone asks for it; whether there is more to do. While votes come
-/// it rests as long as it worked: they need the processors and the disk too.
+/// it rests half as long as it worked: they need the processors and the disk too.
 fn rewrite(applier: &mut Applier, progress: &crate::log::Progress, until: Instant) -> Result<bool, Fault> {
     loop {
         let began = Instant::now();
@@ -330,7 +330,7 @@ fn rewrite(applier: &mut Applier, progress: &crate::log::Progress, until: Instan
         }
         let busy = progress.unapplied() > 0;
         if busy {
-            progress.pause(began.elapsed());
+            progress.pause(began.elapsed() / 2);
         }
         if Instant::now() >= until || progress.is_nudged() || progress.failure().is_some() {
             return Ok(true);

@@ -1,6 +1,6 @@
 //! `verify` and `log`: reading a stopped store, all of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -106,10 +106,13 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
     tables.each_slot(|record| slots.push(record.clone()))?;
 
     let mut counted: BTreeMap<ClipNo, (i64, i64)> = BTreeMap::new();
+    let mut unread: BTreeSet<SlotNo> = BTreeSet::new();
     for record in &slots {
         let (slot, frozen_at) = (record.slot.no, record.outcome.as_ref().map(|outcome| outcome.frozen_at));
         if let Some(pages) = tables.sorted_pages(record)? {
-            verify_sealed(&tables, record, pages, &clips, &mut found, &mut counted)?;
+            if !verify_sealed(&tables, record, pages, &clips, &mut found, &mut counted)? {
+                unread.insert(slot);
+            }
             continue;
         }
         // One slot's voters at a time: duplicates can't span slots, since a clip never moves.
@@ -154,7 +157,7 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
         if sums != kept {
             let (id, (votes, weight), (had, weighed)) = (&clip.id, sums, kept);
             found.note(format!("clip {id}: stored {had} votes of weight {weighed}, recounted {votes} of {weight}"));
-            if repair {
+            if repair && !unread.contains(&clip.slot) {
                 tables.repair_total(clip.no, sums)?;
                 found.repaired += 1;
             }
@@ -196,7 +199,7 @@ fn check_winners(slots: &[SlotRecord], clips: &[Clip], counted: &BTreeMap<ClipNo
     }
 }
 
-/// A locked slot's sorted pages against everything that is kept above them.
+/// A locked slot's sorted pages against everything that is kept above them; whether all could be read.
 fn verify_sealed(
     tables: &Tables,
     record: &SlotRecord,
@@ -204,10 +207,10 @@ fn verify_sealed(
     clips: &[Clip],
     found: &mut Verified,
     counted: &mut BTreeMap<ClipNo, (i64, i64)>,
-) -> Result<(), Fault> {
-    let audit = recount_sealed(tables, record, pages, clips, found, counted)?;
+) -> Result<bool, Fault> {
+    let (audit, whole) = recount_sealed(tables, record, pages, clips, found, counted)?;
     let store = tables.store().as_ref();
-    let Some(closing) = tables.closing(record.slot.no)? else { return Ok(()) };
+    let Some(closing) = tables.closing(record.slot.no)? else { return Ok(whole) };
     let of = slot_name(&SlotNames::of(store, &record.slot)?, record);
     let ids = clips.iter().filter(|clip| clip.slot == record.slot.no).map(|clip| (clip.no, clip.id.clone()));
     match certificate(store, [0; 16], record, closing, pages, ids.collect()) {
@@ -215,7 +218,7 @@ fn verify_sealed(
         Err(damage @ Fault::Damaged { .. }) => found.note(format!("{of}, its counts: {damage}")),
         Err(other) => return Err(other),
     }
-    Ok(())
+    Ok(whole)
 }
 
 /// Prints the events that the log still holds, a JSON object a line; the applied head of the log is dropped as it goes. Voters

@@ -4,6 +4,7 @@
 //! answers, the hub pushes, the applier folds, the boards follow, and a keeper runs what can wait. Opening recovers; closing applies everything first.
 
 mod api;
+mod certify;
 mod comment;
 mod leaderboard;
 mod live;
@@ -11,6 +12,7 @@ mod load;
 mod minutes;
 mod operate;
 mod read;
+mod recheck;
 mod recount;
 mod rounds;
 mod settle;
@@ -31,6 +33,7 @@ pub use api::{
 pub use comment::{CommentDraft, CommentQuery, Liked, Posted};
 pub use leaderboard::{Leaderboard, Moment, Ranked, RankedClip, Standing};
 pub use operate::REASON_MAX;
+pub use recheck::{Rechecked, export_slot, recheck, recheck_stores};
 pub use verify::{Row, Verified, print_log, verify, verify_stores};
 
 use crate::ballots::Ballots;
@@ -40,7 +43,7 @@ use crate::comments::{Comments, WordList};
 use crate::domain::{ClipNo, Event};
 use crate::error::{Fault, Reject};
 use crate::hub::Hub;
-use crate::jobs::{Rounds, Seal, Unsealed};
+use crate::jobs::{Rounds, Seal, SortedBallots};
 use crate::log::{Applier, Progress, Queue, Recovered, block, recover};
 use crate::metrics::Metrics;
 use crate::stage::Stage;
@@ -143,7 +146,7 @@ impl Engine {
         applier.step(clock.now_ms())?;
         let comments = Comments::open(Arc::clone(&tables), clock.now_ms(), settings.comments.slow_ms)?;
         comments.forget(progress.applied(), clock.now_ms());
-        let seal: Arc<dyn Seal> = Arc::new(Unsealed);
+        let seal: Arc<dyn Seal> = Arc::new(SortedBallots::new(Arc::clone(&tables)));
         let rounds = Rounds::new(Arc::clone(&stage), queue.clone(), Arc::clone(&seal), settings.rounds);
         let rounds = Arc::new(parking_lot::Mutex::new(rounds));
         let bounds = Bounds::for_voters(settings.max_voters);

@@ -15,7 +15,7 @@ use crate::jobs::{Sealed, tallied};
 use crate::stage::SlotState;
 
 /// How often a lock looks whether what it waits for is built.
-const SEAL_LOOK: Duration = Duration::from_millis(20);
+const SEAL_LOOK: Duration = Duration::from_millis(5);
 
 impl Engine {
     /// Opens a slot for votes, until `ends_at` (Unix milliseconds) if given, else for as long as the settings say; one without
@@ -136,10 +136,11 @@ impl Engine {
     }
 
     /// Takes the steps of rounds that are due now, as the engine does by itself unless the settings say otherwise: at most one a
-    /// season, each settled when this returns. Says how many were asked for.
+    /// season, each settled when this returns. Waits for what a lock that is due waits for. Says how many were asked for.
     pub async fn step_rounds(&self) -> Result<usize, Reject> {
         let core = &*self.core;
         core.takes_writes()?;
+        core.seals_are_built().await?;
         let asked = core.rounds.lock().step(core.clock.now_ms());
         core.barrier_urgently().await?;
         Ok(asked)
@@ -169,6 +170,23 @@ impl Core {
         self.progress.until_applied(self.progress.settled()).await.map_err(|_| Reject::StorageFailed)
     }
 
+    /// Waits until every slot whose lock follows by itself can be locked.
+    async fn seals_are_built(&self) -> Result<(), Reject> {
+        let waits = |slot: &Arc<SlotState>| {
+            let follows = slot.frozen_by.is_some_and(FrozenBy::goes_on);
+            slot.status == SlotStatus::Frozen && follows && self.seal.of(slot) == Sealed::NotYet
+        };
+        self.progress.nudge();
+        loop {
+            let scene = Arc::clone(&self.stage.look());
+            if !scene.slots.iter().any(waits) {
+                return Ok(());
+            }
+            self.takes_writes()?;
+            tokio::time::sleep(SEAL_LOOK).await;
+        }
+    }
+
     /// Freezes a slot that is open; gives the sequence of its freeze.
     async fn frozen(&self, season: &str, position: u32, by: FrozenBy, refused: &str) -> Result<(SlotNo, Seq), Reject> {
         let before = self.slot_state(season, position)?;
@@ -190,6 +208,8 @@ impl Core {
     /// Locks a frozen slot once what the lock waits for is built. No operator's turn: others go on meanwhile, and the judge refuses
     /// a result whose freeze was overtaken.
     async fn decide(&self, no: SlotNo, frozen_at: Seq, by_hand: Option<(ClipNo, String)>) -> Result<(), Reject> {
+        // The applier sorts what it knows to be frozen: it need not wait for its time.
+        self.progress.nudge();
         loop {
             self.takes_writes()?;
             let scene = Arc::clone(&self.stage.look());

@@ -32,6 +32,8 @@ const APPLY_EVERY: Duration = Duration::from_millis(100);
 /// ...but under load not more often than this. Its flush and the log's share a disk: at full speed, a step every 100 ms instead
 /// of every 25 ms gave a fifth more votes.
 const APPLY_PAUSE: Duration = Duration::from_millis(100);
+/// How long closed slots are rewritten at a stretch: its steps are shorter.
+const REWRITE_SLICE: Duration = Duration::from_millis(5);
 /// Past so many settled and unapplied events commits pause: the log's tail, and with it the next start, stays bounded.
 const UNAPPLIED_MAX: u64 = 1 << 20;
 /// The first recount begins so long after the start at the latest.
@@ -312,10 +314,40 @@ fn apply(
             return;
         }
         if !stop.now.load(Ordering::SeqCst) {
+            match rewrite(&mut applier, progress, began + APPLY_PAUSE) {
+                // What is left over waits no longer than votes do.
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(failure) => {
+                    metrics.storage_failed.set(1);
+                    progress.fail(failure);
+                    return;
+                }
+            }
             progress.pause(APPLY_PAUSE.saturating_sub(began.elapsed()));
             progress.wait_settled(APPLY_EVENTS, APPLY_EVERY);
         } else if !ending {
             progress.wait(Duration::from_millis(5), |progress| progress.unapplied() > 0);
+        }
+    }
+}
+
+/// Rewrites closed slots until it is time for the next step, or someone asks for it; whether there is more to do. While votes come
+/// it rests half as long as it worked: they need the processors and the disk too.
+fn rewrite(applier: &mut Applier, progress: &crate::log::Progress, until: Instant) -> Result<bool, Fault> {
+    loop {
+        let began = Instant::now();
+        while began.elapsed() < REWRITE_SLICE {
+            if !applier.rewrite()? {
+                return Ok(false);
+            }
+        }
+        let busy = progress.unapplied() > 0;
+        if busy {
+            progress.pause(began.elapsed() / 2);
+        }
+        if Instant::now() >= until || progress.is_nudged() || progress.failure().is_some() {
+            return Ok(true);
         }
     }
 }

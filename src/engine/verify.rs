@@ -1,6 +1,6 @@
 //! `verify` and `log`: reading a stopped store, all of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -8,15 +8,19 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
+use super::certify::{certificate, recount_sealed, slot_name};
 use super::load::{check_numbers, put};
 use super::minutes::{self, Minutes};
 use super::recount::recount;
 use crate::ballots::Ballots;
+use crate::closed::SlotNames;
 use crate::codec::Chain;
 use crate::domain::{Clip, ClipNo, CommentChange, Decided, Event, Logged, SlotNo, Verdict, VoterId, VoterKey};
 use crate::error::Fault;
+use crate::fold::Tables;
 use crate::fold::ballot_block::{self, Act};
 use crate::fold::records::SlotRecord;
+use crate::fold::sorted::SortedPages;
 use crate::log::{Recovered, block, recover};
 use crate::store::{Home, Store};
 
@@ -60,6 +64,15 @@ impl Verified {
             self.problems.push(problem);
         }
     }
+
+    /// Notes what was found of something else, by its name.
+    pub(super) fn note_all(&mut self, of: &str, (problems, wrong): (Vec<String>, u64)) {
+        let unlisted = wrong - problems.len() as u64;
+        for problem in problems {
+            self.note(format!("{of}: {problem}"));
+        }
+        self.wrong += unlisted;
+    }
 }
 
 /// Reads every record of the store in `dir`: checksums, the log's chain, the judge again, a recount of every clip and of its
@@ -95,8 +108,15 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
 
     let mut minutes = Minutes::read(&tables, &mut found)?;
     let mut counted: BTreeMap<ClipNo, (i64, i64)> = BTreeMap::new();
+    let mut unread: BTreeSet<SlotNo> = BTreeSet::new();
     for record in &slots {
         let (slot, frozen_at) = (record.slot.no, record.outcome.as_ref().map(|outcome| outcome.frozen_at));
+        if let Some(pages) = tables.sorted_pages(record)? {
+            if !verify_sealed(&tables, record, pages, &clips, &mut found, &mut counted)? {
+                unread.insert(slot);
+            }
+            continue;
+        }
         // One slot's voters at a time: duplicates can't span slots, since a clip never moves.
         let ballots = Ballots::new(u32::MAX, u64::MAX);
         tables.each_ballot_block(slot, 0, &mut |key, record| {
@@ -147,7 +167,7 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
         if sums != kept {
             let (id, (votes, weight), (had, weighed)) = (&clip.id, sums, kept);
             found.note(format!("clip {id}: stored {had} votes of weight {weighed}, recounted {votes} of {weight}"));
-            if repair {
+            if repair && !unread.contains(&clip.slot) {
                 tables.repair_total(clip.no, sums)?;
                 found.repaired += 1;
             }
@@ -187,6 +207,28 @@ fn check_winners(slots: &[SlotRecord], clips: &[Clip], counted: &BTreeMap<ClipNo
             found.note(format!("slot number {no}, position {position}: {won} won, by the recount {counted} does"));
         }
     }
+}
+
+/// A locked slot's sorted pages against everything that is kept above them; whether all could be read.
+fn verify_sealed(
+    tables: &Tables,
+    record: &SlotRecord,
+    pages: SortedPages,
+    clips: &[Clip],
+    found: &mut Verified,
+    counted: &mut BTreeMap<ClipNo, (i64, i64)>,
+) -> Result<bool, Fault> {
+    let (audit, whole) = recount_sealed(tables, record, pages, clips, found, counted)?;
+    let store = tables.store().as_ref();
+    let Some(closing) = tables.closing(record.slot.no)? else { return Ok(whole) };
+    let of = slot_name(&SlotNames::of(store, &record.slot)?, record);
+    let ids = clips.iter().filter(|clip| clip.slot == record.slot.no).map(|clip| (clip.no, clip.id.clone()));
+    match certificate(store, [0; 16], record, closing, pages, ids.collect()) {
+        Ok(certificate) => found.note_all(&of, audit.against(&certificate)),
+        Err(damage @ Fault::Damaged { .. }) => found.note(format!("{of}, its counts: {damage}")),
+        Err(other) => return Err(other),
+    }
+    Ok(whole)
 }
 
 /// Prints the events that the log still holds, a JSON object a line; the applied head of the log is dropped as it goes. Voters

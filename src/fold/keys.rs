@@ -54,6 +54,21 @@ pub fn timeline_group(key: &[u8]) -> Option<u32> {
     (key[0] == TIMELINES).then(|| u32::from_be_bytes(key[1..5].try_into().expect("4 of 13 bytes")))
 }
 
+/// A page of a closed slot's sorted ballots: see [`super::sorted`] for the parts.
+pub fn sorted(slot: SlotNo, generation: u32, part: u8, number: u32) -> [u8; 14] {
+    let mut key = [b'x'; 14];
+    key[1..5].copy_from_slice(&slot.0.to_be_bytes());
+    key[5..9].copy_from_slice(&generation.to_be_bytes());
+    key[9] = part;
+    key[10..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// From the first to behind the last page of a slot's generation and all behind it.
+pub fn sorted_from(slot: SlotNo, generation: u32) -> ([u8; 14], [u8; 14]) {
+    (sorted(slot, generation, 0, 0), sorted(SlotNo(slot.0 + 1), 0, 0, 0))
+}
+
 /// A page of a table whose pages are numbered.
 pub fn page(table: Table, number: u32) -> [u8; 5] {
     let mut key = [table as u8; 5];
@@ -87,4 +102,6 @@ pub enum Table {
     Totals = b't',
     /// Counts of comments.
     CommentCounts = b'u',
+    /// How slots closed, one a page.
+    Closings = b'z',
 }

@@ -16,7 +16,9 @@ use super::comments::{
 };
 use super::judge::{BanMove, Transitions};
 use super::keys::{self, Table};
+use super::lookup;
 use super::records::{BansPage, ClipsPage, SeasonsPage, SlotRecord};
+use super::sorted::{Closing, FreezeBlock, SortedPages};
 use super::timeline::{self, CLIPS_A_TIMELINE, TimelinePage};
 use super::totals::{Change, TotalsPage};
 use super::{Pages, SlotChange};
@@ -62,6 +64,12 @@ pub struct Tables {
     minutes: HashMap<u32, Paged<TimelinePage>>,
     full_minutes: Vec<(u32, TimelinePage)>,
     comments: CommentTables,
+    /// Freezes whose block's end has not come yet.
+    freezes: Vec<(SlotNo, Seq)>,
+    /// New ones, to be stored by the next commit.
+    closings: BTreeMap<SlotNo, Closing>,
+    /// Slots that took a step since they were last asked for.
+    moved: Vec<SlotNo>,
 }
 
 #[derive(Debug)]
@@ -95,6 +103,9 @@ impl Tables {
             minutes: HashMap::new(),
             full_minutes: Vec::new(),
             comments: CommentTables::default(),
+            freezes: Vec::new(),
+            closings: BTreeMap::new(),
+            moved: Vec::new(),
         })
     }
 
@@ -119,6 +130,10 @@ impl Tables {
         store_dirty(store, Table::Seasons, Kind::Seasons, &mut self.seasons)?;
         store_dirty(store, Table::Clips, Kind::Clips, &mut self.clips)?;
         store_dirty(store, Table::Slots, Kind::Slot, &mut self.slots)?;
+        for (slot, closing) in std::mem::take(&mut self.closings) {
+            let key = keys::page(Table::Closings, slot.0);
+            store.insert(&key, &codec::record(Kind::Closing, &key, &closing))?;
+        }
         store_dirty(store, Table::Bans, Kind::Bans, &mut self.bans)?;
         // Behind the ballots, which readers of a segment count, and before the totals, which a group's first page notes.
         for (group, page) in self.full_minutes.drain(..) {
@@ -141,6 +156,40 @@ impl Tables {
             self.minutes.clear();
         }
         Ok(())
+    }
+
+    /// A block of the log ends: the freezes in it are kept with its hash. Whoever folds calls this behind each block.
+    pub fn end_block(&mut self, block: FreezeBlock) -> Result<(), Fault> {
+        for (slot, freeze) in std::mem::take(&mut self.freezes) {
+            // Folded again: what was made of it since stays.
+            if self.closing(slot)?.is_none_or(|known| known.freeze < freeze) {
+                self.closings.insert(slot, Closing { freeze, block: Some(block), sorted: None });
+            }
+        }
+        Ok(())
+    }
+
+    /// How a slot closed.
+    pub fn closing(&self, slot: SlotNo) -> Result<Option<Closing>, Fault> {
+        match self.closings.get(&slot) {
+            Some(closing) => Ok(Some(*closing)),
+            None => lookup::closing(self.store.as_ref(), slot),
+        }
+    }
+
+    /// The sorted pages that stand for a slot's blocks; `None` while the blocks do.
+    pub fn sorted_pages(&self, slot: &SlotRecord) -> Result<Option<SortedPages>, Fault> {
+        Ok(self.closing(slot.slot.no)?.and_then(|closing| closing.pages_of(slot)))
+    }
+
+    /// Slots that took a step since the last call.
+    pub fn take_moved(&mut self) -> Vec<SlotNo> {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// The store beneath, without what is not committed yet.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 
     /// Whether a step has gathered as much as it may hold in memory, and should be committed.
@@ -500,6 +549,9 @@ impl Pages for Tables {
     }
 
     fn slot(&mut self, seq: Seq, at: u64, slot: SlotNo, change: SlotChange) -> Result<(), Fault> {
+        if matches!(change, SlotChange::Frozen(_)) {
+            self.freezes.push((slot, seq));
+        }
         let known = if let Some(paged) = self.slots.remove(&slot.0) {
             Some(paged.page)
         } else {
@@ -519,6 +571,7 @@ impl Pages for Tables {
                 });
             }
         };
+        self.moved.push(slot);
         self.slots.insert(slot.0, Paged { page, dirty: true });
         Ok(())
     }

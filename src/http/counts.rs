@@ -64,7 +64,7 @@ pub(super) async fn limit(State(app): State<App>, Extension(client): Extension<C
     Ok(private(reply::json(StatusCode::OK, &body)))
 }
 
-fn private(mut answer: Whole) -> Whole {
+pub(super) fn private(mut answer: Whole) -> Whole {
     answer.headers_mut().insert(CACHE_CONTROL, PRIVATE);
     answer
 }

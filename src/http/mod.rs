@@ -6,6 +6,7 @@
 
 mod admin;
 mod body;
+mod certificate;
 mod comment_view;
 mod comments;
 mod counts;

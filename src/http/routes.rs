@@ -7,7 +7,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use http::Method;
 
 use super::reply::{self, Whole};
-use super::{App, admin, comments, counts, leaderboard, moderation, ops, seasons, stream, timeline};
+use super::{App, admin, certificate, comments, counts, leaderboard, moderation, ops, seasons, stream, timeline};
 use crate::error::Reject;
 
 /// What a handler makes of a request.
@@ -48,6 +48,8 @@ pub(super) fn router(app: App) -> Router {
         .route("/api/leaderboard", only(READ, get(leaderboard::page)))
         .route("/api/leaderboard/me", only(READ, get(leaderboard::me)))
         .route("/api/clips/{id}/timeline", only(READ, get(timeline::timeline)))
+        .route("/api/seasons/{season}/slots/{position}/certificate", only(READ, get(certificate::certificate)))
+        .route("/api/seasons/{season}/slots/{position}/proof", only(READ, get(certificate::proof)))
         .route("/api/comments", only(BOTH, get(comments::list).post(comments::post)))
         .route("/api/comments/count", only(READ, get(comments::count)))
         .route("/api/comments/{id}", only("DELETE, OPTIONS", delete(comments::delete)))

@@ -54,7 +54,7 @@ pub(super) fn unreadable() -> Reject {
 
 /// A cache may keep these and must ask before it uses them. While a slot's time runs no two answers are the same; of all others
 /// a client that has them is told so.
-fn changing(headers: &HeaderMap, body: &impl Serialize) -> Whole {
+pub(super) fn changing(headers: &HeaderMap, body: &impl Serialize) -> Whole {
     let body = serde_json::to_vec(body).expect("our own types always serialise").into();
     let mut answer = etag::answer(headers, &body, &etag::of(&body));
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

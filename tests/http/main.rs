@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test can't go on without")]
 
+mod certificate;
 mod comments;
 mod connections;
 mod contract;

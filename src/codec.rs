@@ -61,6 +61,12 @@ pub enum Kind {
     Replies = 14,
     /// Counts of neighbouring clips' comments.
     CommentCounts = 15,
+    /// A part of a closed slot's sorted ballots.
+    Sorted = 16,
+    /// How a slot closed: what its certificate rests on.
+    Closing = 17,
+    /// Neighbouring clips' votes by the minute.
+    Timeline = 18,
     /// One slot's life.
     Slot = 20,
 }

@@ -101,6 +101,11 @@ pub enum Reject {
         /// The next UTC midnight in Unix milliseconds.
         reset_at: u64,
     },
+    /// What is asked for isn't there yet, or not any more until a restart.
+    NotReady {
+        /// What it waits for.
+        why: &'static str,
+    },
     /// A bounded queue or map is full; nothing was kept.
     Overloaded,
     /// The store has failed: no write is taken until a restart.
@@ -140,6 +145,7 @@ impl Reject {
             Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
             Self::RateLimited { .. } => "RATE_LIMITED",
             Self::DailyLimit { .. } => "DAILY_LIMIT",
+            Self::NotReady { .. } => "NOT_READY",
             Self::Overloaded => "OVERLOADED",
             Self::StorageFailed => "STORAGE_FAILED",
         }
@@ -188,6 +194,7 @@ impl fmt::Display for Reject {
             Self::DailyLimit { remaining, .. } => {
                 write!(f, "today's limit leaves a weight of {remaining}, too little for this vote")
             }
+            Self::NotReady { why } => f.write_str(why),
             Self::Overloaded => f.write_str("the server is at its bound, try again in a moment"),
             Self::StorageFailed => f.write_str("the store has failed, no write is taken until a restart"),
         }

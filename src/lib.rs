@@ -31,6 +31,21 @@
 //! log/apply.rs             fold/comments.rs: pages of ranges, what is derived first; then memory lets go of it
 //! ```
 //!
+//! # The end of a round
+//!
+//! ```text
+//! jobs/rounds.rs           every 20 ms, and at the start: what is due by the stage and the clock, one event a season
+//! engine/rounds.rs         the same on an operator's word
+//!   log/commit.rs            a freeze takes its place among the votes: the judge refuses every vote behind it, and whatever
+//!                            rests on a step of the slot that another has overtaken
+//!   engine/settle.rs         the votes before it, then the freeze: from there on the slot's tallies stand still
+//! log/apply.rs             between its steps closed/ sorts the frozen slot's ballots into pages, a tree over them: the lock's seal
+//! jobs/rounds.rs           frozen by the clock, and sealed → the lock names that freeze and the winner → the next slot opens, or
+//!                          waits for its clips
+//! log/apply.rs             the lock is in the tables: the pages stand for the slot's blocks, which go
+//! engine/certify.rs        certificate and proofs, from the pages
+//! ```
+//!
 //! # The code map
 //!
 //! A file imports downwards only, and freely inside its own folder; `tests/levels.rs` holds the code to this table.
@@ -46,9 +61,12 @@
 //! | 2 | [`tally`] | lock-free counts of a clip | a lock |
 //! | 2 | [`store`] | the one seam to the disk, its failing twin, the data directory; names sled | what the bytes mean |
 //! | 3 | [`fold`] | judge and fold, and the pages that the fold changes | a clock, a setting, a duplicate |
+//! | 3 | [`merkle`] | leaves, trees, certificates and proofs, byte for byte | a store |
 //! | 4 | [`ballots`] | who voted for what in open slots, and today's budgets | blocking under a lock |
 //! | 4 | [`stage`] | seasons, slots and clips as a snapshot that settlement swaps | a verdict |
 //! | 4 | [`comments`] | comments as they are now: pages, what is not in them yet, what is in flight | blocking under its lock |
+//! | 4 | [`boards`] | ranks, and what clips had when, from what the tables hold | ranking by what is hidden, holding up a vote |
+//! | 4 | [`closed`] | closed slots: ballots sorted into pages, the tree over them | a decision about a slot's life |
 //! | 4 | [`hub`] | channels, what they keep, viewers' queues | a socket, a wait for a viewer |
 //! | 5 | [`log`] | queue, commit, apply, recover | ballots and tallies |
 //! | 6 | [`jobs`] | what can wait, a step at a time, through the queue alone | a write of their own |
@@ -59,12 +77,13 @@
 //! | 10 | [`http`] | hyper's server, routes, answers | a decision about a vote |
 //! | 11 | [`cli`] | commands and wiring | |
 //!
-//! Left free for later: Merkle trees (3), boards (4).
 
 pub mod admission;
 pub mod ballots;
+pub mod boards;
 pub mod cli;
 pub mod clock;
+pub mod closed;
 pub mod codec;
 pub mod comments;
 pub mod config;
@@ -77,6 +96,7 @@ pub mod hub;
 pub mod identity;
 pub mod jobs;
 pub mod log;
+pub mod merkle;
 pub mod metrics;
 pub mod outbound;
 pub mod push;

@@ -145,6 +145,11 @@ impl Stage {
         self.now.load()
     }
 
+    /// The current snapshot, for as long as it is needed.
+    pub fn look_whole(&self) -> Arc<Scene> {
+        self.now.load_full()
+    }
+
     /// Changes the snapshot. Settlement calls this alone, in log order; before it recovery does.
     pub fn change(&self, change: impl FnOnce(&mut Scene)) {
         let mut scene = Scene::clone(&self.now.load());

@@ -150,7 +150,7 @@ impl Model {
     /// Sequence and time of the next event; the time runs in circles, as a clock that jumps back.
     fn next(&self) -> (u64, u64) {
         let seq = self.log.len() as u64 + 1;
-        (seq, NOON + seq * 7 % 1_000)
+        (seq, NOON + seq * 70 % 300_000 + seq * 7 % 1_000)
     }
 
     fn push(&mut self, event: Event) -> (u64, u64) {
@@ -385,6 +385,7 @@ fn check(tables: &Tables, model: &Model) -> Result<(), TestCaseError> {
     })?;
     prop_assert_eq!(counts, model.counts());
 
+    check_minutes(tables, model)?;
     for slot in &model.slots {
         let mut stored = Vec::new();
         tables.each_ballot_block(slot.slot.no, 0, &mut |key, record| {
@@ -433,6 +434,35 @@ fn check(tables: &Tables, model: &Model) -> Result<(), TestCaseError> {
     })?;
     let wanted = model.bans.iter().filter_map(|(voter, ban)| Some((*voter, ban.clone()?))).collect();
     prop_assert_eq!(bans, wanted);
+    Ok(())
+}
+
+/// By clip and minute, votes and weight: summed from the pages, and from the model's ballots.
+type ByMinute = BTreeMap<(ClipNo, u64), (i64, i64)>;
+
+/// The minutes are the ballots', each in that of its own time, and a page goes on from the one before it.
+fn check_minutes(tables: &Tables, model: &Model) -> Result<(), TestCaseError> {
+    let (mut kept, mut wanted) = (ByMinute::new(), ByMinute::new());
+    let mut behind = None;
+    let mut firsts: BTreeMap<ClipNo, u64> = BTreeMap::new();
+    tables.each_timeline(|group, page| {
+        let before = behind.take().filter(|(of, _)| *of == group).map_or([(0, 0); 16], |(_, sums)| sums);
+        assert_eq!(page.before, before, "group {group} at {}", page.first);
+        behind = Some((group, page.behind()?));
+        assert!(page.record(group).len() <= 8 * 1024);
+        for one in page.segments {
+            assert!(firsts.insert(one.clip, one.last).is_none_or(|last| last < one.first), "segments don't overlap");
+            let sum = kept.entry((one.clip, one.minute.into())).or_default();
+            *sum = (sum.0 + i64::from(one.votes), sum.1 + one.weight);
+        }
+        Ok(())
+    })?;
+    for Stored { at, ballot, .. } in model.ballots.values().flatten() {
+        let sign = if matches!(ballot.act, ballot_block::Act::Cast(_)) { 1 } else { -1 };
+        let sum = wanted.entry((ballot.clip, at / 60_000)).or_default();
+        *sum = (sum.0 + sign, sum.1 + sign * i64::from(ballot.weight));
+    }
+    prop_assert_eq!(kept, wanted);
     Ok(())
 }
 

@@ -23,7 +23,9 @@ use plaudit::fold::comments::{CommentCounts, CommentId, LIKED, Queued, REPORTED,
 use plaudit::fold::keys::{self, Table};
 use plaudit::fold::ranges::{Item, RangePage};
 use plaudit::fold::records::{BansPage, ClipsPage, FirstSlotRecord, SeasonsPage, SlotRecord};
-use plaudit::fold::totals::TotalsPage;
+use plaudit::fold::sorted::{self, Closing, Counts, FreezeBlock, Hashes, Sorted, SortedPages, Who};
+use plaudit::fold::timeline::{self, TimelinePage};
+use plaudit::fold::totals::{Change, TotalsPage};
 use plaudit::fold::{self, Ballot, BallotBlock, BanMove, Mark, Move, Stored};
 use plaudit::log::block::{self, Builder};
 
@@ -363,6 +365,43 @@ fn a_ballot_block_with_every_origin() {
 }
 
 #[test]
+fn pages_of_a_locked_slots_sorted_ballots() {
+    let ballot = |who, seq, kind, weight, day| Sorted {
+        who,
+        seq,
+        at: NOON + seq,
+        clip: ClipNo(300),
+        kind,
+        weight,
+        day,
+        origin: Origin::default(),
+    };
+    let ballots = [
+        ballot(Who::Voter(VOTER), FIRST + 400, VoteKind::Standard, 1, DAY),
+        ballot(Who::Erased([0x3c; 32]), FIRST, VoteKind::Super, 3, DAY + 1),
+        ballot(Who::Voter(OTHER), FIRST + 401, VoteKind::Mega, 1_000, DAY - 1),
+    ];
+    let key = keys::sorted(SLOT, 2, sorted::BALLOTS, 9);
+    assert_eq!(sorted::read(&key, &kept("sorted.bin", &sorted::page(&key, &ballots))).unwrap(), ballots);
+    let from = ballots.map(|ballot| Sorted { origin: ORIGIN, ..ballot });
+    assert_eq!(sorted::read(&key, &kept("sorted_origins.bin", &sorted::page(&key, &from))).unwrap(), from);
+    let hashes = Hashes(vec![[0x11; 32], [0x22; 32]]);
+    one("sorted_hashes.bin", Kind::Sorted, &keys::sorted(SLOT, 2, 1, 0), &hashes);
+    let counts = Counts(vec![(ClipNo(300), 70_000, 210_000), (ClipNo(301), 1, 1)]);
+    one("sorted_counts.bin", Kind::Sorted, &keys::sorted(SLOT, 2, sorted::COUNTS, 0), &counts);
+}
+
+#[test]
+fn how_a_slot_closed() {
+    let key = keys::page(Table::Closings, SLOT.0);
+    let block = FreezeBlock { first: FIRST, last: FIRST + 900, chain: [0xc3; 32] };
+    let pages = SortedPages { generation: 2, leaves: 70_001, root: [0x5d; 32], max_day: DAY };
+    let whole = Closing { freeze: FIRST + 12, block: Some(block), sorted: Some(pages) };
+    one("closing.bin", Kind::Closing, &key, &whole);
+    one("closing_new.bin", Kind::Closing, &key, &Closing { block: None, sorted: None, ..whole });
+}
+
+#[test]
 fn a_page_of_totals() {
     let mut page = TotalsPage::default();
     page.last = FIRST + 401;
@@ -372,6 +411,23 @@ fn a_page_of_totals() {
     let listed: Vec<_> = page.iter(1).collect();
     let wanted = [(ClipNo(256), 1, 3), (ClipNo(257), 0, 0), (ClipNo(258), 70_000, u64::from(u32::MAX) + 9)];
     assert_eq!(listed, wanted);
+}
+
+#[test]
+fn a_page_of_minutes() {
+    let mut page = TimelinePage::begin(FIRST, [(0, 0); 16]);
+    (page.before[0], page.before[12]) = ((3, 70_000), (9, 9));
+    let changes =
+        [(0, 300, 1, 10), (7, 300, 1, 3), (40_000, 300, -1, -10), (40_001, 290, 1, 1), (300_000, 291, 1, 1_000)];
+    for (n, clip, votes, weight) in changes {
+        // The time steps back with every second one.
+        let at = NOON + 90_000 * (n % 2) + n % 60_000;
+        assert!(page.add(FIRST + n, at, ClipNo(clip), Change { votes, weight }));
+    }
+    assert_eq!(page.segments.len(), 5);
+    let key = keys::timeline(18, FIRST);
+    let kept = kept("timeline.bin", &page.record(18));
+    assert_eq!(timeline::read(&key, &kept).unwrap(), page);
 }
 
 #[test]
@@ -515,5 +571,6 @@ fn every_kept_record_is_of_a_kind_and_every_kind_is_kept() {
         assert_eq!(&record[..3], [b'P', b'l', 1]);
         kinds.insert(record[3]);
     }
-    assert_eq!(kinds, (Kind::LogBlock as u8..=Kind::CommentCounts as u8).chain([Kind::Slot as u8]).collect());
+    let numbers = (Kind::LogBlock as u8..=Kind::Timeline as u8).chain([Kind::Slot as u8]);
+    assert_eq!(kinds, numbers.collect());
 }

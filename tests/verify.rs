@@ -17,6 +17,7 @@ use plaudit::domain::{
 };
 use plaudit::engine::{Row, Verified, verify_stores};
 use plaudit::fold::keys::{self, Table};
+use plaudit::fold::timeline::{self, TimelinePage};
 use plaudit::fold::totals::TotalsPage;
 use plaudit::fold::{BallotBlock, Mark, Stored, Tables, ballot_block, fold};
 use plaudit::log::block::{self, Builder};
@@ -171,12 +172,12 @@ fn read(key: &[u8], record: &[u8]) -> Vec<Stored> {
     stored
 }
 
-/// `repair` changes the page of counts, takes the log's tail in as any step does, and leaves the rest; what the page
+/// `repair` changes the pages of counts and minutes, takes the log's tail in as any step does, and leaves the rest; what the page
 /// says is then the recount, and a second look finds nothing.
-fn check_repair(disk: &FaultyDisk, counts: [(u64, u64); 3], clips: u64) {
+fn check_repair(disk: &FaultyDisk, counts: [(u64, u64); 3], (wrong, repaired): (u64, u64)) {
     let (log, before) = (entries(&disk.open("log")), entries(&disk.open("tables")));
     let found = run(disk, true);
-    assert_eq!((found.wrong, found.repaired), (clips, clips), "{:?}", found.problems);
+    assert_eq!((found.wrong, found.repaired), (wrong, repaired), "{:?}", found.problems);
     assert_eq!(entries(&disk.open("log")), log, "the log is not touched");
 
     let after = entries(&disk.open("tables"));
@@ -184,7 +185,8 @@ fn check_repair(disk: &FaultyDisk, counts: [(u64, u64); 3], clips: u64) {
     let tail_block = blocks(disk).pop_last().unwrap().0;
     let changed: Vec<_> =
         after.iter().filter(|(key, value)| before.get(*key) != Some(value)).map(|(key, _)| key).collect();
-    let wanted = [keys::MARK.to_vec(), counts_key, tail_block];
+    let minutes = keys::timeline(0, VOTES_FROM).to_vec();
+    let wanted = [minutes, keys::MARK.to_vec(), counts_key, tail_block];
     assert_eq!(changed, wanted.iter().collect::<Vec<_>>());
     assert!(before.keys().all(|key| after.contains_key(key)), "nothing is taken away");
 
@@ -219,7 +221,7 @@ fn an_altered_total_is_named_and_put_right() {
     // What the tail adds is on top of what is stored.
     assert_eq!(found.problems, ["clip c1: stored 1005 votes of weight 520, recounted 255 of 510"]);
     assert_eq!((found.wrong, found.repaired, disk.ops()), (1, 0, ops), "a look repairs nothing");
-    check_repair(&disk, COUNTS, 1);
+    check_repair(&disk, COUNTS, (1, 1));
 }
 
 #[test]
@@ -227,7 +229,7 @@ fn a_count_of_a_clip_without_votes_is_named_and_put_right() {
     let disk = disk();
     alter_totals(&disk, |page| page.set(ClipNo(2), (7, 9)));
     assert_eq!(run(&disk, false).problems, ["clip c2: stored 7 votes of weight 9, recounted 0 of 0"]);
-    check_repair(&disk, COUNTS, 1);
+    check_repair(&disk, COUNTS, (1, 1));
 }
 
 #[test]
@@ -239,7 +241,7 @@ fn a_lost_page_of_totals_is_named_and_made_anew() {
         "clip c1: stored 5 votes of weight 10, recounted 255 of 510",
     ];
     assert_eq!(run(&disk, false).problems, named);
-    check_repair(&disk, COUNTS, 2);
+    check_repair(&disk, COUNTS, (2, 2));
 }
 
 #[test]
@@ -249,11 +251,13 @@ fn a_dropped_block_of_ballots_is_named_by_the_counts_that_miss_it() {
     assert!(disk.alter("tables", &key, |_| None));
     let found = run(&disk, false);
     let named = [
+        "clip c0: its timeline has 254 votes of weight 508 in minute 28333333 from event 7 on, recounted 29 of 58",
+        "clip c1: its timeline has 255 votes of weight 510 in minute 28333333 from event 8 on, recounted 30 of 60",
         "clip c0: stored 254 votes of weight 508, recounted 29 of 58",
         "clip c1: stored 255 votes of weight 510, recounted 30 of 60",
     ];
     assert_eq!(found.problems, named);
-    check_repair(&disk, [(29, 58), (30, 60), (0, 0)], 2);
+    check_repair(&disk, [(29, 58), (30, 60), (0, 0)], (4, 3));
 }
 
 #[test]
@@ -266,10 +270,10 @@ fn a_block_dropped_from_under_a_retraction_names_the_retraction_too() {
     let mut alone = BallotBlock::begin(retraction);
     disk.open("tables").insert(&keys::ballots(SLOT, retraction.seq), &alone.record(SLOT)).unwrap();
     let found = run(&disk, false);
-    assert_eq!(found.wrong, 3, "{:?}", found.problems);
+    assert_eq!(found.wrong, 5, "{:?}", found.problems);
     assert!(found.problems[0].contains(&format!("event {} takes back a vote that does not stand", retraction.seq)));
     assert!(
-        found.problems[1].starts_with("clip c0: stored 254") && found.problems[2].starts_with("clip c1: stored 255")
+        found.problems[3].starts_with("clip c0: stored 254") && found.problems[4].starts_with("clip c1: stored 255")
     );
 }
 
@@ -310,5 +314,50 @@ fn a_ballot_for_another_slots_clip_is_named() {
     let mut stray = read(&key, &record)[0];
     (stray.seq, stray.ballot.voter, stray.ballot.clip) = (end(&disk), voter(77_777), ClipNo(3));
     append(&disk, &[stray]);
-    assert_eq!(run(&disk, false).problems, [format!("event {}: its clip is not of its slot", stray.seq)]);
+    let named = ["clip is not of its slot", "clip's timeline does not have it in its minute"];
+    assert_eq!(run(&disk, false).problems, named.map(|what| format!("event {}: its {what}", stray.seq)));
+}
+
+#[test]
+fn an_altered_minute_is_named_and_put_right() {
+    type Change = fn(&mut TimelinePage);
+    let altered = |change: Change| {
+        let disk = disk();
+        let key = keys::timeline(0, VOTES_FROM);
+        assert!(disk.alter("tables", &key, |record| {
+            let mut page = timeline::read(&key, record).unwrap();
+            change(&mut page);
+            Some(page.record(0))
+        }));
+        disk
+    };
+    let changes: [(Change, &str); 6] = [
+        (|page| page.segments[0].votes -= 1, "clip c0: its timeline has 253 votes of weight 508 in minute 28333333"),
+        (|page| page.segments[1].weight += 2, "clip c1: its timeline has 255 votes of weight 512 in minute 28333333"),
+        (|page| page.segments[0].minute += 1, "event 7: its clip's timeline does not have it in its minute"),
+        (|page| page.segments[1].low -= 1, "clip c1: its timeline's minute 28333333 from event 8 on ends elsewhere"),
+        (|page| page.before[2] = (3, 4), "clip c2: its timeline begins behind 3 votes of weight 4, recounted 0 of 0"),
+        (|page| page.segments[1].clip = ClipNo(2), "event 8: its clip's timeline does not have it in its minute"),
+    ];
+    for (change, named) in changes {
+        let disk = altered(change);
+        let found = run(&disk, false);
+        assert!(found.wrong > 0 && found.problems[0].starts_with(named), "{named}: {:?}", found.problems);
+        assert_eq!(run(&disk, true).repaired, 1);
+        assert_eq!(run(&disk, false).problems, Vec::<String>::new());
+        // What the tail adds is stored by the repair, and by nothing else here.
+        let pages = |disk: &FaultyDisk| {
+            let mut pages = Vec::new();
+            Tables::open(disk.open("tables"))
+                .unwrap()
+                .each_timeline(|group, page| {
+                    pages.push((group, page));
+                    Ok(())
+                })
+                .unwrap();
+            pages
+        };
+        let tail: i32 = pages(&disk).iter().flat_map(|(_, page)| &page.segments).map(|one| one.votes).sum();
+        assert_eq!(tail, 509);
+    }
 }

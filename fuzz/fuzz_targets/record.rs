@@ -14,6 +14,7 @@ use plaudit::fold::Mark;
 use plaudit::fold::comments::{self, CommentCounts, CommentId, Queued, Rank, Replies};
 use plaudit::fold::ranges::{Backwards, Forwards, Item, RangePage, find, page_of};
 use plaudit::fold::records::{BansPage, ClipsPage, FirstSlotRecord, SeasonsPage, SlotRecord};
+use plaudit::fold::sorted::{self, Closing, Counts, Hashes};
 use plaudit::fold::totals::TotalsPage;
 use plaudit::store::{FaultyDisk, Store};
 
@@ -41,6 +42,10 @@ fuzz_target!(|data: &[u8]| {
     walk::<Rank>(data);
     walk::<Queued>(data);
     walk::<Replies>(data);
+    try_as::<Hashes>(Kind::Sorted, data);
+    try_as::<Counts>(Kind::Sorted, data);
+    try_as::<Closing>(Kind::Closing, data);
+    let _ = sorted::read(KEY, data);
 });
 
 /// A record type that a page of the tables is.
@@ -77,7 +82,10 @@ pages!(
     RangePage<Rank>,
     RangePage<Queued>,
     RangePage<Replies>,
-    CommentCounts
+    CommentCounts,
+    Hashes,
+    Counts,
+    Closing
 );
 
 fn try_as<T: Page>(kind: Kind, data: &[u8]) {

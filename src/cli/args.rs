@@ -35,6 +35,8 @@ pub(super) enum Command {
     Bench(Box<Bench>),
     /// Print the events that a stopped store's log still holds, as JSON lines
     Log(Log),
+    /// Write a locked slot's certificate and ballots, for anyone to check
+    Export(Export),
 }
 
 impl Command {
@@ -45,6 +47,7 @@ impl Command {
             Self::Token(token) => &token.common,
             Self::Bench(bench) => &bench.common,
             Self::Log(log) => &log.common,
+            Self::Export(export) => &export.common,
         }
     }
 }
@@ -73,8 +76,14 @@ pub(super) struct Verify {
     #[arg(long)]
     pub(super) json: bool,
     /// Put stored counts right that differ from the recount
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["certificate", "export"])]
     pub(super) repair: bool,
+    /// Compute a slot's result anew, and name what this certificate has otherwise
+    #[arg(long, value_name = "FILE", conflicts_with = "export")]
+    pub(super) certificate: Option<PathBuf>,
+    /// Hold a slot's export against the certificate in it; needs no store
+    #[arg(long, value_name = "FILE")]
+    pub(super) export: Option<PathBuf>,
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -94,6 +103,23 @@ pub(super) struct Token {
     pub(super) tokens: TokenSettings,
     #[command(flatten)]
     pub(super) store: DataDir,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Lines of JSON: the certificate, then every ballot. It names no voter: see --export of `plaudit verify`."
+)]
+pub(super) struct Export {
+    #[command(flatten)]
+    pub(super) store: DataDir,
+    /// The slot, by its season's id and its position
+    #[arg(long, value_name = "SEASON/N", value_parser = slot)]
+    pub(super) slot: (String, u32),
+    /// The file to write, which must not be there yet; - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub(super) to: PathBuf,
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -181,6 +207,11 @@ pub(super) struct Bench {
 
 fn subject(text: &str) -> Result<String, &'static str> {
     if (1..=256).contains(&text.len()) { Ok(text.to_owned()) } else { Err("must be 1 to 256 bytes") }
+}
+
+fn slot(text: &str) -> Result<(String, u32), &'static str> {
+    let parts = text.rsplit_once('/').and_then(|(season, position)| Some((season.to_owned(), position.parse().ok()?)));
+    parts.ok_or("must be a season's id and a position, such as s1/2")
 }
 
 fn rate(text: &str) -> Result<f64, &'static str> {

@@ -7,6 +7,7 @@ mod args;
 pub mod bench;
 mod demo;
 pub mod process;
+mod results;
 mod secrets;
 mod serve;
 mod store;
@@ -44,6 +45,7 @@ pub fn main() -> ExitCode {
         Command::Token(token) => log_to(&token.common).and_then(|()| token::run(&token)),
         Command::Bench(bench) => log_to(&bench.common).and_then(|()| bench::run(&bench)),
         Command::Log(log) => log_to(&log.common).and_then(|()| store::log(&log)),
+        Command::Export(export) => log_to(&export.common).and_then(|()| results::export(&export)),
     };
     match done {
         Ok(Done::Well) => ExitCode::SUCCESS,

@@ -19,9 +19,9 @@ use super::secrets::{self, Secrets};
 use super::{Done, demo, print, process};
 use crate::admission::{Admission, AdmissionOptions, Challenge, ChallengeOptions, TrustedProxies};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{AckMode, Config, Moderation, PushApp};
+use crate::config::{AckMode, Config, Moderation, PushApp, RoundsMode};
 use crate::domain::VoterKey;
-use crate::engine::{Ack, CommentSettings, Engine, Settings};
+use crate::engine::{Ack, CommentSettings, Engine, RoundSettings, Settings};
 use crate::error::Fault;
 use crate::http::{self, App, AppOptions, ServeOptions, StreamOptions};
 use crate::hub;
@@ -76,8 +76,20 @@ fn engine_settings(config: &Config, voter_key: VoterKey) -> Settings {
             slow_ms: u64::try_from(config.comments.slow_mode.as_millis()).unwrap_or(u64::MAX),
             hides_at: config.comments.report_threshold,
         },
+        rounds: round_settings(config),
         hub: hub_settings(config),
         ..Settings::new(&config.store.data_dir, voter_key)
+    }
+}
+
+/// How rounds go on by these settings.
+fn round_settings(config: &Config) -> RoundSettings {
+    let rounds = &config.rounds;
+    let lasts = u64::try_from(rounds.slot_duration.as_millis()).unwrap_or(u64::MAX);
+    RoundSettings {
+        automatic: rounds.rounds == RoundsMode::Auto,
+        slot_ms: Some(lasts).filter(|ms| *ms > 0),
+        min_clips: usize::try_from(rounds.min_clips).expect("at most 65536"),
     }
 }
 

@@ -6,13 +6,19 @@ use std::io::{self, BufWriter, Write as _};
 use serde_json::json;
 
 use super::args::{Log, Verify};
-use super::{Done, print, secrets};
+use super::{Done, print, results, secrets};
 use crate::engine::{self, Verified};
 use crate::error::Fault;
 
 /// Recounts a store and prints a row a clip; what is wrong goes to standard error.
 pub(super) fn verify(args: &Verify) -> Result<Done, Fault> {
     let dir = &args.store.data_dir;
+    if let Some(file) = &args.export {
+        return results::verify_export(file, args.json);
+    }
+    if let Some(file) = &args.certificate {
+        return results::verify_certificate(dir, file, args.json);
+    }
     if !secrets::holds_store(dir) {
         return Err(Fault::NoStore(dir.clone()));
     }

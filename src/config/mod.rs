@@ -10,6 +10,7 @@ mod challenge;
 pub mod file;
 mod history;
 mod push;
+mod rounds;
 mod values;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use clap::{ArgAction, Args};
 pub use challenge::ChallengeSettings;
 pub use history::HistorySettings;
 pub use push::{PushApp, PushSettings};
+pub use rounds::{RoundRules, RoundsMode};
 pub use values::{
     AckMode, Listen, Moderation, Networks, RateLimit, Secret, VoteWeights, log_filter, parse_bytes, parse_duration,
     parse_duration_or_off,
@@ -178,6 +180,9 @@ pub struct Config {
     #[command(flatten)]
     pub challenge: ChallengeSettings,
 
+    /// Rounds.
+    #[command(flatten)]
+    pub rounds: RoundRules,
     /// Comments.
     #[command(flatten)]
     pub comments: CommentRules,
@@ -316,6 +321,8 @@ mod tests {
         let comments = &config.comments;
         assert_eq!((comments.moderation, comments.slow_mode), (Moderation::After, Duration::ZERO));
         assert_eq!((comments.anonymous_comments, comments.report_threshold), (false, 3));
+        let rounds = &config.rounds;
+        assert_eq!((rounds.rounds, rounds.slot_duration, rounds.min_clips), (RoundsMode::Auto, Duration::ZERO, 2));
         assert_eq!((config.history.history_events, config.history.history_time), (100, Duration::from_mins(5)));
         assert_eq!(config.check().unwrap(), Vec::<String>::new());
     }

@@ -73,6 +73,12 @@ macro_rules! text_id {
                 to.serialize_str(&self.0)
             }
         }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                Self::new(&String::deserialize(from)?).map_err(serde::de::Error::custom)
+            }
+        }
     };
 }
 

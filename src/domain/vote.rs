@@ -6,7 +6,7 @@ use super::ids::{ClipNo, Day, Seq, SlotNo, VoterId};
 use crate::error::Reject;
 
 /// What a voter can give a clip.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VoteKind {
     /// An ordinary vote.

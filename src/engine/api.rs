@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::domain::{ClipId, Origin, SeasonId, Seq, SlotStatus, VoteKind, VoterKey, Weights};
+use crate::domain::{ClipId, Decided, FrozenBy, Origin, SeasonId, Seq, SlotStatus, VoteKind, VoterKey, Weights};
 use crate::error::Fault;
 use crate::hub;
+use crate::jobs::RoundSettings;
 
 /// When a vote is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -49,6 +50,8 @@ pub struct Settings {
     pub reconcile_every_s: u64,
     /// How comments are held.
     pub comments: CommentSettings,
+    /// How rounds go on.
+    pub rounds: RoundSettings,
     /// The bounds of what is pushed.
     pub hub: hub::Settings,
 }
@@ -84,6 +87,7 @@ impl Settings {
             queue: 16_384,
             reconcile_every_s: 600,
             comments: CommentSettings::default(),
+            rounds: RoundSettings::default(),
             hub: hub::Settings::default(),
         }
     }
@@ -100,6 +104,8 @@ impl Settings {
                 self.weights.standard == 0 || self.weights.super_ == 0 || heaviest > 10_000,
                 "a weight must be 1 to 10000",
             ),
+            (self.rounds.slot_ms == Some(0), "--slot-duration must be longer than 0, or off"),
+            (self.rounds.min_clips == 0, "--min-clips must be at least 1"),
             (self.comments.hides_at == 0, "--report-threshold must be at least 1"),
             (u32::from(heaviest) > self.daily_limit, "the heaviest vote must fit into --daily-limit"),
         ];
@@ -171,8 +177,14 @@ pub struct SlotView {
     pub ends_at: Option<u64>,
     /// Whether its counts are hidden now.
     pub hidden: bool,
+    /// Who froze it, while it is frozen.
+    pub frozen_by: Option<FrozenBy>,
+    /// The sequence of the freeze that its result is of, once frozen: votes up to it count.
+    pub frozen_at: Option<Seq>,
     /// The winner, once locked.
     pub winner: Option<ClipId>,
+    /// Who decided that, once locked.
+    pub decided: Option<Decided>,
     /// How many clips compete.
     pub clips: usize,
 }
@@ -220,8 +232,8 @@ pub struct VoteView {
     pub seq: Seq,
     /// When, Unix milliseconds.
     pub at: u64,
-    /// The voter's public name: a keyed hash that isn't the [`crate::domain::VoterId`].
-    pub user_id: String,
+    /// The voter's public name: a keyed hash that isn't the [`crate::domain::VoterId`]; `None` for one who was erased.
+    pub user_id: Option<String>,
     /// For which clip.
     pub clip: ClipId,
     /// Of which kind.
@@ -232,13 +244,22 @@ pub struct VoteView {
     pub origin: Origin,
 }
 
+/// How far a slot's votes were seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum VotePlace {
+    /// Up to a sequence, while the slot isn't locked.
+    Logged(Seq),
+    /// So many of a locked slot's sorted ballots.
+    Sorted(u64),
+}
+
 /// Some of a slot's stored votes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VotePage {
-    /// In log order.
+    /// In their order.
     pub votes: Vec<VoteView>,
-    /// Where the next page begins: behind this sequence. `None`: there is nothing more yet.
-    pub next: Option<Seq>,
+    /// Where the next page begins: behind this. `None`: there is nothing more yet.
+    pub next: Option<VotePlace>,
     /// Votes up to this sequence are on the pages.
     pub as_of: Seq,
 }

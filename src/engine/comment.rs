@@ -294,7 +294,7 @@ impl Core {
     }
 
     /// What was read of the tables; a failure is logged, and the caller hears that the store has failed.
-    fn read<T>(&self, read: Result<T, Fault>) -> Result<T, Reject> {
+    pub(super) fn read<T>(&self, read: Result<T, Fault>) -> Result<T, Reject> {
         read.map_err(|failure| {
             self.metrics.read_failures.inc();
             tracing::error!("comments can't be read: {failure}");

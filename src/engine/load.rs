@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::ballots::{Ballots, SHARDS, Standing};
-use crate::domain::{SlotNo, SlotStatus, day_of};
+use crate::closed::SlotPages;
+use crate::domain::{Day, SlotNo, SlotStatus, day_of};
 use crate::error::Fault;
-use crate::fold::ballot_block::{self, Act, Head};
+use crate::fold::ballot_block::{self, Act};
+use crate::fold::sorted::{SortedPages, Who};
 use crate::fold::{Stored, Tables};
 use crate::stage::{Ban, Scene, Stage};
 
@@ -23,27 +25,59 @@ pub(crate) fn load(tables: &Tables, stage: &Stage, ballots: &Ballots, now_ms: u6
     load_stage(tables, stage)?;
     let (mut open, mut closed) = (Vec::new(), Vec::new());
     let mut today = day_of(now_ms);
-    for slot in &stage.look().slots {
-        let Some(head) = tables.last_ballots(slot.slot.no)? else { continue };
+    let mut records = Vec::new();
+    tables.each_slot(|record| records.push(record.clone()))?;
+    for record in records {
+        let pages = tables.sorted_pages(&record)?;
+        let last = match pages {
+            Some(pages) => Some(pages.max_day),
+            None => tables.last_ballots(record.slot.no)?.map(|head| head.max_day),
+        };
+        let Some(last) = last else { continue };
         // The day that the newest vote anywhere was charged to has begun, whatever the clock says now.
-        today = today.max(head.max_day);
-        if slot.status == SlotStatus::Locked { closed.push((slot.slot.no, head)) } else { open.push(slot.slot.no) }
+        today = today.max(last);
+        if record.status() == SlotStatus::Locked {
+            closed.push((record.slot.no, pages, last));
+        } else {
+            open.push(record.slot.no);
+        }
     }
     ballots.day(today);
-    closed.retain(|(_, head): &(SlotNo, Head)| head.max_day >= today);
     for slot in open {
         Fill::slot(tables, slot, &|stored| put(ballots, stored))?;
     }
-    for (slot, _) in closed {
-        Fill::slot(tables, slot, &|Stored { ballot, .. }| {
-            if ballot.day >= today {
-                let back = matches!(ballot.act, Act::Retract(_));
-                ballots.load_charge(ballot.voter, ballot.day, ballot.weight, back);
-            }
-            Ok(())
-        })?;
+    for (slot, pages, _) in closed.into_iter().filter(|(.., last)| *last >= today) {
+        match pages {
+            Some(pages) => charge_sorted(tables, slot, pages, ballots, today)?,
+            None => Fill::slot(tables, slot, &|Stored { ballot, .. }| {
+                if ballot.day >= today {
+                    let back = matches!(ballot.act, Act::Retract(_));
+                    ballots.load_charge(ballot.voter, ballot.day, ballot.weight, back);
+                }
+                Ok(())
+            })?,
+        }
     }
     Ok(())
+}
+
+/// Charges today's votes of a slot whose ballots are sorted: a vote that was taken back has given its weight back, and is not
+/// among them.
+fn charge_sorted(
+    tables: &Tables,
+    slot: SlotNo,
+    pages: SortedPages,
+    ballots: &Ballots,
+    today: Day,
+) -> Result<(), Fault> {
+    SlotPages::new(tables.store().as_ref(), slot, pages).each(|ballot| {
+        if let Who::Voter(voter) = ballot.who
+            && ballot.day >= today
+        {
+            ballots.load_charge(voter, ballot.day, ballot.weight, false);
+        }
+        Ok(())
+    })
 }
 
 fn load_stage(tables: &Tables, stage: &Stage) -> Result<(), Fault> {

@@ -1,15 +1,20 @@
 //! The public operations: what HTTP, benches, tests and embedders use. Transport-free.
 //!
-//! An engine is six threads around a log: callers claim and enqueue ([`vote`]), the commit thread writes, settlement
-//! answers, the hub pushes, the applier folds, and a keeper runs what can wait. Opening recovers; closing applies everything first.
+//! An engine is seven threads around a log: callers claim and enqueue ([`vote`]), the commit thread writes, settlement
+//! answers, the hub pushes, the applier folds, the boards follow, and a keeper runs what can wait. Opening recovers; closing applies everything first.
 
 mod api;
+mod certify;
 mod comment;
+mod leaderboard;
 mod live;
 mod load;
+mod minutes;
 mod operate;
 mod read;
+mod recheck;
 mod recount;
+mod rounds;
 mod settle;
 mod threads;
 mod verify;
@@ -21,20 +26,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 
+pub use crate::jobs::RoundSettings;
 pub use api::{
     Ack, Allowance, BanView, ClipView, CommentSettings, Counts, QueueView, Receipt, SeasonView, Settings, SlotClips,
-    SlotView, VotePage, VoteView,
+    SlotView, VotePage, VotePlace, VoteView,
 };
 pub use comment::{CommentDraft, CommentQuery, Liked, Posted};
+pub use leaderboard::{Leaderboard, Moment, Ranked, RankedClip, Standing};
 pub use operate::REASON_MAX;
+pub use recheck::{Rechecked, export_slot, recheck, recheck_stores};
 pub use verify::{Row, Verified, print_log, verify, verify_stores};
 
 use crate::ballots::Ballots;
+use crate::boards::{Boards, Bounds};
 use crate::clock::Clock;
 use crate::comments::{Comments, WordList};
 use crate::domain::{ClipNo, Event};
 use crate::error::{Fault, Reject};
 use crate::hub::Hub;
+use crate::jobs::{Rounds, Seal, SortedBallots};
 use crate::log::{Applier, Progress, Queue, Recovered, block, recover};
 use crate::metrics::Metrics;
 use crate::stage::Stage;
@@ -57,12 +67,18 @@ struct Core {
     stage: Arc<Stage>,
     ballots: Arc<Ballots>,
     comments: Arc<Comments>,
+    /// Ranks, behind the mark by what a thread of their own has not read yet.
+    boards: Arc<Boards>,
     /// Comments with one of them wait for a moderator.
     words: ArcSwap<WordList>,
     queue: Queue,
     progress: Arc<Progress>,
     metrics: Arc<Metrics>,
     hub: Hub,
+    /// Slots that move by themselves. The keeper steps it; locked for a step.
+    rounds: Arc<parking_lot::Mutex<Rounds>>,
+    /// What a lock waits for.
+    seal: Arc<dyn Seal>,
     /// One operator's change at a time.
     operator: tokio::sync::Mutex<()>,
     closing: AtomicBool,
@@ -131,6 +147,11 @@ impl Engine {
         applier.step(clock.now_ms())?;
         let comments = Comments::open(Arc::clone(&tables), clock.now_ms(), settings.comments.slow_ms)?;
         comments.forget(progress.applied(), clock.now_ms());
+        let seal: Arc<dyn Seal> = Arc::new(SortedBallots::new(Arc::clone(&tables)));
+        let rounds = Rounds::new(Arc::clone(&stage), queue.clone(), Arc::clone(&seal), settings.rounds);
+        let rounds = Arc::new(parking_lot::Mutex::new(rounds));
+        let bounds = Bounds::for_voters(settings.max_voters);
+        let boards = Arc::new(Boards::new(Arc::clone(&tables), bounds, clock.now_ms()));
         let operator = tokio::sync::Mutex::new(());
         let closing = AtomicBool::new(false);
         let core = Core {
@@ -139,11 +160,14 @@ impl Engine {
             stage,
             ballots,
             comments: Arc::new(comments),
+            boards,
             words: ArcSwap::default(),
             queue,
             progress,
             metrics,
             hub,
+            rounds,
+            seal,
             operator,
             closing,
             log,
@@ -155,16 +179,29 @@ impl Engine {
         let threads = Arc::new(Threads::start(&core, inbox, transitions, end, applier, (worker, feed))?);
         let engine = Self { core, threads };
         engine.log_start()?;
+        if engine.core.settings.rounds.automatic {
+            engine.end_what_is_over()?;
+        }
         Ok(engine)
+    }
+
+    /// Nobody votes in a slot whose time ended while no server ran: its freeze is settled before anyone has this engine.
+    fn end_what_is_over(&self) -> Result<(), Fault> {
+        let core = &self.core;
+        core.rounds.lock().step(core.clock.now_ms());
+        self.settle_now(crate::log::Body::Barrier)
     }
 
     /// Each start is an event, so that no position is ever given twice.
     fn log_start(&self) -> Result<(), Fault> {
+        self.settle_now(crate::log::Body::Event(Event::Started))
+    }
+
+    fn settle_now(&self, body: crate::log::Body) -> Result<(), Fault> {
         let core = &self.core;
         let (waiter, answer) = tokio::sync::oneshot::channel();
-        let body = crate::log::Body::Event(Event::Started);
         let entry = crate::log::Entry::new(core.clock.now_ms(), body, Some(waiter));
-        assert!(core.queue.urge(entry).is_ok(), "the queue of an engine that nobody has yet is empty");
+        assert!(core.queue.urge(entry).is_ok(), "an engine that nobody has yet fills no queue");
         let wait = crate::log::queue::wait_here(answer);
         match wait {
             Some(crate::log::Outcome::Done(_)) => Ok(()),

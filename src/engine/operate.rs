@@ -1,4 +1,4 @@
-//! What operators do: seasons, slots, clips, bans. One at a time, each an event in the same log as the votes.
+//! What operators do: seasons, slots, clips, bans; a slot's life is in `rounds`. One at a time, each an event in the same log as the votes.
 
 use tokio::sync::{MutexGuard, oneshot};
 
@@ -96,75 +96,6 @@ impl Engine {
         Ok(clip_view(&scene, &scene.clips[no.index()]))
     }
 
-    /// Opens a slot for votes, until `ends_at` (Unix milliseconds) if given; one without clips waits for them. A season has
-    /// at most one open slot.
-    pub async fn open_slot(
-        &self,
-        season: &str,
-        position: u32,
-        ends_at: Option<u64>,
-        hidden: bool,
-    ) -> Result<SlotView, Reject> {
-        let core = &*self.core;
-        let _turn = core.turn().await?;
-        let slot = core.slot_state(season, position)?;
-        if ends_at.is_some_and(|at| at <= core.clock.now_ms()) {
-            return Err(Reject::InvalidParameter {
-                name: "votingEndsAt",
-                why: "must be in the future, Unix ms".into(),
-            });
-        }
-        if slot.status >= SlotStatus::Voting {
-            return Err(wrong_state(&slot, "can't be opened"));
-        }
-        {
-            let scene = core.stage.look();
-            if let Some(open) = scene.open_slot(scene.season(season)?) {
-                return Err(wrong_state(open, "is open: lock it first"));
-            }
-        }
-        if slot.clips.is_empty() && (ends_at.is_some() || hidden) {
-            // It would only wait, and what was asked would be forgotten by the time that it opens.
-            return Err(wrong_state(&slot, "has no clips: add some, then open it with votingEndsAt and resultsHidden"));
-        }
-        let no = slot.slot.no;
-        let event =
-            if slot.clips.is_empty() { Event::SlotWaits(no) } else { Event::SlotOpened { slot: no, ends_at, hidden } };
-        core.write(event).await?;
-        self.slot(season, position)
-    }
-
-    /// Freezes an open slot: no vote behind this event counts.
-    pub async fn freeze_slot(&self, season: &str, position: u32) -> Result<SlotView, Reject> {
-        let core = &*self.core;
-        let _turn = core.turn().await?;
-        let slot = core.slot_state(season, position)?;
-        if slot.status != SlotStatus::Voting {
-            return Err(wrong_state(&slot, "can't be frozen"));
-        }
-        core.write(Event::SlotFrozen(slot.slot.no)).await?;
-        self.slot(season, position)
-    }
-
-    /// Locks a slot with its winner, freezing it first if it is open.
-    pub async fn lock_slot(&self, season: &str, position: u32) -> Result<SlotView, Reject> {
-        let core = &*self.core;
-        let _turn = core.turn().await?;
-        let slot = core.slot_state(season, position)?;
-        match slot.status {
-            SlotStatus::Voting => {
-                core.write(Event::SlotFrozen(slot.slot.no)).await?;
-            }
-            SlotStatus::Frozen => {}
-            _ => return Err(wrong_state(&slot, "can't be locked")),
-        }
-        // The freeze is settled, and settlement is in log order: no tally of this slot moves any more.
-        let scene = core.stage.look().clone();
-        let winner = scene.best_clip(&scene.slots[slot.slot.no.index()]);
-        core.write(Event::SlotLocked { slot: slot.slot.no, winner }).await?;
-        self.slot(season, position)
-    }
-
     /// Refuses a voter's votes from here on, until a time in Unix milliseconds if given.
     pub async fn ban(&self, voter: VoterId, until: Option<u64>, reason: String) -> Result<(), Reject> {
         if !reason.is_empty() {
@@ -203,7 +134,7 @@ impl Engine {
 impl Core {
     /// One operator at a time, each behind whatever an earlier one, whose request may be gone, has in flight: numbers and
     /// states are then as they will be when this one's event is judged.
-    async fn turn(&self) -> Result<MutexGuard<'_, ()>, Reject> {
+    pub(super) async fn turn(&self) -> Result<MutexGuard<'_, ()>, Reject> {
         let turn = self.operator.lock().await;
         self.takes_writes()?;
         self.barrier_urgently().await?;
@@ -245,7 +176,7 @@ impl Core {
         Ok(())
     }
 
-    async fn barrier_urgently(&self) -> Result<(), Reject> {
+    pub(super) async fn barrier_urgently(&self) -> Result<(), Reject> {
         let (waiter, answer) = oneshot::channel();
         self.urge(Entry::new(0, Body::Barrier, Some(waiter)))?;
         self.outcome(answer).await.map(|_| ())
@@ -255,7 +186,7 @@ impl Core {
         self.queue.urge(entry).map_err(|_| self.overloaded())
     }
 
-    fn slot_state(&self, season: &str, position: u32) -> Result<std::sync::Arc<SlotState>, Reject> {
+    pub(super) fn slot_state(&self, season: &str, position: u32) -> Result<std::sync::Arc<SlotState>, Reject> {
         let scene = self.stage.look();
         scene.slot(scene.season(season)?, position).cloned()
     }
@@ -265,7 +196,7 @@ fn exists(what: &str, id: &str) -> Reject {
     Reject::WrongState { state: "exists", why: format!("{what} {id} exists already") }
 }
 
-fn wrong_state(slot: &SlotState, why: &str) -> Reject {
+pub(super) fn wrong_state(slot: &SlotState, why: &str) -> Reject {
     let (position, state) = (slot.slot.position, slot.status.as_str());
     Reject::WrongState { state, why: format!("slot {position} is {state} and {why}") }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::api::{Allowance, BanView, ClipView, Counts, QueueView, SeasonView, SlotClips, SlotView};
 use super::{Core, Engine};
 use crate::clock::DAY_MS;
-use crate::domain::{ClipId, SlotNo, VoterId, day_of};
+use crate::domain::{ClipId, SlotNo, SlotStatus, VoterId, day_of};
 use crate::error::Reject;
 use crate::stage::{ClipState, Scene, SeasonState, SlotState};
 
@@ -153,6 +153,9 @@ pub(super) fn slot_view(scene: &Scene, state: &SlotState) -> SlotView {
         started_at: state.span.started_at,
         ends_at: state.span.ends_at,
         hidden: state.hides_counts(),
+        frozen_by: state.frozen_by.filter(|_| state.status == SlotStatus::Frozen),
+        frozen_at: state.frozen_at(),
+        decided: state.outcome.as_ref().map(|outcome| outcome.decided.clone()),
         winner: state.winner().map(|no| scene.clips[no.index()].clip.id.clone()),
         clips: state.clips.len(),
     }

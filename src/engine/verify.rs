@@ -1,6 +1,6 @@
 //! `verify` and `log`: reading a stopped store, all of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -8,15 +8,21 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
+use super::certify::{certificate, recount_sealed, slot_name};
 use super::load::{check_numbers, put};
+use super::minutes::{self, Minutes};
 use super::recount::recount;
 use crate::ballots::Ballots;
+use crate::closed::SlotNames;
 use crate::codec::Chain;
 use crate::domain::{
     Clip, ClipNo, CommentChange, Decided, Event, Logged, Origin, SlotNo, Verdict, Vote, VoterId, VoterKey,
 };
 use crate::error::Fault;
+use crate::fold::Tables;
 use crate::fold::ballot_block::{self, Act};
+use crate::fold::records::SlotRecord;
+use crate::fold::sorted::SortedPages;
 use crate::log::{Recovered, block, recover};
 use crate::store::{Home, Store};
 
@@ -45,7 +51,7 @@ pub struct Verified {
     pub problems: Vec<String>,
     /// How many things are wrong.
     pub wrong: u64,
-    /// Counts of clips that were put right.
+    /// Counts of clips, and timelines of neighbouring clips, that were put right.
     pub repaired: u64,
     /// The last sequence.
     pub last: u64,
@@ -60,10 +66,19 @@ impl Verified {
             self.problems.push(problem);
         }
     }
+
+    /// Notes what was found of something else, by its name.
+    pub(super) fn note_all(&mut self, of: &str, (problems, wrong): (Vec<String>, u64)) {
+        let unlisted = wrong - problems.len() as u64;
+        for problem in problems {
+            self.note(format!("{of}: {problem}"));
+        }
+        self.wrong += unlisted;
+    }
 }
 
-/// Reads every record of the store in `dir`: checksums, the log's chain, the judge again, a recount of every clip. `repair`
-/// puts stored counts right that differ from the recount, and changes nothing else.
+/// Reads every record of the store in `dir`: checksums, the log's chain, the judge again, a recount of every clip and of its
+/// minutes. `repair` puts stored counts and timelines right that differ from the recount, and changes nothing else.
 pub fn verify(dir: &Path, repair: bool) -> Result<Verified, Fault> {
     let home = Home::open_existing(dir)?;
     let (log, tables) = (home.log(), home.tables());
@@ -90,11 +105,20 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
     let mut clips: Vec<Clip> = Vec::new();
     tables.each_clip(|clip| clips.push(clip.clone()))?;
     tables.each_season(|_| {})?;
-    let mut slots: Vec<SlotNo> = Vec::new();
-    tables.each_slot(|record| slots.push(record.slot.no))?;
+    let mut slots: Vec<SlotRecord> = Vec::new();
+    tables.each_slot(|record| slots.push(record.clone()))?;
 
+    let mut minutes = Minutes::read(&tables, &mut found)?;
     let mut counted: BTreeMap<ClipNo, (i64, i64)> = BTreeMap::new();
-    for slot in slots {
+    let mut unread: BTreeSet<SlotNo> = BTreeSet::new();
+    for record in &slots {
+        let (slot, frozen_at) = (record.slot.no, record.outcome.as_ref().map(|outcome| outcome.frozen_at));
+        if let Some(pages) = tables.sorted_pages(record)? {
+            if !verify_sealed(&tables, record, pages, &clips, &mut found, &mut counted)? {
+                unread.insert(slot);
+            }
+            continue;
+        }
         // One slot's voters at a time: duplicates can't span slots, since a clip never moves.
         let ballots = Ballots::new(u32::MAX, u64::MAX);
         tables.each_ballot_block(slot, 0, &mut |key, record| {
@@ -103,6 +127,9 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
                 if let Err(problem) = &stands {
                     found.note(problem.to_string());
                 }
+                if frozen_at.is_some_and(|at| stored.seq > at) {
+                    found.note(format!("event {} is a ballot behind its slot's freeze", stored.seq));
+                }
                 if clips.get(stored.ballot.clip.index()).is_none_or(|clip| clip.slot != slot) {
                     found.note(format!("event {}: its clip is not of its slot", stored.seq));
                 }
@@ -110,6 +137,7 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
                     // A second vote of a voter for a clip counts no more here than it may anywhere.
                     return Ok(());
                 }
+                minutes.count(&stored, &mut found);
                 let sign = if matches!(stored.ballot.act, Act::Cast(_)) { 1 } else { -1 };
                 let sum = counted.entry(stored.ballot.clip).or_default();
                 *sum = (sum.0 + sign, sum.1 + sign * i64::from(stored.ballot.weight));
@@ -117,6 +145,13 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
             })?;
             Ok(ControlFlow::Continue(()))
         })?;
+    }
+
+    let wrong = minutes.compare(&clips, &mut found);
+    if repair && !wrong.is_empty() {
+        let slots: Vec<SlotNo> = slots.iter().map(|record| record.slot.no).collect();
+        minutes::repair(&mut tables, &slots, &wrong)?;
+        found.repaired += wrong.len() as u64;
     }
 
     let mut stored: BTreeMap<ClipNo, (u64, u64)> = BTreeMap::new();
@@ -134,7 +169,7 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
         if sums != kept {
             let (id, (votes, weight), (had, weighed)) = (&clip.id, sums, kept);
             found.note(format!("clip {id}: stored {had} votes of weight {weighed}, recounted {votes} of {weight}"));
-            if repair {
+            if repair && !unread.contains(&clip.slot) {
                 tables.repair_total(clip.no, sums)?;
                 found.repaired += 1;
             }
@@ -142,10 +177,60 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
         let comments = comments.get(&clip.no).copied().unwrap_or(0);
         found.rows.push(Row { id: clip.id.to_string(), votes: sums.0, weight: sums.1, comments });
     }
+    check_winners(&slots, &clips, &counted, &mut found);
     if found.repaired > 0 {
         tables.commit(end)?;
     }
     Ok(found)
+}
+
+/// A winner by the votes is the recount's: highest weight, then most votes, then the clip that was added first.
+fn check_winners(slots: &[SlotRecord], clips: &[Clip], counted: &BTreeMap<ClipNo, (i64, i64)>, found: &mut Verified) {
+    let mut best: BTreeMap<SlotNo, (i64, i64, ClipNo)> = BTreeMap::new();
+    for clip in clips {
+        let (votes, weight) = counted.get(&clip.no).copied().unwrap_or_default();
+        let sums = best.entry(clip.slot).or_insert((weight, votes, clip.no));
+        if (weight, votes) > (sums.0, sums.1) {
+            *sums = (weight, votes, clip.no);
+        }
+    }
+    for record in slots {
+        let Some(outcome) = record.outcome.as_ref().filter(|outcome| outcome.decided == Decided::Tally) else {
+            continue;
+        };
+        let recounted = best.get(&record.slot.no).map(|(.., clip)| *clip);
+        if outcome.winner != recounted {
+            let name = |clip: Option<ClipNo>| {
+                let clip = clip.and_then(|no| clips.get(no.index()));
+                clip.map_or_else(|| "no clip".to_owned(), |clip| format!("clip {}", clip.id))
+            };
+            let (slot, won, counted) = (record.slot, name(outcome.winner), name(recounted));
+            let (no, position) = (slot.no.0, slot.position);
+            found.note(format!("slot number {no}, position {position}: {won} won, by the recount {counted} does"));
+        }
+    }
+}
+
+/// A locked slot's sorted pages against everything that is kept above them; whether all could be read.
+fn verify_sealed(
+    tables: &Tables,
+    record: &SlotRecord,
+    pages: SortedPages,
+    clips: &[Clip],
+    found: &mut Verified,
+    counted: &mut BTreeMap<ClipNo, (i64, i64)>,
+) -> Result<bool, Fault> {
+    let (audit, whole) = recount_sealed(tables, record, pages, clips, found, counted)?;
+    let store = tables.store().as_ref();
+    let Some(closing) = tables.closing(record.slot.no)? else { return Ok(whole) };
+    let of = slot_name(&SlotNames::of(store, &record.slot)?, record);
+    let ids = clips.iter().filter(|clip| clip.slot == record.slot.no).map(|clip| (clip.no, clip.id.clone()));
+    match certificate(store, [0; 16], record, closing, pages, ids.collect()) {
+        Ok(certificate) => found.note_all(&of, audit.against(&certificate)),
+        Err(damage @ Fault::Damaged { .. }) => found.note(format!("{of}, its counts: {damage}")),
+        Err(other) => return Err(other),
+    }
+    Ok(whole)
 }
 
 /// Prints the events that the log still holds, a JSON object a line; the applied head of the log is dropped as it goes. Voters

@@ -122,6 +122,11 @@ impl Transitions {
         });
     }
 
+    /// Every slot.
+    pub fn slots(&self) -> impl Iterator<Item = SlotNo> + use<> {
+        (0..u32::try_from(self.slots.len()).expect("slots have 32-bit numbers")).map(SlotNo)
+    }
+
     fn life(&mut self, slot: SlotNo) -> &mut Life {
         if self.slots.len() <= slot.index() {
             self.slots.resize_with(slot.index() + 1, Life::default);

@@ -9,6 +9,9 @@ pub const CLIPS_A_PAGE: u32 = 16;
 /// Seasons that share a page.
 pub const SEASONS_A_PAGE: u32 = 64;
 
+/// What keys of pages of minutes begin with.
+const TIMELINES: u8 = b'h';
+
 /// How far the tables contain the log.
 pub const MARK: &[u8] = b"m";
 
@@ -24,6 +27,46 @@ pub fn ballots(slot: SlotNo, first: Seq) -> [u8; 13] {
 /// From the first to behind the last of a slot's blocks.
 pub fn ballots_of(slot: SlotNo) -> ([u8; 13], [u8; 13]) {
     (ballots(slot, 0), ballots(SlotNo(slot.0 + 1), 0))
+}
+
+/// One page of a group's minutes, by the first sequence in it.
+pub fn timeline(group: u32, first: Seq) -> [u8; 13] {
+    let mut key = [0; 13];
+    key[0] = TIMELINES;
+    key[1..5].copy_from_slice(&group.to_be_bytes());
+    key[5..].copy_from_slice(&first.to_be_bytes());
+    key
+}
+
+/// From the first to behind the last of a group's pages of minutes.
+pub fn timeline_of(group: u32) -> ([u8; 13], [u8; 13]) {
+    (timeline(group, 0), timeline(group + 1, 0))
+}
+
+/// From the first to behind the last page of minutes of any group.
+pub fn timelines() -> ([u8; 1], [u8; 1]) {
+    ([TIMELINES], [TIMELINES + 1])
+}
+
+/// The group in a key that [`timeline`] made.
+pub fn timeline_group(key: &[u8]) -> Option<u32> {
+    let key: &[u8; 13] = key.try_into().ok()?;
+    (key[0] == TIMELINES).then(|| u32::from_be_bytes(key[1..5].try_into().expect("4 of 13 bytes")))
+}
+
+/// A page of a closed slot's sorted ballots: see [`super::sorted`] for the parts.
+pub fn sorted(slot: SlotNo, generation: u32, part: u8, number: u32) -> [u8; 14] {
+    let mut key = [b'x'; 14];
+    key[1..5].copy_from_slice(&slot.0.to_be_bytes());
+    key[5..9].copy_from_slice(&generation.to_be_bytes());
+    key[9] = part;
+    key[10..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// From the first to behind the last page of a slot's generation and all behind it.
+pub fn sorted_from(slot: SlotNo, generation: u32) -> ([u8; 14], [u8; 14]) {
+    (sorted(slot, generation, 0, 0), sorted(SlotNo(slot.0 + 1), 0, 0, 0))
 }
 
 /// A page of a table whose pages are numbered.
@@ -59,4 +102,6 @@ pub enum Table {
     Totals = b't',
     /// Counts of comments.
     CommentCounts = b'u',
+    /// How slots closed, one a page.
+    Closings = b'z',
 }

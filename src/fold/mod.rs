@@ -7,9 +7,12 @@ pub mod ballot_block;
 pub mod comments;
 mod judge;
 pub mod keys;
+pub mod lookup;
 pub mod ranges;
 pub mod records;
+pub mod sorted;
 mod tables;
+pub mod timeline;
 pub mod totals;
 
 pub use ballot_block::{Ballot, BallotBlock, Stored};
@@ -27,6 +30,8 @@ use crate::error::Fault;
 pub trait Pages {
     /// Appends a vote or a retraction to its slot's blocks.
     fn ballot(&mut self, slot: SlotNo, stored: Stored) -> Result<(), Fault>;
+    /// Adds to a clip's minutes, at the event's own time. Before its counts: a group's first page notes what they were.
+    fn minute(&mut self, seq: Seq, at: u64, clip: ClipNo, change: Change) -> Result<(), Fault>;
     /// Adds to a clip's counts.
     fn total(&mut self, seq: Seq, clip: ClipNo, change: Change) -> Result<(), Fault>;
     /// Adds a season.
@@ -78,7 +83,9 @@ pub fn fold(pages: &mut impl Pages, logged: &Logged) -> Result<(), Fault> {
         Event::VotedFrom(vote, origin) => cast(pages, seq, at, vote, *origin),
         Event::Retracted(back) => {
             pages.ballot(back.slot, Stored { seq, at, ballot: Ballot::taken_back(back) })?;
-            pages.total(seq, back.clip, Change { votes: -1, weight: -i64::from(back.weight) })
+            let change = Change { votes: -1, weight: -i64::from(back.weight) };
+            pages.minute(seq, at, back.clip, change)?;
+            pages.total(seq, back.clip, change)
         }
         Event::SeasonCreated(season) => pages.season(seq, season),
         Event::SlotCreated(slot) => pages.slot(seq, at, slot.no, SlotChange::Created(*slot)),
@@ -108,5 +115,7 @@ pub fn fold(pages: &mut impl Pages, logged: &Logged) -> Result<(), Fault> {
 
 fn cast(pages: &mut impl Pages, seq: Seq, at: u64, vote: &Vote, origin: Origin) -> Result<(), Fault> {
     pages.ballot(vote.slot, Stored { seq, at, ballot: Ballot::cast(vote, origin) })?;
-    pages.total(seq, vote.clip, Change { votes: 1, weight: i64::from(vote.weight) })
+    let change = Change { votes: 1, weight: i64::from(vote.weight) };
+    pages.minute(seq, at, vote.clip, change)?;
+    pages.total(seq, vote.clip, change)
 }

@@ -120,6 +120,11 @@ impl SlotRecord {
         frozen_at(&self.moves)
     }
 
+    /// The sequence of the freeze that it is closed by; `None` while it is not.
+    pub fn freeze(&self) -> Option<Seq> {
+        self.frozen_at().filter(|_| self.status() >= SlotStatus::Frozen)
+    }
+
     /// Its best clip, once locked.
     pub fn winner(&self) -> Option<ClipNo> {
         self.outcome.as_ref().and_then(|outcome| outcome.winner)

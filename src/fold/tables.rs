@@ -4,7 +4,7 @@
 //! commit. What spans pages is made safe by order, not by a transaction: pages, then the mark, then a flush; a crash
 //! between them leaves pages that are ahead of the mark, and each page knows by how much.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -16,7 +16,10 @@ use super::comments::{
 };
 use super::judge::{BanMove, Transitions};
 use super::keys::{self, Table};
+use super::lookup;
 use super::records::{BansPage, ClipsPage, SeasonsPage, SlotRecord};
+use super::sorted::{Closing, FreezeBlock, SortedPages};
+use super::timeline::{self, CLIPS_A_TIMELINE, TimelinePage};
 use super::totals::{Change, TotalsPage};
 use super::{Pages, SlotChange};
 use crate::codec::{self, Chain, Kind};
@@ -29,6 +32,8 @@ const NAME: &str = "tables";
 const COMMENT_PAGES_MAX: usize = 8_192;
 /// Slots whose last block is kept in memory between steps; more are read again.
 const TAILS_KEPT: usize = 64;
+/// Groups of clips whose last page of minutes is kept in memory between steps, 10 KiB each; more are read again.
+const MINUTES_KEPT: usize = 1_024;
 
 /// How far the tables contain the log: the end of one of its blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
@@ -56,7 +61,15 @@ pub struct Tables {
     bans: BTreeMap<u32, Paged<BansPage>>,
     tails: HashMap<SlotNo, Tail>,
     full: Vec<(SlotNo, BallotBlock)>,
+    minutes: HashMap<u32, Paged<TimelinePage>>,
+    full_minutes: Vec<(u32, TimelinePage)>,
     comments: CommentTables,
+    /// Freezes whose block's end has not come yet.
+    freezes: Vec<(SlotNo, Seq)>,
+    /// New ones, to be stored by the next commit.
+    closings: BTreeMap<SlotNo, Closing>,
+    /// Slots that took a step since they were last asked for.
+    moved: Vec<SlotNo>,
 }
 
 #[derive(Debug)]
@@ -87,7 +100,12 @@ impl Tables {
             bans: BTreeMap::new(),
             tails: HashMap::new(),
             full: Vec::new(),
+            minutes: HashMap::new(),
+            full_minutes: Vec::new(),
             comments: CommentTables::default(),
+            freezes: Vec::new(),
+            closings: BTreeMap::new(),
+            moved: Vec::new(),
         })
     }
 
@@ -112,7 +130,20 @@ impl Tables {
         store_dirty(store, Table::Seasons, Kind::Seasons, &mut self.seasons)?;
         store_dirty(store, Table::Clips, Kind::Clips, &mut self.clips)?;
         store_dirty(store, Table::Slots, Kind::Slot, &mut self.slots)?;
+        for (slot, closing) in std::mem::take(&mut self.closings) {
+            let key = keys::page(Table::Closings, slot.0);
+            store.insert(&key, &codec::record(Kind::Closing, &key, &closing))?;
+        }
         store_dirty(store, Table::Bans, Kind::Bans, &mut self.bans)?;
+        // Behind the ballots, which readers of a segment count, and before the totals, which a group's first page notes.
+        for (group, page) in self.full_minutes.drain(..) {
+            store.insert(&keys::timeline(group, page.first), &page.record(group))?;
+        }
+        for (group, Paged { page, dirty }) in &mut self.minutes {
+            if std::mem::take(dirty) {
+                store.insert(&keys::timeline(*group, page.first), &page.record(*group))?;
+            }
+        }
         store_dirty(store, Table::Totals, Kind::Totals, &mut self.totals)?;
         self.comments.store(store)?;
         store.insert(keys::MARK, &codec::record(Kind::Mark, keys::MARK, &mark))?;
@@ -121,7 +152,44 @@ impl Tables {
         if self.tails.len() > TAILS_KEPT {
             self.tails.clear();
         }
+        if self.minutes.len() > MINUTES_KEPT {
+            self.minutes.clear();
+        }
         Ok(())
+    }
+
+    /// A block of the log ends: the freezes in it are kept with its hash. Whoever folds calls this behind each block.
+    pub fn end_block(&mut self, block: FreezeBlock) -> Result<(), Fault> {
+        for (slot, freeze) in std::mem::take(&mut self.freezes) {
+            // Folded again: what was made of it since stays.
+            if self.closing(slot)?.is_none_or(|known| known.freeze < freeze) {
+                self.closings.insert(slot, Closing { freeze, block: Some(block), sorted: None });
+            }
+        }
+        Ok(())
+    }
+
+    /// How a slot closed.
+    pub fn closing(&self, slot: SlotNo) -> Result<Option<Closing>, Fault> {
+        match self.closings.get(&slot) {
+            Some(closing) => Ok(Some(*closing)),
+            None => lookup::closing(self.store.as_ref(), slot),
+        }
+    }
+
+    /// The sorted pages that stand for a slot's blocks; `None` while the blocks do.
+    pub fn sorted_pages(&self, slot: &SlotRecord) -> Result<Option<SortedPages>, Fault> {
+        Ok(self.closing(slot.slot.no)?.and_then(|closing| closing.pages_of(slot)))
+    }
+
+    /// Slots that took a step since the last call.
+    pub fn take_moved(&mut self) -> Vec<SlotNo> {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// The store beneath, without what is not committed yet.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 
     /// Whether a step has gathered as much as it may hold in memory, and should be committed.
@@ -254,6 +322,26 @@ impl Tables {
         Ok(())
     }
 
+    /// Every page of minutes, by group and in log order.
+    pub fn each_timeline(&self, mut visit: impl FnMut(u32, TimelinePage) -> Result<(), Fault>) -> Result<(), Fault> {
+        let changed = self.minutes.iter().filter(|(_, paged)| paged.dirty).map(|(group, paged)| (*group, &paged.page));
+        let full = self.full_minutes.iter().map(|(group, page)| (*group, page));
+        let mut changed: BTreeMap<(u32, Seq), &TimelinePage> =
+            full.chain(changed).map(|(group, page)| ((group, page.first), page)).collect();
+        let (from, to) = keys::timelines();
+        self.store.scan(&from, &to, &mut |key, record| {
+            let page = timeline::read(key, record)?;
+            let group = keys::timeline_group(key).expect("it was read");
+            while let Some(entry) = changed.first_entry().filter(|entry| *entry.key() < (group, page.first)) {
+                let ((group, _), page) = entry.remove_entry();
+                visit(group, page.clone())?;
+            }
+            visit(group, changed.remove(&(group, page.first)).cloned().unwrap_or(page))?;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        changed.into_iter().try_for_each(|((group, _), page)| visit(group, page.clone()))
+    }
+
     /// The head of a slot's last block.
     pub fn last_ballots(&self, slot: SlotNo) -> Result<Option<ballot_block::Head>, Fault> {
         if let Some(tail) = self.tails.get(&slot) {
@@ -270,6 +358,49 @@ impl Tables {
         paged.page.set(clip, counts);
         paged.dirty = true;
         Ok(())
+    }
+
+    /// Makes a group's pages of minutes anew from its ballots, in log order. For `verify --repair` alone: pages that are no longer
+    /// needed go at once, the rest takes effect with the next [`Tables::commit`].
+    pub fn repair_timeline(&mut self, group: u32, ballots: &[Stored]) -> Result<(), Fault> {
+        let (from, to) = keys::timeline_of(group);
+        let mut old = Vec::new();
+        self.store.scan(&from, &to, &mut |key, _| {
+            old.push(key.to_vec());
+            Ok(ControlFlow::Continue(()))
+        })?;
+        self.full_minutes.retain(|(of, _)| *of != group);
+        let known = self.minutes.remove(&group).map(|paged| paged.page.first);
+        let stored = old.first().map(|key| Seq::from_be_bytes(key[5..].try_into().expect("a key of 13 bytes")));
+        let first = [known, stored, ballots.first().map(|ballot| ballot.seq)].into_iter().flatten().min();
+        let mut page = TimelinePage::begin(first.unwrap_or(0), [(0, 0); CLIPS_A_TIMELINE as usize]);
+        let mut kept = HashSet::new();
+        for Stored { seq, at, ballot } in ballots {
+            let sign = if matches!(ballot.act, ballot_block::Act::Cast(_)) { 1 } else { -1 };
+            let change = Change { votes: sign, weight: sign * i64::from(ballot.weight) };
+            if !page.add(*seq, *at, ballot.clip, change) {
+                let mut next = TimelinePage::begin(*seq, page.behind()?);
+                assert!(next.add(*seq, *at, ballot.clip, change), "an empty page has room");
+                kept.insert(keys::timeline(group, page.first).to_vec());
+                self.full_minutes.push((group, std::mem::replace(&mut page, next)));
+            }
+        }
+        if !page.segments.is_empty() {
+            kept.insert(keys::timeline(group, page.first).to_vec());
+            self.minutes.insert(group, Paged { page, dirty: true });
+        }
+        old.iter().filter(|key| !kept.contains(*key)).try_for_each(|key| self.store.remove(key))
+    }
+
+    /// What a group's clips have: all of it, where the store was begun by a program that kept no minutes.
+    fn totals_of(&mut self, group: u32) -> Result<[(u64, u64); CLIPS_A_TIMELINE as usize], Fault> {
+        let mut sums = [(0, 0); CLIPS_A_TIMELINE as usize];
+        for (clip, sum) in (group * CLIPS_A_TIMELINE..).map(ClipNo).zip(&mut sums) {
+            let number = TotalsPage::number(clip);
+            let paged = cached(self.store.as_ref(), Table::Totals, Kind::Totals, &mut self.totals, number)?;
+            *sum = paged.page.get(clip);
+        }
+        Ok(sums)
     }
 
     fn each<T: Decode<()>>(
@@ -377,6 +508,32 @@ impl Pages for Tables {
         Ok(())
     }
 
+    fn minute(&mut self, seq: Seq, at: u64, clip: ClipNo, change: Change) -> Result<(), Fault> {
+        let group = timeline::group_of(clip);
+        if !self.minutes.contains_key(&group) {
+            let (from, to) = keys::timeline_of(group);
+            let page = match self.store.last_in(&from, &to)? {
+                Some((key, record)) => timeline::read(&key, &record)?,
+                None => TimelinePage::begin(seq, self.totals_of(group)?),
+            };
+            self.minutes.insert(group, Paged { page, dirty: false });
+        }
+        let paged = self.minutes.get_mut(&group).expect("put in above");
+        if seq <= paged.page.last {
+            return Ok(());
+        }
+        if !paged.page.add(seq, at, clip, change) {
+            let mut next = TimelinePage::begin(seq, paged.page.behind()?);
+            assert!(next.add(seq, at, clip, change), "an empty page has room");
+            let full = std::mem::replace(&mut paged.page, next);
+            if paged.dirty {
+                self.full_minutes.push((group, full));
+            }
+        }
+        paged.dirty = true;
+        Ok(())
+    }
+
     fn total(&mut self, seq: Seq, clip: ClipNo, change: Change) -> Result<(), Fault> {
         let number = TotalsPage::number(clip);
         let paged = cached(self.store.as_ref(), Table::Totals, Kind::Totals, &mut self.totals, number)?;
@@ -392,6 +549,9 @@ impl Pages for Tables {
     }
 
     fn slot(&mut self, seq: Seq, at: u64, slot: SlotNo, change: SlotChange) -> Result<(), Fault> {
+        if matches!(change, SlotChange::Frozen(_)) {
+            self.freezes.push((slot, seq));
+        }
         let known = if let Some(paged) = self.slots.remove(&slot.0) {
             Some(paged.page)
         } else {
@@ -411,6 +571,7 @@ impl Pages for Tables {
                 });
             }
         };
+        self.moved.push(slot);
         self.slots.insert(slot.0, Paged { page, dirty: true });
         Ok(())
     }

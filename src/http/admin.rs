@@ -4,8 +4,8 @@
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, StatusCode};
+use http::header::{AUTHORIZATION, CACHE_CONTROL};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 use subtle::ConstantTimeEq;
@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 use super::query::invalid;
 use super::reply::{self, Whole};
 use super::routes::Outcome;
-use super::seasons::{self, SlotPath, slot_of, unreadable};
+use super::seasons::{SlotPath, slot_of, unreadable};
 use super::view::{BanBody, ClipBody, SeasonBody, SlotBody};
 use super::{App, body};
 use crate::domain::{ClipDraft, ClipId, SeasonId, VoterId, bounded_text};
@@ -26,7 +26,11 @@ const SUB_MAX: usize = 256;
 /// `GET /api/admin/seasons`
 pub(super) async fn seasons(State(app): State<App>, headers: HeaderMap) -> Outcome {
     check(&app, &headers)?;
-    Ok(seasons::seasons(&app))
+    let (now_ms, seasons) = (app.now_ms(), app.engine().seasons());
+    let list: Vec<_> = seasons.iter().map(|season| SeasonBody::for_operators(now_ms, season)).collect();
+    let mut answer = reply::json(StatusCode::OK, &json!({ "seasons": list }));
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    Ok(answer)
 }
 
 /// `POST /api/admin/seasons`
@@ -119,6 +123,44 @@ pub(super) async fn freeze(State(app): State<App>, headers: HeaderMap, path: Slo
     Ok(done(&app, &slot))
 }
 
+/// `POST /api/admin/seasons/{id}/slots/{n}/extend`
+pub(super) async fn extend(State(app): State<App>, path: SlotPath, request: Request) -> Outcome {
+    let text = allowed(&app, request).await?;
+    let (season, position) = slot_of(path)?;
+    let sent: Until = body::parse(&text)?;
+    let ends_at = sent.voting_ends_at.ok_or_else(|| invalid("votingEndsAt", "a time to come, or null for no end"))?;
+    future("votingEndsAt", ends_at, app.now_ms())?;
+    let slot = app.engine().extend_slot(&season, position, ends_at).await?;
+    Ok(done(&app, &slot))
+}
+
+/// `POST /api/admin/seasons/{id}/slots/{n}/reopen`
+pub(super) async fn reopen(State(app): State<App>, path: SlotPath, request: Request) -> Outcome {
+    let text = allowed(&app, request).await?;
+    let (season, position) = slot_of(path)?;
+    let sent: Until = optional(&text)?;
+    future("votingEndsAt", sent.voting_ends_at.flatten(), app.now_ms())?;
+    let slot = app.engine().reopen_slot(&season, position, sent.voting_ends_at).await?;
+    Ok(done(&app, &slot))
+}
+
+/// `POST /api/admin/seasons/{id}/slots/{n}/winner`
+pub(super) async fn winner(State(app): State<App>, path: SlotPath, request: Request) -> Outcome {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Sent {
+        clip_id: Option<String>,
+        reason: Option<String>,
+    }
+    let text = allowed(&app, request).await?;
+    let (season, position) = slot_of(path)?;
+    let sent: Sent = body::parse(&text)?;
+    let clip = sent.clip_id.ok_or(Reject::MissingClipId)?;
+    let reason = sent.reason.unwrap_or_default();
+    let slot = app.engine().pick_winner(&season, position, &clip, reason).await?;
+    Ok(done(&app, &slot))
+}
+
 /// `POST /api/admin/seasons/{id}/slots/{n}/lock`
 pub(super) async fn lock(State(app): State<App>, headers: HeaderMap, path: SlotPath) -> Outcome {
     check(&app, &headers)?;
@@ -195,8 +237,22 @@ fn optional<'a, T: Deserialize<'a> + Default>(text: &'a [u8]) -> Result<T, Rejec
     if text.is_empty() { Ok(T::default()) } else { body::parse(text) }
 }
 
+/// Until when a slot takes votes; an end that is null is none, which is another thing than not saying.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::option_option, reason = "absent, null and a number are three things")]
+struct Until {
+    #[serde(default, deserialize_with = "given")]
+    voting_ends_at: Option<Option<u64>>,
+}
+
+#[expect(clippy::option_option, reason = "absent, null and a number are three things")]
+fn given<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Option<u64>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
 fn done(app: &App, slot: &SlotView) -> Whole {
-    reply::json(StatusCode::OK, &SlotBody::at(app.now_ms(), slot))
+    reply::json(StatusCode::OK, &SlotBody::for_operators(app.now_ms(), slot))
 }
 
 fn future(name: &'static str, at: Option<u64>, now_ms: u64) -> Result<(), Reject> {

@@ -19,7 +19,7 @@ use super::view::CountsBody;
 use crate::error::Reject;
 
 const IDS_MAX: usize = 100;
-const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
+pub(super) const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// `GET /api/vote/counts?clipIds=a,b`
@@ -64,7 +64,7 @@ pub(super) async fn limit(State(app): State<App>, Extension(client): Extension<C
     Ok(private(reply::json(StatusCode::OK, &body)))
 }
 
-fn private(mut answer: Whole) -> Whole {
+pub(super) fn private(mut answer: Whole) -> Whole {
     answer.headers_mut().insert(CACHE_CONTROL, PRIVATE);
     answer
 }

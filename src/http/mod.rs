@@ -6,11 +6,14 @@
 
 mod admin;
 mod body;
+mod certificate;
 mod comment_view;
 mod comments;
 mod counts;
+mod etag;
 mod front;
 mod idempotency;
+mod leaderboard;
 mod moderation;
 mod ops;
 mod push;
@@ -21,6 +24,7 @@ mod seasons;
 mod serve;
 mod slot;
 mod stream;
+mod timeline;
 mod view;
 mod vote;
 mod votes;

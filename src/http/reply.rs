@@ -95,7 +95,9 @@ pub(super) fn refusal(reject: &Reject, problem: bool) -> Whole {
         Reject::DailyLimit { remaining, reset_at } => {
             (StatusCode::TOO_MANY_REQUESTS, json!({ "remaining": remaining, "resetAt": reset_at }))
         }
-        Reject::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, json!({ "retryAfter": OVERLOADED_RETRY_S })),
+        Reject::NotReady { .. } | Reject::Overloaded => {
+            (StatusCode::SERVICE_UNAVAILABLE, json!({ "retryAfter": OVERLOADED_RETRY_S }))
+        }
         Reject::StorageFailed => (StatusCode::SERVICE_UNAVAILABLE, Value::Null),
     };
     let mut response = error(status, reject.code(), &reject.to_string(), more, problem);
@@ -104,7 +106,7 @@ pub(super) fn refusal(reject: &Reject, problem: bool) -> Whole {
         Reject::RateLimited { retry_after_s } | Reject::ChallengeFailed { retry_after_s: Some(retry_after_s) } => {
             headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after_s));
         }
-        Reject::Overloaded => {
+        Reject::NotReady { .. } | Reject::Overloaded => {
             headers.insert(RETRY_AFTER, HeaderValue::from(OVERLOADED_RETRY_S));
         }
         Reject::MethodNotAllowed { allow } => {
@@ -167,6 +169,7 @@ mod tests {
     fn every_reject() -> Vec<(Reject, u16, &'static str, Value)> {
         let none = json!({});
         vec![
+            (Reject::NotReady { why: "x" }, 503, "NOT_READY", json!({"retryAfter": 1})),
             (Reject::MissingClipId, 400, "MISSING_CLIP_ID", none.clone()),
             (Reject::InvalidJson("x".into()), 400, "INVALID_JSON", none.clone()),
             (Reject::InvalidVoteType, 400, "INVALID_VOTE_TYPE", none.clone()),

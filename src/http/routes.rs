@@ -7,7 +7,9 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use http::Method;
 
 use super::reply::{self, Whole};
-use super::{App, admin, comments, counts, moderation, ops, seasons, stream, votes};
+use super::{
+    App, admin, certificate, comments, counts, leaderboard, moderation, ops, seasons, stream, timeline, votes,
+};
 use crate::error::Reject;
 
 /// What a handler makes of a request.
@@ -45,6 +47,11 @@ pub(super) fn router(app: App) -> Router {
         .route("/api/seasons", only(READ, get(seasons::list)))
         .route("/api/seasons/{season}", only(READ, get(seasons::season)))
         .route("/api/seasons/{season}/slots/{position}", only(READ, get(seasons::slot)))
+        .route("/api/leaderboard", only(READ, get(leaderboard::page)))
+        .route("/api/leaderboard/me", only(READ, get(leaderboard::me)))
+        .route("/api/clips/{id}/timeline", only(READ, get(timeline::timeline)))
+        .route("/api/seasons/{season}/slots/{position}/certificate", only(READ, get(certificate::certificate)))
+        .route("/api/seasons/{season}/slots/{position}/proof", only(READ, get(certificate::proof)))
         .route("/api/comments", only(BOTH, get(comments::list).post(comments::post)))
         .route("/api/comments/count", only(READ, get(comments::count)))
         .route("/api/comments/{id}", only("DELETE, OPTIONS", delete(comments::delete)))
@@ -61,8 +68,11 @@ pub(super) fn router(app: App) -> Router {
         .route(&format!("{SLOT}/clips"), only(WRITE, post(admin::add_clip)))
         .route(&format!("{SLOT}/open"), only(WRITE, post(admin::open)))
         .route(&format!("{SLOT}/freeze"), only(WRITE, post(admin::freeze)))
+        .route(&format!("{SLOT}/extend"), only(WRITE, post(admin::extend)))
+        .route(&format!("{SLOT}/reopen"), only(WRITE, post(admin::reopen)))
         .route(&format!("{SLOT}/lock"), only(WRITE, post(admin::lock)))
         .route("/api/admin/votes", only(READ, get(votes::list)))
+        .route(&format!("{SLOT}/winner"), only(WRITE, post(admin::winner)))
         .route("/api/admin/bans", only(READ, get(admin::bans)))
         .route("/api/admin/bans/{sub}", only("PUT, DELETE, OPTIONS", put(admin::ban).delete(admin::unban)))
         .route("/livez", only(READ, get(ops::livez)))

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::domain::SlotStatus;
+use crate::domain::{Decided, FrozenBy, SlotStatus};
 use crate::engine::{BanView, ClipView, Counts, SeasonView, SlotView};
 
 /// A clip in a slot's list, as the site's player reads it.
@@ -74,6 +74,12 @@ impl<'a> SeasonBody<'a> {
             slots: season.slots.iter().map(|slot| SlotBody::at(now_ms, slot)).collect(),
         }
     }
+
+    /// With what operators alone see.
+    pub(super) fn for_operators(now_ms: u64, season: &'a SeasonView) -> Self {
+        let slots = season.slots.iter().map(|slot| SlotBody::for_operators(now_ms, slot)).collect();
+        Self { slots, ..Self::at(now_ms, season) }
+    }
 }
 
 /// A slot and its time.
@@ -87,7 +93,13 @@ pub(super) struct SlotBody<'a> {
     voting_ends_at: Option<u64>,
     time_remaining_ms: Option<u64>,
     results_hidden: bool,
+    frozen_by: Option<&'static str>,
+    /// A sequence, as `eventId` in answers to votes: those up to it count.
+    freeze_event_id: Option<String>,
     winner_clip_id: Option<&'a str>,
+    decided_by: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision_reason: Option<&'a str>,
     clip_count: usize,
 }
 
@@ -107,9 +119,25 @@ impl<'a> SlotBody<'a> {
             voting_ends_at: slot.ends_at,
             time_remaining_ms,
             results_hidden: slot.hidden,
+            frozen_by: slot.frozen_by.map(FrozenBy::as_str),
+            freeze_event_id: slot.frozen_at.map(|seq| seq.to_string()),
+            decided_by: slot.decided.as_ref().map(|decided| match decided {
+                Decided::Tally => "votes",
+                Decided::ByHand { .. } => "operator",
+            }),
+            decision_reason: None,
             winner_clip_id: slot.winner.as_ref().map(crate::domain::ClipId::as_str),
             clip_count: slot.clips,
         }
+    }
+
+    /// With what operators alone see: why one of them named the winner.
+    pub(super) fn for_operators(now_ms: u64, slot: &'a SlotView) -> Self {
+        let decision_reason = match &slot.decided {
+            Some(Decided::ByHand { reason }) => Some(reason.as_str()),
+            _ => None,
+        };
+        Self { decision_reason, ..Self::at(now_ms, slot) }
     }
 }
 
@@ -142,7 +170,10 @@ mod tests {
             started_at: Some(100),
             ends_at: Some(500),
             hidden: true,
+            frozen_by: None,
+            frozen_at: None,
             winner: None,
+            decided: None,
             clips: 3,
         }
     }
@@ -152,7 +183,8 @@ mod tests {
         let body = serde_json::to_value(SlotBody::at(400, &slot(SlotStatus::Voting))).unwrap();
         let expected = json!({
             "season": "s1", "position": 2, "status": "voting", "votingStartedAt": 100, "votingEndsAt": 500,
-            "timeRemainingMs": 100, "resultsHidden": true, "winnerClipId": null, "clipCount": 3
+            "timeRemainingMs": 100, "resultsHidden": true, "frozenBy": null, "freezeEventId": null, "winnerClipId": null,
+            "decidedBy": null, "clipCount": 3
         });
         assert_eq!(body, expected);
         let left = |now, slot: &SlotView| SlotBody::at(now, slot).time_remaining_ms;
@@ -160,6 +192,17 @@ mod tests {
         assert_eq!(left(400, &SlotView { ends_at: None, ..slot(SlotStatus::Voting) }), None);
         assert_eq!(left(400, &slot(SlotStatus::Locked)), Some(0));
         assert_eq!(left(400, &slot(SlotStatus::Upcoming)), None);
+    }
+
+    #[test]
+    fn why_an_operator_named_the_winner_is_for_operators() {
+        let decided = Some(Decided::ByHand { reason: "c1 was withdrawn".into() });
+        let slot = SlotView { decided, frozen_at: Some(71), ..slot(SlotStatus::Locked) };
+        let public = serde_json::to_value(SlotBody::at(400, &slot)).unwrap();
+        assert_eq!((&public["decidedBy"], &public["freezeEventId"]), (&json!("operator"), &json!("71")));
+        assert!(public.get("decisionReason").is_none());
+        let known = serde_json::to_value(SlotBody::for_operators(400, &slot)).unwrap();
+        assert_eq!(known["decisionReason"], "c1 was withdrawn");
     }
 
     #[test]

@@ -12,8 +12,8 @@ use super::comments::limit;
 use super::query::{Query, invalid};
 use super::reply;
 use super::routes::Outcome;
-use crate::domain::{Seq, VoteKind};
-use crate::engine::VoteView;
+use crate::domain::VoteKind;
+use crate::engine::{VotePlace, VoteView};
 use crate::error::Reject;
 
 /// `GET /api/admin/votes?season=…&slot=…&flagged=1&limit=…&cursor=…`
@@ -22,12 +22,15 @@ pub(super) async fn list(State(app): State<App>, uri: Uri, headers: HeaderMap) -
     let query = Query::of(&uri);
     let flagged = flag("flagged", query.get("flagged")?.as_deref())?;
     let limit = limit(query)?;
-    let past = query.get("cursor")?.map_or(Ok(0), |text| cursor(&text))?;
+    let from = query.get("cursor")?.map(|text| cursor(&text)).transpose()?;
     let season = query.get("season")?;
     let (slot, _) = app.engine().slot_version(season.as_deref(), query.position("slot")?)?;
-    let page = app.read(move |engine| engine.stored_votes(slot, flagged, past, limit)).await?;
+    let page = app.read(move |engine| engine.stored_votes(slot, flagged, from, limit)).await?;
     let votes: Vec<_> = page.votes.iter().map(VoteBody::from).collect();
-    let next = page.next.map(|seq| seq.to_string());
+    let next = page.next.map(|place| match place {
+        VotePlace::Logged(seq) => seq.to_string(),
+        VotePlace::Sorted(place) => format!("s{place}"),
+    });
     let body = json!({ "votes": votes, "nextCursor": next, "asOf": page.as_of.to_string() });
     let mut answer = reply::json(StatusCode::OK, &body);
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -42,11 +45,13 @@ fn flag(name: &'static str, text: Option<&str>) -> Result<bool, Reject> {
     }
 }
 
-/// The `eventId` of the last vote that was seen.
-fn cursor(text: &str) -> Result<Seq, Reject> {
+/// The `eventId` of the last vote that was seen; of a locked slot how many were, behind an `s`.
+fn cursor(text: &str) -> Result<VotePlace, Reject> {
+    let (sorted, text) = text.strip_prefix('s').map_or((false, text), |text| (true, text));
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = if digits { text.parse().ok() } else { None };
-    number.ok_or_else(|| invalid("cursor", "a nextCursor, or a vote's eventId"))
+    let number = number.ok_or_else(|| invalid("cursor", "a nextCursor, or a vote's eventId"))?;
+    Ok(if sorted { VotePlace::Sorted(number) } else { VotePlace::Logged(number) })
 }
 
 #[derive(Serialize)]
@@ -54,7 +59,7 @@ fn cursor(text: &str) -> Result<Seq, Reject> {
 struct VoteBody<'a> {
     event_id: String,
     at: u64,
-    user_id: &'a str,
+    user_id: Option<&'a str>,
     clip_id: &'a str,
     vote_type: VoteKind,
     weight: u16,
@@ -68,7 +73,7 @@ impl<'a> From<&'a VoteView> for VoteBody<'a> {
         Self {
             event_id: vote.seq.to_string(),
             at: vote.at,
-            user_id: &vote.user_id,
+            user_id: vote.user_id.as_deref(),
             clip_id: vote.clip.as_str(),
             vote_type: vote.kind,
             weight: vote.weight,

@@ -1,7 +1,11 @@
 //! What can wait: each a `step()` that does a little and returns. They change things through the queue alone.
 
+mod certify;
 mod forget;
 mod reconcile;
+mod rounds;
 
+pub use certify::SortedBallots;
 pub use forget::Forget;
 pub use reconcile::{Drift, Reconcile};
+pub use rounds::{RoundSettings, Rounds, Seal, Sealed, Unsealed, tallied};

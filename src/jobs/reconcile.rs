@@ -1,8 +1,8 @@
 //! The recount: tallies against stored ballots and comments, while votes and comments go on.
 //!
 //! A probe goes through the queue; settlement notes every tally at the probe's place S in the log. Once the tables contain
-//! S, the stored ballots up to S of every slot that isn't locked are counted, some blocks a step, and compared; then the
-//! comments of every clip. A difference is a bug; only `verify --repair` changes a count.
+//! S, the stored ballots up to S of every slot that isn't locked, nor gets locked before the end, are counted, some blocks a
+//! step, and compared; then the comments of every clip. A difference is a bug; only `verify --repair` changes a count.
 
 mod comments;
 
@@ -86,9 +86,15 @@ impl Reconcile {
             State::Waiting(reading) if self.progress.applied() < reading.seq => State::Waiting(reading),
             State::Waiting(reading) => State::Counting(self.begin(reading)),
             State::Counting(mut recount) => {
-                if recount.step(&Tables::open(Arc::clone(&self.tables))?)?
-                    && recount.comments.step(self.tables.as_ref(), &self.stage)?
-                {
+                let ended = recount.step(&Tables::open(Arc::clone(&self.tables))?);
+                // A slot that was locked meanwhile loses its blocks once the tables have the lock, which the stage has before:
+                // what was counted of it, or failed to be, may be a part.
+                let scene = self.stage.look();
+                recount.leave_out(
+                    |slot| scene.slots[slot.index()].status == SlotStatus::Locked,
+                    |clip| scene.clips[clip.index()].clip.slot,
+                );
+                if ended? && recount.comments.step(self.tables.as_ref(), &self.stage)? {
                     return Ok(Some(Drift { votes: recount.drift(), comments: recount.comments.drift() }));
                 }
                 State::Counting(recount)
@@ -139,6 +145,11 @@ impl Recount {
             self.next = 0;
         }
         Ok(self.slots.is_empty())
+    }
+
+    /// Compares nothing of these slots.
+    fn leave_out(&mut self, gone: impl Fn(SlotNo) -> bool, slot_of: impl Fn(ClipNo) -> SlotNo) {
+        self.clips.retain(|clip| !gone(slot_of(*clip)));
     }
 
     fn drift(&self) -> u64 {

@@ -2,7 +2,7 @@
 //!
 //! Order: pages, the mark, a flush of the tables, and only then the log's blocks up to the mark go, all but the last,
 //! which proves at the next start that log and mark belong together. It never passes settlement, and is the only
-//! writer of the tables.
+//! writer of the tables. Between its steps it rewrites closed slots.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -10,8 +10,10 @@ use std::sync::Arc;
 use super::block::{self, Link};
 use super::progress::Progress;
 use super::recover::Recovered;
+use crate::closed::Rewrite;
 use crate::domain::{Logged, Seq};
 use crate::error::Fault;
+use crate::fold::sorted::FreezeBlock;
 use crate::fold::{Mark, Tables, Transitions, fold, judge};
 use crate::store::Store;
 
@@ -29,13 +31,17 @@ pub struct Applier {
     /// Keys of the blocks in the log that are in the tables, oldest first.
     drops: Vec<Seq>,
     progress: Arc<Progress>,
+    rewrite: Rewrite,
 }
 
 impl Applier {
     /// Goes on where recovery ended: what that folded is committed by the first step.
     pub fn new(log: Arc<dyn Store>, recovered: Recovered, progress: Arc<Progress>) -> Self {
         let Recovered { tables, transitions, end, blocks, .. } = recovered;
-        Self { log, tables, transitions, folded: end, drops: blocks, progress }
+        let mut rewrite = Rewrite::new(Arc::clone(tables.store()));
+        // A crash may have left any of them half rewritten.
+        transitions.slots().for_each(|slot| rewrite.look_at(slot));
+        Self { log, tables, transitions, folded: end, drops: blocks, progress, rewrite }
     }
 
     /// Folds and stores what has been settled since the last step; says how many events that were.
@@ -46,6 +52,7 @@ impl Applier {
         let Self { log, tables, transitions, folded, drops, .. } = self;
         log.scan(&first, &last, &mut |key, record| {
             let link = follow(*folded, key, record, |logged| take(transitions, tables, &logged))?;
+            tables.end_block(freeze_block(&link))?;
             *folded = Mark { seq: link.last, block: link.first, chain: link.chain };
             drops.push(link.first);
             Ok(if tables.is_heavy() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
@@ -54,6 +61,9 @@ impl Applier {
             return Ok(0);
         }
         self.tables.commit(self.folded)?;
+        for slot in self.tables.take_moved() {
+            self.rewrite.look_at(slot);
+        }
         self.transitions.forget_before(self.folded.seq);
         let kept = self.drops.len().saturating_sub(1);
         for first in self.drops.drain(..kept) {
@@ -61,6 +71,11 @@ impl Applier {
         }
         self.progress.note_applied(self.folded.seq, now_ms);
         Ok(self.folded.seq - from)
+    }
+
+    /// Does a little of what closed slots need: a few milliseconds, so that steps come in between. Whether there is more.
+    pub fn rewrite(&mut self) -> Result<bool, Fault> {
+        self.rewrite.step()
     }
 }
 
@@ -74,6 +89,11 @@ pub(super) fn take(transitions: &mut Transitions, tables: &mut Tables, logged: &
     }
     transitions.note(*seq, *at, event);
     fold(tables, logged)
+}
+
+/// A block as a freeze in it keeps it.
+pub(super) fn freeze_block(link: &Link) -> FreezeBlock {
+    FreezeBlock { first: link.first, last: link.last, chain: link.chain }
 }
 
 /// Reads the block that must follow `end`.

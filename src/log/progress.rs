@@ -106,7 +106,8 @@ impl Progress {
         self.nudged.store(false, Ordering::SeqCst);
     }
 
-    fn is_nudged(&self) -> bool {
+    /// Whether someone has asked for a step that has not begun yet.
+    pub fn is_nudged(&self) -> bool {
         self.nudged.load(Ordering::SeqCst)
     }
 

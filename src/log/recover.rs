@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::apply::{follow, take};
+use super::apply::{follow, freeze_block, take};
 use super::block;
 use crate::codec::Chain;
 use crate::domain::Seq;
@@ -51,6 +51,7 @@ pub fn recover(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain) -> Resul
             return Err(parted(mark));
         }
         let link = follow(end, key, record, |logged| take(&mut transitions, &mut tables, &logged))?;
+        tables.end_block(freeze_block(&link))?;
         end = Mark { seq: link.last, block: link.first, chain: link.chain };
         Ok(ControlFlow::Continue(()))
     })?;

@@ -10,7 +10,7 @@ use crate::running::{err, out, run, serve};
 fn help_shows_every_command_and_every_setting() {
     let top = run(["--help"]);
     assert_eq!(top.status.code(), Some(0));
-    for command in ["serve", "verify", "token", "bench", "log"] {
+    for command in ["serve", "verify", "token", "bench", "log", "export"] {
         assert!(out(&top).contains(&format!("\n  {command} ")), "{command}");
     }
     let serve = out(&run(["serve", "--help"]));
@@ -65,7 +65,13 @@ fn commands_on_a_store_make_none() {
     let dir = tempfile::tempdir().unwrap();
     let absent = dir.path().join("absent");
     let absent = absent.to_str().unwrap();
-    for args in [&["verify"][..], &["verify", "--repair"], &["log"], &["token", "--sub", "alice"]] {
+    for args in [
+        &["verify"][..],
+        &["verify", "--repair"],
+        &["log"],
+        &["token", "--sub", "alice"],
+        &["export", "--slot", "s/1", "--to", "-"],
+    ] {
         let ended = run([args, &["--data-dir", absent]].concat());
         assert_eq!(ended.status.code(), Some(1), "{args:?}");
         assert_eq!(err(&ended).lines().count(), 1, "{}", err(&ended));
@@ -126,4 +132,73 @@ fn verify_and_log_read_what_was_served() {
     assert_eq!(log.status.code(), Some(0), "{}", err(&log));
     let events: Vec<Value> = out(&log).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(events.last().unwrap()["seq"], report["last"], "the log keeps its last block");
+}
+
+#[test]
+fn a_result_is_checked_with_the_store_and_without_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("store");
+    let (files, at) = (dir.path(), at.to_str().unwrap());
+    let server = serve(at.as_ref(), &["--admin-token", "root"]);
+    for sub in ["alice", "bob"] {
+        let token = out(&run(["token", "--sub", sub, "--data-dir", at]));
+        assert_eq!(server.vote(token.trim_end(), "clip-2").0, 200);
+    }
+    let seasons: Value = serde_json::from_str(&server.ask("GET", "/api/seasons", &[], "").1).unwrap();
+    let slots = seasons["seasons"][0]["slots"].as_array().unwrap();
+    let slot = slots.iter().find(|slot| slot["status"] == "voting").unwrap();
+    let (season, position) = (slot["season"].as_str().unwrap(), &slot["position"]);
+    let admin = [("authorization", "Bearer root"), ("content-type", "application/json")];
+    let lock = format!("/api/admin/seasons/{season}/slots/{position}/lock");
+    assert_eq!(server.ask("POST", &lock, &admin, "{}").0, 200);
+    let path = format!("/api/seasons/{season}/slots/{position}/certificate");
+    let certificate = loop {
+        let (status, text) = server.ask("GET", &path, &[], "");
+        if status == 200 {
+            break text;
+        }
+        assert_eq!(status, 409, "{text}");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    server.stop();
+
+    let put = |name: &str, text: &str| {
+        let path = files.join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let sound = put("certificate.json", &certificate);
+    let checked = run(["verify", "--data-dir", at, "--certificate", &sound]);
+    assert_eq!(checked.status.code(), Some(0), "{}", err(&checked));
+    assert!(out(&checked).contains("clip-2 2 2\n"), "{}", out(&checked));
+    assert!(err(&checked).contains("the chain's head there"), "{}", err(&checked));
+    let altered = put("altered.json", &certificate.replacen("\"voteCount\":2", "\"voteCount\":3", 1));
+    let checked = run(["verify", "--json", "--data-dir", at, "--certificate", &altered]);
+    assert_eq!(checked.status.code(), Some(1));
+    assert!(
+        err(&checked).contains("clip clip-2: certified 3 votes of weight 2, the ballots are 2"),
+        "{}",
+        err(&checked)
+    );
+    let report: Value = serde_json::from_str(&out(&checked)).unwrap();
+    assert_eq!((&report["ok"], report["problems"].as_array().unwrap().len()), (&false.into(), 2), "{report}");
+
+    let export = files.join("export.jsonl");
+    let (name, slot) = (export.to_str().unwrap(), format!("{season}/{position}"));
+    let written = run(["export", "--data-dir", at, "--slot", &slot, "--to", name]);
+    assert_eq!(written.status.code(), Some(0), "{}", err(&written));
+    let again = run(["export", "--data-dir", at, "--slot", &slot, "--to", name]);
+    assert_eq!(again.status.code(), Some(1), "a file that is there is kept");
+    let text = fs::read_to_string(&export).unwrap();
+    assert_eq!(out(&run(["export", "--data-dir", at, "--slot", &slot, "--to", "-"])), text);
+    // Without the store.
+    let checked = run(["verify", "--export", name]);
+    assert_eq!(checked.status.code(), Some(0), "{}", err(&checked));
+    let lines: Vec<&str> = text.lines().collect();
+    let dropped = put("dropped", &format!("{}\n{}\n", lines[0], lines[1]));
+    let checked = run(["verify", "--export", &dropped]);
+    assert_eq!(checked.status.code(), Some(1));
+    assert!(err(&checked).contains("wrong: the certificate is of 2 ballots, there are 1"), "{}", err(&checked));
+    let none = run(["export", "--data-dir", at, "--slot", "nowhere/1", "--to", "-"]);
+    assert!(none.status.code() == Some(1) && err(&none).contains("there is no slot nowhere/1"), "{}", err(&none));
 }

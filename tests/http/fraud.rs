@@ -116,19 +116,33 @@ async fn pages_hold_every_vote_once_in_log_order() {
     apply(&server).await;
     cast.sort_unstable();
     for (query, limit, flagged) in [("", 100, false), ("&flagged=1", 7, true), ("&flagged=true", 100, true)] {
-        let (mut seen, mut cursor): (Vec<u64>, _) = (Vec::new(), String::new());
-        loop {
-            let page = votes(&server, &format!("?limit={limit}{query}{cursor}")).await;
-            page.is(200);
-            let page = page.json();
-            let ids = page["votes"].as_array().unwrap().iter().map(|vote| vote["eventId"].as_str().unwrap());
-            let before = seen.len();
-            seen.extend(ids.map(|id| id.parse::<u64>().unwrap()));
-            assert!(seen.len() - before <= limit);
-            let Some(next) = page["nextCursor"].as_str() else { break };
-            cursor = format!("&cursor={next}");
-        }
+        let seen = every(&server, &format!("?season=s&slot=1&limit={limit}{query}"), limit).await;
         let wanted: Vec<u64> = cast.iter().filter(|vote| vote.1 || !flagged).map(|vote| vote.0).collect();
         assert_eq!(seen, wanted, "{query}");
+    }
+    // Once it is locked its ballots lie in another order, and the one that was taken back is gone.
+    server.admin("POST", "/api/admin/seasons/s/slots/1/lock", json!({})).await.is(200);
+    apply(&server).await;
+    let mut seen = every(&server, "?season=s&slot=1&limit=7&flagged=1", 7).await;
+    seen.sort_unstable();
+    let flagged: Vec<u64> = cast.iter().filter(|vote| vote.1).map(|vote| vote.0).collect();
+    assert_eq!(seen.len(), flagged.len() - 1);
+    assert!(seen.iter().all(|id| flagged.binary_search(id).is_ok()) && seen.is_sorted_by(|one, next| one < next));
+    votes(&server, "?season=s&slot=1&cursor=5").await.refuses(400, "INVALID_PARAMETER");
+}
+
+/// The ids of all pages, in the order in which they came.
+async fn every(server: &TestServer, query: &str, limit: usize) -> Vec<u64> {
+    let (mut seen, mut cursor): (Vec<u64>, _) = (Vec::new(), String::new());
+    loop {
+        let page = votes(server, &format!("{query}{cursor}")).await;
+        page.is(200);
+        let page = page.json();
+        let ids = page["votes"].as_array().unwrap().iter().map(|vote| vote["eventId"].as_str().unwrap());
+        let before = seen.len();
+        seen.extend(ids.map(|id| id.parse::<u64>().unwrap()));
+        assert!(seen.len() - before <= limit);
+        let Some(next) = page["nextCursor"].as_str() else { return seen };
+        cursor = format!("&cursor={next}");
     }
 }

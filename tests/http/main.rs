@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test can't go on without")]
 
+mod certificate;
 mod challenge;
 mod comments;
 mod connections;
 mod contract;
 mod fraud;
+mod leaderboard;
+mod rounds;
 mod server;
 mod storage;
 mod stream;

@@ -188,6 +188,41 @@ async fn hidden_counts_show_only_once_the_slot_is_locked() {
     assert_eq!(got["counts-update"]["counts"], json!([["c0", 3, 3]]));
 }
 
+#[tokio::test]
+async fn viewers_follow_a_slot_through_its_life_and_see_no_hidden_count_on_the_way_or_after_a_cut() {
+    let server = TestServer::start();
+    server.admin("POST", "/api/admin/seasons", json!({"id": "h", "name": "Hidden"})).await.is(201);
+    server.admin("POST", "/api/admin/seasons/h/slots", json!({})).await.is(201);
+    let slot = "/api/admin/seasons/h/slots/1";
+    server.admin("POST", &format!("{slot}/clips"), json!({"id": "c0", "title": "Clip"})).await.is(201);
+    let channels = "channels=clip-c0,slot-h-1,season-h";
+    let mut source = Source::open(&server, "channels=season-h", None).await;
+    server.admin("POST", &format!("{slot}/open"), json!({"resultsHidden": true})).await.is(200);
+    let first = source.next().await.unwrap();
+    assert_eq!((first.name.as_str(), &first.data["slot"]["votingEndsAt"]), ("slot-opened", &Value::Null));
+    let mut source = Source::open(&server, channels, first.id.as_deref()).await;
+    let end = json!({"votingEndsAt": NOON + 3_600_000});
+    let moves =
+        [("extend", end, "slot-extended"), ("freeze", json!({}), "slot-frozen"), ("reopen", json!({}), "slot-opened")];
+    for (n, (verb, body, name)) in moves.into_iter().enumerate() {
+        server.vote(&format!("voter-{n}"), "c0").await.is(200);
+        server.clock.advance(1_000);
+        server.admin("POST", &format!("{slot}/{verb}"), body).await.is(200);
+        let event = source.next().await.unwrap();
+        assert_eq!(event.name, name);
+        assert_eq!(event.data["slot"]["votingEndsAt"], NOON + 3_600_000);
+        assert_eq!(event.data["slot"]["resultsHidden"], true);
+    }
+    // The same again for whoever comes back, and no more.
+    let mut resumed = Source::open(&server, channels, first.id.as_deref()).await;
+    for name in ["slot-extended", "slot-frozen", "slot-opened"] {
+        assert_eq!(resumed.next().await.unwrap().name, name);
+    }
+    server.admin("POST", &format!("{slot}/lock"), json!({})).await.is(200);
+    assert_eq!(resumed.next().await.unwrap().name, "slot-frozen");
+    assert_eq!(resumed.expect("slot-closed").await.data["winner"]["voteCount"], 3);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_thousand_votes_end_in_exactly_a_thousand_in_few_updates() {
     let server = Arc::new(TestServer::staged(1).await);

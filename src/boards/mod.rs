@@ -1,0 +1,223 @@
+//! Leaderboards of clips, voters and creators, exact at a sequence that they name, from memory; and what clips had when.
+//!
+//! The boards follow the tables' mark by reading the stored ballots from the log's beginning on, a bounded stretch of the
+//! log a step: the start doesn't wait for them, nor does a vote or the applier. What they hold of a vote is in [`votes`], what
+//! is ranked in [`ranking`]; rank is by weight, then votes, then the smaller sequence of the last counting vote.
+//!
+//! Never: shows or ranks by a vote whose slot hides its counts, holds its lock for longer than a slice of work.
+
+mod feed;
+mod layout;
+mod ranking;
+mod state;
+pub mod timeline;
+mod votes;
+
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+
+pub use layout::{ClipFacts, Layout, SlotFacts};
+pub use ranking::{Ranking, Score};
+
+use crate::domain::{ClipNo, SeasonNo, Seq, SlotNo, VoterId, day_of};
+use crate::error::Fault;
+use crate::fold::Stored;
+use crate::store::Store;
+use feed::Feed;
+use state::State;
+
+/// Sequences that a step takes in, at most.
+const STEP: u64 = 32_768;
+/// Ballots that are taken in at a hold of the lock: less than half a millisecond.
+const SLICE: usize = 256;
+
+/// What is ranked.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Subject {
+    /// Clips, by what they got.
+    Clips,
+    /// Voters, by what they gave.
+    Voters,
+    /// Makers of clips, by what their clips got; clips whose maker is not known are nobody's.
+    Creators,
+}
+
+/// Which slots' votes count.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Scope {
+    /// All.
+    All,
+    /// A season's.
+    Season(SeasonNo),
+    /// One slot's.
+    Slot(SlotNo),
+}
+
+/// Which days' votes count.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Window {
+    /// All.
+    All,
+    /// Those charged to the current UTC day.
+    Day,
+}
+
+/// A leaderboard.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Board {
+    /// What is ranked.
+    pub of: Subject,
+    /// By which slots' votes.
+    pub scope: Scope,
+    /// By which days' votes.
+    pub window: Window,
+}
+
+/// How much the boards may hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// Voters with a vote that stands; past it there are no boards until a restart.
+    pub voters: u64,
+    /// Votes that stand, likewise.
+    pub votes: u64,
+    /// Rankings at most; those asked for the longest ago go first.
+    pub views: usize,
+    /// Entries of rankings, over all but the one asked for last.
+    pub ranked: u64,
+}
+
+impl Bounds {
+    /// For so many voters: four votes each on average, and 16 million entries of rankings (half a gigabyte).
+    pub fn for_voters(voters: u64) -> Self {
+        let most = votes::MOST;
+        Self { voters: voters.min(most), votes: voters.saturating_mul(4).min(most), views: 64, ranked: 16 << 20 }
+    }
+}
+
+/// A place of a leaderboard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// From 1.
+    pub rank: usize,
+    /// The clip; of a voter or maker, the newest clip that they made.
+    pub clip: Option<ClipNo>,
+    /// The voter, or maker.
+    pub voter: Option<VoterId>,
+    /// What the rank is by.
+    pub score: Score,
+}
+
+/// Where someone is on a leaderboard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// How many are on it.
+    pub total: usize,
+    /// Their rank from 1 and score; `None` when nothing of theirs counts.
+    pub at: Option<(usize, Score)>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoBoards {
+    /// They still read what was stored before the start: so far up to this sequence.
+    Starting(Seq),
+    /// There are more voters or votes than they may hold.
+    Full,
+}
+
+/// All leaderboards.
+#[derive(Debug)]
+pub struct Boards {
+    state: Mutex<State>,
+    feed: Mutex<Feed>,
+}
+
+impl Boards {
+    /// Over tables, before the first step.
+    pub fn new(tables: Arc<dyn Store>, bounds: Bounds, now_ms: u64) -> Self {
+        let state = Mutex::new(State::new(bounds, day_of(now_ms)));
+        Self { state, feed: Mutex::new(Feed::new(tables)) }
+    }
+
+    /// Goes on towards `applied`, which the tables contain; whether it is reached. `layout` knows everything up to there.
+    pub fn step(&self, applied: Seq, now_ms: u64, layout: &Arc<Layout>) -> Result<bool, Fault> {
+        let mut feed = self.feed.lock();
+        let as_of = {
+            let mut state = self.state.lock();
+            state.follow(layout);
+            state.begin_day(day_of(now_ms));
+            if state.full {
+                return Ok(true);
+            }
+            state.as_of
+        };
+        let until = applied.min(as_of + STEP);
+        let mut ballots: Vec<Stored> = Vec::new();
+        feed.gather(until, layout, &mut ballots)?;
+        for slice in ballots.chunks(SLICE) {
+            let mut state = self.state.lock();
+            for stored in slice {
+                state.take(stored);
+                state.as_of = stored.seq;
+            }
+            // Readers that wait come first.
+            MutexGuard::unlock_fair(state);
+        }
+        let mut state = self.state.lock();
+        state.as_of = until.max(as_of);
+        state.caught_up |= until >= applied;
+        Ok(until >= applied)
+    }
+
+    /// How far they have come.
+    pub fn as_of(&self) -> Seq {
+        self.state.lock().as_of
+    }
+
+    /// Builds a board that nobody has asked for lately. Takes time with the number of voters, without holding the lock for all of
+    /// it; a board that is built costs microseconds.
+    pub fn build(&self, board: Board) -> Result<(), NoBoards> {
+        loop {
+            let mut state = self.ready()?;
+            if state.build(board) {
+                return Ok(());
+            }
+            MutexGuard::unlock_fair(state);
+        }
+    }
+
+    /// A page of a board and how many are on it, as of a sequence; `None`: it has to be built.
+    #[allow(clippy::type_complexity, reason = "as of, how many, the rows")]
+    pub fn page(
+        &self,
+        board: Board,
+        behind: Option<Score>,
+        limit: usize,
+    ) -> Result<Option<(Seq, usize, Vec<Row>)>, NoBoards> {
+        let state = self.ready()?;
+        Ok(state.page(board, behind, limit).map(|(total, rows)| (state.as_of, total, rows)))
+    }
+
+    /// Where a voter or maker is, as of a sequence; `None`: it has to be built.
+    pub fn place(&self, board: Board, voter: VoterId) -> Result<Option<(Seq, Place)>, NoBoards> {
+        let state = self.ready()?;
+        Ok(state.place(board, voter).map(|place| (state.as_of, place)))
+    }
+
+    /// Voters and votes in memory, and entries of rankings.
+    pub fn held(&self) -> (u64, u64, u64) {
+        self.state.lock().held()
+    }
+
+    fn ready(&self) -> Result<MutexGuard<'_, State>, NoBoards> {
+        let state = self.state.lock();
+        if state.full {
+            return Err(NoBoards::Full);
+        }
+        if state.caught_up { Ok(state) } else { Err(NoBoards::Starting(state.as_of)) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+//! All votes and the rankings that someone has asked for, under one lock: a vote moves in each of those that it counts in.
+//!
+//! A ranking is built at the first ask, a slice of voters or clips at a hold of the lock, and kept for as long as others are not
+//! asked for more. One that comes to depend on other votes (a slot shows its counts, a day begins) is dropped and built
+//! again when someone asks.
+
+use std::sync::Arc;
+
+use super::layout::{Creators, Layout};
+use super::ranking::{Ranking, Score};
+use super::votes::Votes;
+use super::{Board, Bounds, Place, Row, Scope, Subject, Window};
+use crate::domain::{ClipNo, Day, Seq, VoterId};
+use crate::fold::Stored;
+use crate::fold::ballot_block::Act;
+
+/// Voters or clips that are ranked at a hold of the lock while a ranking is built.
+const BUILD: u32 = 2_048;
+
+/// What is under the lock.
+#[derive(Debug)]
+pub(super) struct State {
+    votes: Votes,
+    layout: Arc<Layout>,
+    creators: Creators,
+    views: Vec<View>,
+    bounds: Bounds,
+    /// Asks so far: tells which view was asked for last.
+    asks: u64,
+    /// Everything up to it is in.
+    pub(super) as_of: Seq,
+    /// It has been at the mark once.
+    pub(super) caught_up: bool,
+    /// More than the bounds allow: there is nothing here any more.
+    pub(super) full: bool,
+}
+
+/// A ranking that was asked for.
+#[derive(Debug)]
+struct View {
+    board: Board,
+    ranking: Ranking,
+    /// Ids below it are ranked.
+    built: u32,
+    complete: bool,
+    asked: u64,
+}
+
+impl State {
+    /// Without a vote.
+    pub(super) fn new(bounds: Bounds, today: Day) -> Self {
+        Self {
+            votes: Votes::new(today),
+            layout: Arc::default(),
+            creators: Creators::default(),
+            views: Vec::new(),
+            bounds,
+            asks: 0,
+            as_of: 0,
+            caught_up: false,
+            full: false,
+        }
+    }
+
+    /// The stage has changed: what is shown and hidden by it too.
+    pub(super) fn follow(&mut self, layout: &Arc<Layout>) {
+        if Arc::ptr_eq(&self.layout, layout) {
+            return;
+        }
+        let old = std::mem::replace(&mut self.layout, Arc::clone(layout));
+        self.creators.follow(layout);
+        let both = old.slots.iter().zip(&layout.slots);
+        let turned = both.clone().any(|(old, new)| old.hidden != new.hidden && new.has_voted);
+        if turned {
+            self.views.clear();
+        }
+    }
+
+    /// Votes charged to this day are the day's from here on, unless a later one has begun.
+    pub(super) fn begin_day(&mut self, day: Day) {
+        if day > self.votes.today() {
+            self.votes.begin_day(day);
+            self.views.retain(|view| view.board.window == Window::All);
+        }
+    }
+
+    /// Takes a ballot in, in log order.
+    pub(super) fn take(&mut self, stored: &Stored) {
+        let Stored { seq, ballot, .. } = stored;
+        if self.full {
+            return;
+        }
+        self.begin_day(ballot.day);
+        match ballot.act {
+            Act::Cast(_) => {
+                let is_new = self.votes.find(ballot.voter).is_none();
+                if self.votes.count() >= self.bounds.votes || (is_new && self.votes.known() >= self.bounds.voters) {
+                    self.overflow();
+                    return;
+                }
+                let voter = self.votes.find_or_add(ballot.voter);
+                self.change(voter, ballot.clip, ballot.day, |votes| votes.cast(voter, *seq, ballot));
+            }
+            Act::Retract(_) => {
+                let voter = self.votes.find(ballot.voter);
+                // A store that contradicts itself in this is refused at its start, and named by `verify`.
+                let Some(voter) = voter else { return };
+                let Some(vote) = self.votes.find_vote(voter, ballot.clip) else { return };
+                self.change(voter, ballot.clip, ballot.day, |votes| votes.remove(vote));
+            }
+        }
+    }
+
+    /// Changes a vote, and every ranking that it counts in.
+    fn change(&mut self, voter: u32, clip: ClipNo, day: Day, change: impl FnOnce(&mut Votes)) {
+        if self.views.is_empty() {
+            return change(&mut self.votes);
+        }
+        let mut views = std::mem::take(&mut self.views);
+        let of_today = day == self.votes.today();
+        let moved: Vec<(usize, u32, Score)> = views
+            .iter()
+            .enumerate()
+            .filter(|(_, view)| (of_today || view.board.window == Window::All) && self.counts_in(&view.board, clip))
+            .filter_map(|(at, view)| {
+                let id = match view.board.of {
+                    Subject::Clips => clip.0,
+                    Subject::Voters => voter,
+                    Subject::Creators => self.creators.of_clip(clip)?,
+                };
+                (view.complete || id < view.built).then(|| (at, id, self.score(&view.board, id)))
+            })
+            .collect();
+        change(&mut self.votes);
+        for (at, id, before) in moved {
+            let view = &mut views[at];
+            // A voter who is gone with their last vote has no place any more.
+            let gone = view.board.of == Subject::Voters && !self.votes.is_voter(id);
+            let now = if gone { Score::default() } else { self.score(&view.board, id) };
+            if now == before {
+                continue;
+            }
+            if !before.is_empty() {
+                view.ranking.remove(before, id);
+            }
+            if !now.is_empty() {
+                view.ranking.insert(now, id);
+            }
+        }
+        self.views = views;
+    }
+
+    /// Builds a ranking a little further; whether it is complete.
+    pub(super) fn build(&mut self, board: Board) -> bool {
+        self.asks += 1;
+        let known = self.views.iter().position(|view| view.board == board);
+        let at = known.unwrap_or_else(|| {
+            self.make_room();
+            self.views.push(View { board, ranking: Ranking::default(), built: 0, complete: false, asked: 0 });
+            self.views.len() - 1
+        });
+        self.views[at].asked = self.asks;
+        if self.views[at].complete {
+            return true;
+        }
+        let mut view = self.views.swap_remove(at);
+        let end = match board.of {
+            Subject::Clips => u32::try_from(self.layout.clips.len()).expect("clips are numbered in 32 bits"),
+            Subject::Voters => self.votes.voters_end(),
+            Subject::Creators => self.creators.len(),
+        };
+        let to = end.min(view.built.saturating_add(BUILD));
+        for id in view.built..to {
+            if board.of == Subject::Voters && !self.votes.is_voter(id) {
+                continue;
+            }
+            let score = self.score(&board, id);
+            if !score.is_empty() {
+                view.ranking.insert(score, id);
+            }
+        }
+        (view.built, view.complete) = (to, to == end);
+        let complete = view.complete;
+        self.views.push(view);
+        complete
+    }
+
+    /// A page of a ranking that is built, behind a score or from the front; `None`: it is not built.
+    pub(super) fn page(&self, board: Board, behind: Option<Score>, limit: usize) -> Option<(usize, Vec<Row>)> {
+        let view = self.view(board)?;
+        let rows = view.ranking.page(behind, limit).into_iter().map(|(rank, id, score)| {
+            let (clip, voter) = match board.of {
+                Subject::Clips => (Some(ClipNo(id)), None),
+                Subject::Voters => {
+                    let voter = self.votes.voter(id);
+                    (self.newest_of(voter), Some(voter))
+                }
+                Subject::Creators => {
+                    let (owner, clips) = self.creators.get(id);
+                    (clips.last().copied(), Some(owner))
+                }
+            };
+            Row { rank, clip, voter, score }
+        });
+        Some((view.ranking.len(), rows.collect()))
+    }
+
+    /// A voter's place in a ranking that is built; `None`: it is not built.
+    pub(super) fn place(&self, board: Board, voter: VoterId) -> Option<Place> {
+        let view = self.view(board)?;
+        let id = match board.of {
+            Subject::Clips => None,
+            Subject::Voters => self.votes.find(voter),
+            Subject::Creators => self.creators.find(voter),
+        };
+        let score = id.map(|id| self.score(&board, id)).filter(|score| !score.is_empty());
+        let at = score.map(|score| (view.ranking.before(score) + 1, score));
+        Some(Place { total: view.ranking.len(), at })
+    }
+
+    /// Voters and votes in memory, and entries of rankings.
+    pub(super) fn held(&self) -> (u64, u64, u64) {
+        let ranked = self.views.iter().map(|view| view.ranking.len() as u64).sum();
+        (self.votes.known(), self.votes.count(), ranked)
+    }
+
+    /// The newest clip of someone who makes clips.
+    fn newest_of(&self, voter: VoterId) -> Option<ClipNo> {
+        let (_, clips) = self.creators.get(self.creators.find(voter)?);
+        clips.last().copied()
+    }
+
+    fn view(&self, board: Board) -> Option<&View> {
+        self.views.iter().find(|view| view.board == board && view.complete)
+    }
+
+    /// Whether a clip's votes count on a board. Nothing depends on those that are hidden.
+    fn counts_in(&self, board: &Board, clip: ClipNo) -> bool {
+        self.layout.slot_of(clip).is_some_and(|(slot, facts)| {
+            let inside = match board.scope {
+                Scope::All => true,
+                Scope::Season(season) => facts.season == season,
+                Scope::Slot(of) => slot == of,
+            };
+            inside && !facts.hidden
+        })
+    }
+
+    fn score(&self, board: &Board, id: u32) -> Score {
+        let day = board.window == Window::Day;
+        let of_clip = |clip: ClipNo| {
+            if self.counts_in(board, clip) { self.votes.of_clip(clip, day) } else { Score::default() }
+        };
+        match board.of {
+            Subject::Clips => of_clip(ClipNo(id)),
+            Subject::Voters => self
+                .votes
+                .of_voter(id, |vote| (!day || vote.day == self.votes.today()) && self.counts_in(board, vote.clip)),
+            Subject::Creators => {
+                self.creators.get(id).1.iter().map(|clip| of_clip(*clip)).fold(Score::default(), |sum, one| Score {
+                    weight: sum.weight + one.weight,
+                    votes: sum.votes + one.votes,
+                    last: sum.last.max(one.last),
+                })
+            }
+        }
+    }
+
+    /// Lets go of the rankings that nobody has asked for the longest.
+    fn make_room(&mut self) {
+        while self.views.len() >= self.bounds.views || (self.views.len() > 1 && self.held().2 > self.bounds.ranked) {
+            let oldest = (0..self.views.len()).min_by_key(|at| self.views[*at].asked).expect("there are some");
+            self.views.swap_remove(oldest);
+        }
+    }
+
+    fn overflow(&mut self) {
+        tracing::warn!(
+            "leaderboards end until a restart: more than {} voters or {} votes; see --max-voters",
+            self.bounds.voters,
+            self.bounds.votes
+        );
+        (self.votes, self.views, self.full) = (Votes::new(self.votes.today()), Vec::new(), true);
+    }
+}

@@ -1,0 +1,443 @@
+//! The boards and timelines against a naive model: random votes, retractions, days, slots that hide their counts and show them
+//! again, restarts, and clocks that jump.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::timeline::{Of, at_sequence, at_time, series};
+use super::*;
+use crate::domain::{Event, Logged, Retraction, Vote, VoteKind};
+use crate::fold::{Mark, Tables, fold};
+use crate::store::FaultyDisk;
+
+const DAY: u16 = 19_675;
+const NOON: u64 = 19_675 * 86_400_000 + 43_200_000;
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Step {
+    Vote {
+        who: u8,
+        clip: u32,
+        weight: u16,
+    },
+    /// So many voters of their own for a clip.
+    Crowd {
+        clip: u32,
+        voters: u16,
+    },
+    Retract {
+        nth: usize,
+    },
+    /// The clip's newest vote goes back.
+    RetractNewest {
+        clip: u32,
+    },
+    Day,
+    Clock(i64),
+    Hide {
+        slot: u32,
+    },
+    Apply,
+    Restart,
+    Look,
+}
+
+const CLIPS: u32 = 40;
+const SLOTS: u32 = 4;
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        12 => (0_u8..12, 0..CLIPS, 1_u16..4).prop_map(|(who, clip, weight)| Step::Vote { who, clip, weight }),
+        2 => (0..CLIPS, 1_u16..400).prop_map(|(clip, voters)| Step::Crowd { clip, voters }),
+        5 => any::<usize>().prop_map(|nth| Step::Retract { nth }),
+        3 => (0..CLIPS).prop_map(|clip| Step::RetractNewest { clip }),
+        1 => Just(Step::Day),
+        2 => (-200_000_i64..400_000).prop_map(Step::Clock),
+        1 => (0..SLOTS).prop_map(|slot| Step::Hide { slot }),
+        4 => Just(Step::Apply),
+        1 => Just(Step::Restart),
+        3 => Just(Step::Look),
+    ]
+}
+
+/// Clips 0, 4, 8, … in slot 0 and so on; slots 0 and 1 are season 0's. Makers are few, and of some clips unknown.
+fn layout(hidden: [bool; SLOTS as usize], settled: Seq) -> Arc<Layout> {
+    let slots = hidden.iter().zip(0..).map(|(hidden, slot)| SlotFacts {
+        season: SeasonNo(slot / 2),
+        hidden: *hidden,
+        has_voted: true,
+        is_locked: false,
+    });
+    let clips = (0..CLIPS).map(|clip| ClipFacts {
+        slot: SlotNo(clip % SLOTS),
+        owner: (clip % 5 > 0).then(|| voter(u32::from(clip % 7 > 3) + clip % 3)),
+    });
+    Arc::new(Layout { slots: slots.collect(), clips: clips.collect(), settled })
+}
+
+fn voter(n: u32) -> VoterId {
+    let mut id = [u8::try_from(n % 251).expect("below 251"); 16];
+    id[..4].copy_from_slice(&n.wrapping_mul(0x9e37_79b9).to_be_bytes());
+    VoterId(id)
+}
+
+struct World {
+    disk: FaultyDisk,
+    tables: Tables,
+    boards: Boards,
+    layout: Arc<Layout>,
+    hidden: [bool; SLOTS as usize],
+    now: u64,
+    day: u16,
+    seq: Seq,
+    applied: Seq,
+    crowd: u32,
+    /// The latest day that a ballot was charged to.
+    newest: u16,
+    /// By voter and clip.
+    standing: BTreeMap<(VoterId, ClipNo), Retraction>,
+    /// Every ballot: sequence, time, clip, votes, weight.
+    ballots: Vec<(Seq, u64, ClipNo, i64, i64)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let disk = FaultyDisk::new(1);
+        let tables = Tables::open(disk.open("tables")).unwrap();
+        let boards = Boards::new(disk.open("tables"), bounds(), NOON);
+        Self {
+            disk,
+            tables,
+            boards,
+            layout: layout([false; SLOTS as usize], 0),
+            hidden: [false; SLOTS as usize],
+            now: NOON,
+            day: DAY,
+            seq: 0,
+            applied: 0,
+            crowd: 1_000,
+            newest: DAY,
+            standing: BTreeMap::new(),
+            ballots: Vec::new(),
+        }
+    }
+
+    fn log(&mut self, event: Event) -> Seq {
+        self.seq += 1;
+        // Ballots share the log with all else.
+        self.seq += u64::from(self.seq.is_multiple_of(3));
+        fold(&mut self.tables, &Logged { seq: self.seq, at: self.now, event }).unwrap();
+        self.seq
+    }
+
+    fn vote(&mut self, voter: VoterId, clip: u32, weight: u16) {
+        let (clip, slot, day) = (ClipNo(clip), SlotNo(clip % SLOTS), self.day);
+        if self.standing.contains_key(&(voter, clip)) {
+            return;
+        }
+        self.newest = self.newest.max(day);
+        let seq = self.log(Event::Voted(Vote { voter, clip, slot, kind: VoteKind::Standard, weight, day }));
+        self.standing.insert((voter, clip), Retraction { voter, clip, slot, vote: seq, weight, day });
+        self.ballots.push((seq, self.now, clip, 1, weight.into()));
+    }
+
+    fn retract(&mut self, key: (VoterId, ClipNo)) {
+        let back = self.standing.remove(&key).unwrap();
+        let seq = self.log(Event::Retracted(back));
+        self.ballots.push((seq, self.now, back.clip, -1, -i64::from(back.weight)));
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Vote { who, clip, weight } => self.vote(voter(who.into()), clip, weight),
+            Step::Crowd { clip, voters } => {
+                for _ in 0..voters {
+                    self.crowd += 1;
+                    self.vote(voter(self.crowd), clip, 1);
+                }
+            }
+            Step::Retract { nth } => {
+                if let Some(key) = self.standing.keys().nth(nth % self.standing.len().max(1)).copied() {
+                    self.retract(key);
+                }
+            }
+            Step::RetractNewest { clip } => {
+                let of = self.standing.iter().filter(|((_, of), _)| of.0 == clip);
+                if let Some(key) = of.max_by_key(|(_, back)| back.vote).map(|(key, _)| *key) {
+                    self.retract(key);
+                }
+            }
+            Step::Day => {
+                (self.day, self.now) = (self.day + 1, self.now + 86_400_000);
+            }
+            Step::Clock(by) => self.now = self.now.saturating_add_signed(by),
+            Step::Hide { slot } => {
+                self.hidden[slot as usize] = !self.hidden[slot as usize];
+                self.layout = layout(self.hidden, self.seq);
+            }
+            Step::Apply | Step::Look => self.apply(),
+            Step::Restart => {
+                self.apply();
+                self.tables = Tables::open(self.disk.open("tables")).unwrap();
+                self.boards = Boards::new(self.disk.open("tables"), bounds(), NOON);
+            }
+        }
+    }
+
+    /// The applier's step, and the boards'.
+    fn apply(&mut self) {
+        self.tables.commit(Mark { seq: self.seq, block: 1, chain: [0; 32] }).unwrap();
+        self.applied = self.seq;
+        while !self.boards.step(self.applied, NOON, &self.layout).unwrap() {}
+        assert_eq!(self.boards.as_of(), self.applied);
+    }
+
+    /// The naive order of a board: everyone's counting votes summed up and sorted.
+    fn ranked(&self, board: Board) -> Vec<(Result<ClipNo, VoterId>, Score)> {
+        let mut sums: BTreeMap<Result<ClipNo, VoterId>, Score> = BTreeMap::new();
+        for back in self.standing.values() {
+            let inside = match board.scope {
+                Scope::All => true,
+                Scope::Season(season) => self.layout.slots[back.slot.index()].season == season,
+                Scope::Slot(slot) => back.slot == slot,
+            };
+            let in_time = board.window == Window::All || back.day == self.newest;
+            let whose = match board.of {
+                Subject::Clips => Some(Ok(back.clip)),
+                Subject::Voters => Some(Err(back.voter)),
+                Subject::Creators => self.layout.clips[back.clip.index()].owner.map(Err),
+            };
+            if let Some(whose) = whose.filter(|_| inside && in_time && !self.hidden[back.slot.index()]) {
+                let sum = sums.entry(whose).or_default();
+                sum.weight += u64::from(back.weight);
+                sum.votes += 1;
+                sum.last = sum.last.max(back.vote);
+            }
+        }
+        let mut ranked: Vec<_> = sums.into_iter().collect();
+        ranked.sort_by(|(_, a), (_, b)| (b.weight, b.votes).cmp(&(a.weight, a.votes)).then(a.last.cmp(&b.last)));
+        ranked
+    }
+
+    fn who(row: &Row, of: Subject) -> Result<ClipNo, VoterId> {
+        if of == Subject::Clips { Ok(row.clip.unwrap()) } else { Err(row.voter.unwrap()) }
+    }
+
+    fn check(&self) {
+        for of in [Subject::Clips, Subject::Voters, Subject::Creators] {
+            let seasons = (0..2).map(|no| Scope::Season(SeasonNo(no)));
+            let slots = (0..SLOTS).map(|no| Scope::Slot(SlotNo(no)));
+            for scope in seasons.chain(slots).chain([Scope::All]) {
+                for window in [Window::All, Window::Day] {
+                    self.check_board(Board { of, scope, window });
+                }
+            }
+        }
+        for clip in [0, 1, CLIPS - 1] {
+            self.check_timeline(ClipNo(clip));
+        }
+    }
+
+    fn check_board(&self, board: Board) {
+        let wanted = self.ranked(board);
+        self.boards.build(board).unwrap();
+        let (mut rows, mut behind) = (Vec::new(), None);
+        loop {
+            let (as_of, total, page) = self.boards.page(board, behind, 7).unwrap().unwrap();
+            assert_eq!((as_of, total), (self.applied, wanted.len()), "{board:?}");
+            let Some(last) = page.last() else { break };
+            behind = Some(last.score);
+            rows.extend(page);
+        }
+        let found: Vec<_> = rows.iter().map(|row| (Self::who(row, board.of), row.score)).collect();
+        assert_eq!(found, wanted, "{board:?}");
+        assert!(rows.iter().zip(1..).all(|(row, rank)| row.rank == rank));
+        for (rank, (who, score)) in (1..).zip(&wanted).step_by(3) {
+            let Err(voter) = who else { break };
+            let (_, place) = self.boards.place(board, *voter).unwrap().unwrap();
+            assert_eq!(place, Place { total: wanted.len(), at: Some((rank, *score)) }, "{board:?}");
+        }
+        let (_, nobody) = self.boards.place(board, VoterId([255; 16])).unwrap().unwrap();
+        assert_eq!(nobody, Place { total: wanted.len(), at: None });
+    }
+
+    fn check_timeline(&self, clip: ClipNo) {
+        let store = self.disk.open("tables");
+        let of = Of { clip, slot: SlotNo(clip.0 % SLOTS), applied: self.applied };
+        let mine: Vec<_> = self.ballots.iter().filter(|(_, _, of, ..)| *of == clip).collect();
+        let until = |wanted: &dyn Fn(Seq, u64) -> bool| {
+            let sums = mine.iter().filter(|(seq, at, ..)| wanted(*seq, *at));
+            let (votes, weight) = sums.fold((0, 0), |sum, (.., votes, weight)| (sum.0 + votes, sum.1 + weight));
+            (u64::try_from(votes.max(0)).unwrap(), u64::try_from(weight.max(0)).unwrap())
+        };
+        for seq in (0..=self.seq + 3).step_by(1 + usize::try_from(self.seq).unwrap() / 13) {
+            let then = at_sequence(store.as_ref(), of, seq).unwrap().unwrap();
+            assert_eq!((then.votes, then.weight), until(&|at, _| at <= seq), "clip {} at {seq}", clip.0);
+            assert_eq!(then.as_of, seq.min(self.applied));
+        }
+        let times = mine.iter().map(|(_, at, ..)| *at).step_by(1 + mine.len() / 9);
+        for at in times.flat_map(|at| [at - 1, at, at + 1]).chain([0, u64::MAX]) {
+            let then = at_time(store.as_ref(), of, at).unwrap().unwrap();
+            assert_eq!((then.votes, then.weight), until(&|_, time| time <= at), "clip {} at time {at}", clip.0);
+            assert_eq!(then.as_of, self.applied);
+        }
+        for step in [60_000, 300_000, 3_600_000, 86_400_000] {
+            // What came before the opening is in its step.
+            let opened = NOON + 1_000;
+            let mut wanted: BTreeMap<u64, (i64, i64)> = BTreeMap::new();
+            for (_, at, _, votes, weight) in &mine {
+                let minute = (at - at % 60_000).max(opened);
+                let sum = wanted.entry(minute - minute % step).or_default();
+                *sum = (sum.0 + votes, sum.1 + weight);
+            }
+            wanted.retain(|_, change| *change != (0, 0));
+            let (mut found, mut from) = (Vec::new(), Some(0));
+            while let Some(next) = from {
+                let series = series(store.as_ref(), of, step, opened, next, 3).unwrap();
+                assert_eq!(series.as_of, self.applied);
+                found.extend(series.points);
+                from = series.next;
+            }
+            let plain: Vec<_> = found.iter().map(|one| (one.at, (one.votes, one.weight))).collect();
+            assert_eq!(plain, wanted.into_iter().collect::<Vec<_>>());
+            if let Some(last) = found.last() {
+                assert_eq!((last.total_votes, last.total_weight), until(&|_, _| true));
+            }
+        }
+    }
+}
+
+fn bounds() -> Bounds {
+    // Fewer than there are boards: some are built again and again.
+    Bounds { views: 30, ..Bounds::for_voters(1_000_000) }
+}
+
+#[test]
+fn a_retraction_by_a_clock_that_went_back_is_made_up_for() {
+    let mut world = World::new();
+    world.vote(voter(1), 0, 1);
+    world.vote(voter(2), 0, 1);
+    world.now -= 1;
+    world.retract((voter(1), ClipNo(0)));
+    world.apply();
+    world.check_timeline(ClipNo(0));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 300, ..ProptestConfig::default() })]
+    #[test]
+    fn boards_and_timelines_are_what_a_naive_model_says(steps in prop::collection::vec(step(), 1..120)) {
+        let mut world = World::new();
+        world.apply();
+        for step in steps {
+            world.take(step);
+            if step == Step::Look {
+                world.check();
+            }
+        }
+        world.apply();
+        world.check();
+    }
+}
+
+#[test]
+fn a_busy_minute_is_cut_where_it_is_asked_for() {
+    let mut world = World::new();
+    for n in 0..40_000_u32 {
+        world.now = NOON + u64::from(n / 100);
+        world.vote(voter(1_000 + n), n % 2, 1);
+    }
+    world.apply();
+    world.check_timeline(ClipNo(0));
+    let board = Board { of: Subject::Voters, scope: Scope::All, window: Window::Day };
+    world.check_board(board);
+    assert_eq!(world.boards.held(), (40_000, 40_000, 40_000));
+}
+
+#[test]
+fn there_is_no_board_before_what_was_stored_is_read() {
+    let mut world = World::new();
+    for n in 0..STEP * 2 {
+        world.vote(voter(u32::try_from(n).unwrap()), 0, 1);
+    }
+    world.apply();
+    world.boards = Boards::new(world.disk.open("tables"), bounds(), NOON);
+    let board = Board { of: Subject::Clips, scope: Scope::All, window: Window::All };
+    assert_eq!(world.boards.build(board), Err(NoBoards::Starting(0)));
+    assert!(!world.boards.step(world.applied, NOON, &world.layout).unwrap());
+    assert_eq!(world.boards.build(board), Err(NoBoards::Starting(STEP)));
+    while !world.boards.step(world.applied, NOON, &world.layout).unwrap() {}
+    world.check_board(board);
+}
+
+#[test]
+fn past_the_bound_there_are_no_boards() {
+    let mut world = World::new();
+    world.boards = Boards::new(world.disk.open("tables"), Bounds { voters: 3, ..bounds() }, NOON);
+    for n in 0..3 {
+        world.vote(voter(n), 0, 1);
+    }
+    world.apply();
+    let board = Board { of: Subject::Voters, scope: Scope::All, window: Window::All };
+    world.check_board(board);
+    // One goes, another comes.
+    world.retract((voter(0), ClipNo(0)));
+    world.vote(voter(9), 1, 1);
+    world.apply();
+    world.check_board(board);
+    world.vote(voter(0), 0, 1);
+    world.apply();
+    assert_eq!(world.boards.build(board), Err(NoBoards::Full));
+    assert_eq!(world.boards.held(), (0, 0, 0), "nothing is held for nobody");
+}
+
+#[test]
+fn a_page_of_minutes_that_is_ahead_of_the_mark_says_so() {
+    let mut world = World::new();
+    world.vote(voter(1), 0, 1);
+    world.apply();
+    let before = world.applied;
+    world.vote(voter(2), 0, 1);
+    // The pages are stored and the mark is not known yet.
+    world.tables.commit(Mark { seq: world.seq, block: 1, chain: [0; 32] }).unwrap();
+    let of = Of { clip: ClipNo(0), slot: SlotNo(0), applied: before };
+    let store = world.disk.open("tables");
+    let found = series(store.as_ref(), of, 60_000, 0, 0, 10).unwrap();
+    assert_eq!((found.as_of, found.points[0].votes), (world.seq, 2));
+    let then = at_sequence(store.as_ref(), of, u64::MAX).unwrap().unwrap();
+    assert_eq!((then.as_of, then.votes), (world.seq, 2));
+    let then = at_sequence(store.as_ref(), of, before).unwrap().unwrap();
+    assert_eq!((then.as_of, then.votes), (before, 1));
+}
+
+#[test]
+fn a_store_from_before_minutes_counts_what_it_had() {
+    let mut world = World::new();
+    world.vote(voter(1), 0, 1);
+    world.vote(voter(2), 0, 2);
+    world.apply();
+    let (from, to) = crate::fold::keys::timelines();
+    let store = world.disk.open("tables");
+    let mut keys = Vec::new();
+    store
+        .scan(&from, &to, &mut |key, _| {
+            keys.push(key.to_vec());
+            Ok(std::ops::ControlFlow::Continue(()))
+        })
+        .unwrap();
+    for key in &keys {
+        store.remove(key).unwrap();
+    }
+    let old = world.seq;
+    world.tables = Tables::open(world.disk.open("tables")).unwrap();
+    world.vote(voter(3), 0, 1);
+    world.apply();
+    let of = Of { clip: ClipNo(0), slot: SlotNo(0), applied: world.applied };
+    let found = series(store.as_ref(), of, 60_000, 0, 0, 10).unwrap();
+    assert_eq!((found.points[0].votes, found.points[0].total_votes, found.points[0].total_weight), (1, 3, 4));
+    let then = at_sequence(store.as_ref(), of, world.seq).unwrap().unwrap();
+    assert_eq!((then.votes, then.weight), (3, 4));
+    assert_eq!(at_sequence(store.as_ref(), of, old).unwrap(), None, "no minute says");
+}

@@ -1,0 +1,142 @@
+//! `GET /api/clips/{id}/timeline`: what a clip gained by the minute, or what it had at a moment.
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, StatusCode, Uri};
+use serde_json::{Value, json};
+
+use super::App;
+use super::query::{Query, invalid};
+use super::reply::{self, Whole};
+use super::routes::Outcome;
+use crate::engine::Moment;
+use crate::error::Reject;
+
+const POINTS: usize = 500;
+const POINTS_MAX: usize = 1_440;
+const MINUTE_MS: u64 = 60_000;
+const STEP_MAX_MS: u64 = 30 * 86_400_000;
+/// Numbers from here on are times, below sequences: Unix milliseconds since March 1973.
+const TIMES_FROM: u64 = 100_000_000_000;
+
+/// `GET /api/clips/{id}/timeline?step=1m&from=…&limit=…`, or `?at=…`
+pub(super) async fn timeline(State(app): State<App>, path: Result<Path<String>, PathRejection>, uri: Uri) -> Outcome {
+    let Path(clip) = path.map_err(|_| super::seasons::unreadable())?;
+    let query = Query::of(&uri);
+    let engine = app.engine().clone();
+    let body = if let Some(text) = query.get("at")? {
+        let moment = moment(&text)?;
+        blocking(move || {
+            let then = engine.counts_then(&clip, moment)?;
+            let mut body = json!({
+                "clipId": clip, "voteCount": then.map(|then| then.votes), "weightedScore": then.map(|then| then.weight),
+                "asOf": then.map(|then| then.as_of.to_string()), "resultsHidden": then.is_none(),
+            });
+            match moment {
+                Moment::Sequence(seq) => body["sequence"] = seq.to_string().into(),
+                Moment::Time(at) => body["time"] = at.into(),
+            }
+            Ok(body)
+        })
+        .await?
+    } else {
+        let step = query.get("step")?.map_or(Ok(MINUTE_MS), |text| step(&text))?;
+        let from = query.get("from")?.map_or(Ok(0), |text| number("from", &text))?;
+        let limit = limit(query)?;
+        blocking(move || {
+            let series = engine.timeline(&clip, step, from, limit)?;
+            let points = series.as_ref().map(|series| {
+                let point = |one: &crate::boards::timeline::Point| {
+                    json!({
+                        "at": one.at, "votes": one.votes, "weight": one.weight, "voteCount": one.total_votes,
+                        "weightedScore": one.total_weight,
+                    })
+                };
+                series.points.iter().map(point).collect::<Vec<_>>()
+            });
+            Ok(json!({
+                "clipId": clip, "stepMs": step, "points": points, "resultsHidden": series.is_none(),
+                "nextFrom": series.as_ref().and_then(|series| series.next),
+                "asOf": series.map(|series| series.as_of.to_string()),
+            }))
+        })
+        .await?
+    };
+    Ok(public(&body))
+}
+
+/// Reads of pages, beside the threads that serve.
+async fn blocking(read: impl FnOnce() -> Result<Value, Reject> + Send + 'static) -> Result<Value, Reject> {
+    tokio::task::spawn_blocking(read).await.map_err(|_| Reject::Overloaded)?
+}
+
+fn public(body: &Value) -> Whole {
+    let mut answer = reply::json(StatusCode::OK, body);
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    answer
+}
+
+/// `15m`, `1h`, `1d`: a whole number of minutes, hours or days.
+fn step(text: &str) -> Result<u64, Reject> {
+    let wrong = || invalid("step", "a whole number of m, h or d up to 30d, as 1m, 5m, 1h or 1d");
+    let unit = match text.chars().last() {
+        Some('m') => MINUTE_MS,
+        Some('h') => 60 * MINUTE_MS,
+        Some('d') => 24 * 60 * MINUTE_MS,
+        _ => return Err(wrong()),
+    };
+    let count = number("step", &text[..text.len() - 1]).map_err(|_| wrong())?;
+    let step = count.checked_mul(unit).filter(|step| (MINUTE_MS..=STEP_MAX_MS).contains(step));
+    step.ok_or_else(wrong)
+}
+
+/// A time in Unix milliseconds, or a sequence: a number below 10¹¹, or `seq:` and any number.
+fn moment(text: &str) -> Result<Moment, Reject> {
+    if let Some(text) = text.strip_prefix("seq:") {
+        return number("at", text).map(Moment::Sequence);
+    }
+    let number = number("at", text)?;
+    Ok(if number < TIMES_FROM { Moment::Sequence(number) } else { Moment::Time(number) })
+}
+
+fn limit(query: Query<'_>) -> Result<usize, Reject> {
+    let Some(text) = query.get("limit")? else { return Ok(POINTS) };
+    let limit = number("limit", &text).ok().and_then(|limit| usize::try_from(limit).ok());
+    limit
+        .filter(|limit| (1..=POINTS_MAX).contains(limit))
+        .ok_or_else(|| invalid("limit", "a whole number from 1 to 1440"))
+}
+
+fn number(name: &'static str, text: &str) -> Result<u64, Reject> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = if digits { text.parse().ok() } else { None };
+    number.ok_or_else(|| invalid(name, "a whole number: Unix milliseconds, or a sequence"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_whole_minutes() {
+        let steps = [("1m", 60_000), ("5m", 300_000), ("1h", 3_600_000), ("1d", 86_400_000), ("30d", 2_592_000_000)];
+        for (text, ms) in steps {
+            assert_eq!(step(text), Ok(ms), "{text}");
+        }
+        for bad in ["", "m", "0m", "-1m", "1s", "1", "1.5h", "31d", "18446744073709551615d", "1m "] {
+            assert!(step(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_moment_is_a_sequence_or_a_time() {
+        assert_eq!(moment("0"), Ok(Moment::Sequence(0)));
+        assert_eq!(moment("99999999999"), Ok(Moment::Sequence(99_999_999_999)));
+        assert_eq!(moment("1700000000000"), Ok(Moment::Time(1_700_000_000_000)));
+        assert_eq!(moment("seq:1700000000000"), Ok(Moment::Sequence(1_700_000_000_000)));
+        for bad in ["", "x", "-1", "+1", "seq:", "seq:x", "99999999999999999999"] {
+            assert!(moment(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Votes that run into a freeze, on a real disk. How fast it is, a bench holds; here it is printed.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking and prints what it saw")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use plaudit::domain::VoteKind;
+use plaudit::error::Reject;
+use support::voter;
+
+/// Thousands of votes a second run into a freeze: whoever was told that their vote counts is counted, and nobody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn votes_that_run_into_a_freeze_agree_with_the_tally_to_the_vote() {
+    const BURST: u64 = 20_000;
+    const A_SECOND: u64 = 10_000;
+    let dir = tempfile::tempdir().unwrap();
+    let engine = support::open(dir.path());
+    support::stage(&engine, 2).await;
+    let began = Instant::now();
+    let votes = tokio::spawn({
+        let engine = engine.clone();
+        async move {
+            let mut flying = Vec::new();
+            for who in 0..BURST {
+                while u128::from(who) > began.elapsed().as_micros() * u128::from(A_SECOND) / 1_000_000 {
+                    tokio::task::yield_now().await;
+                }
+                let engine = engine.clone();
+                let clip = if who % 3 == 0 { "c0" } else { "c1" };
+                flying
+                    .push(tokio::spawn(async move { (clip, engine.vote(voter(who), clip, VoteKind::Standard).await) }));
+            }
+            flying
+        }
+    });
+    // In the middle of the stream, wherever that is on this machine.
+    while engine.metrics().votes.get() < BURST / 4 {
+        tokio::task::yield_now().await;
+    }
+    let asked = Instant::now();
+    let frozen = engine.freeze_slot("s", 1).await.unwrap();
+    println!("frozen within {:?}, {} votes in", asked.elapsed(), engine.metrics().votes.get());
+    let frozen_at = frozen.frozen_at.expect("frozen");
+    let mut told: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut closed = 0;
+    for vote in votes.await.unwrap() {
+        match vote.await.unwrap() {
+            (clip, Ok(receipt)) => {
+                assert!(receipt.seq < frozen_at, "counted behind the freeze");
+                *told.entry(clip).or_default() += 1;
+            }
+            (_, Err(refused)) => {
+                assert_eq!(refused, Reject::VotingClosed);
+                closed += 1;
+            }
+        }
+    }
+    assert!(closed > 0 && told.values().sum::<u64>() + closed == BURST);
+    let locked = engine.lock_slot("s", 1).await.unwrap();
+    assert_eq!(locked.winner.unwrap().as_str(), "c1");
+    for clip in ["c0", "c1"] {
+        assert_eq!(engine.counts(clip).unwrap().unwrap().votes, told[clip], "{clip}");
+    }
+    engine.close().unwrap();
+    drop(engine);
+    let found = plaudit::engine::verify(dir.path(), false).unwrap();
+    assert_eq!(found.problems, Vec::<String>::new());
+    assert_eq!(found.rows.iter().map(|row| row.votes).collect::<Vec<_>>(), [told["c0"], told["c1"]]);
+}

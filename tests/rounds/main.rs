@@ -1,0 +1,140 @@
+//! Rounds under everything at once: random voters, retractions, operators, clocks that jump, crashes at every event, against a
+//! naive reading of the log that was written.
+//!
+//! Every block that is put into the log is kept aside; after a crash those that it took back go from there too. So at the end
+//! the whole history is at hand, though the engine drops what it has applied, and it is read event by event by rules that are
+//! written down here once more, the plain way. The answers that voters and operators got must agree with it.
+//!
+//! A seed that fails is printed; `PLAUDIT_ROUNDS_SEED=<seed> cargo test --test rounds` runs it alone.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking and prints what it saw"
+)]
+mod kept;
+mod naive;
+mod season;
+mod stories;
+#[path = "../support/mod.rs"]
+mod support;
+mod world;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use naive::check;
+use plaudit::clock::Clock;
+use plaudit::domain::{Decided, Event, FrozenBy, Logged};
+use plaudit::engine::verify_stores;
+use plaudit::log::block::genesis;
+use world::{Dice, World};
+
+/// Names one seed to run alone.
+const SEED: &str = "PLAUDIT_ROUNDS_SEED";
+const SEEDS: u64 = 300;
+const STEPS: usize = 80;
+const SLOTS: u32 = 4;
+const VOTERS: u64 = 6;
+const SLOT_MS: u64 = 60_000;
+const MIN_CLIPS: usize = 2;
+/// Cases at once: a case mostly waits for the engine's threads.
+const SIDE_BY_SIDE: usize = 16;
+
+/// Runs every case, several at a time, each with a runtime of its own.
+fn each(name: &str, cases: impl IntoIterator<Item = u64>, case: impl AsyncFn(u64) + Sync) {
+    let cases: Vec<u64> = cases.into_iter().collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        for of in std::iter::from_fn(|| cases.get(next.fetch_add(1, Ordering::Relaxed))) {
+            if let Err(failed) = catch_unwind(AssertUnwindSafe(|| runtime.block_on(case(*of)))) {
+                eprintln!("failed: {name}={of}");
+                resume_unwind(failed);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..SIDE_BY_SIDE.min(cases.len())).map(|_| scope.spawn(work)).collect();
+        for worker in workers {
+            if let Err(failed) = worker.join() {
+                resume_unwind(failed);
+            }
+        }
+    });
+}
+
+async fn simulate(seed: u64, seen: &Seen) {
+    let mut dice = Dice(seed);
+    // In every other run the engine's own keeper steps too, as it does in a server.
+    let mut world = World::new(seed, seed % 2 == 1);
+    world.open().unwrap();
+    world.stage().await.unwrap();
+    let _ = world.engine().open_slot("s", 1, None, dice.roll(2) == 0).await;
+    for _ in 0..STEPS {
+        world.step(&mut dice).await;
+    }
+    world.disk.repair();
+    world.crash(dice.roll(u64::MAX), None);
+    world.settle().await;
+    check(&world).is_at_rest(world.clock.now_ms());
+    world.engine().close().unwrap();
+    world.engine = None;
+    let (log, tables) = (world.disk.open("log"), world.disk.open("tables"));
+    let found = verify_stores(log.as_ref(), tables, genesis([0; 16]), false).unwrap();
+    assert_eq!(found.problems, Vec::<String>::new());
+    world.open().unwrap();
+    world.settle().await;
+    check(&world);
+    seen.history(&world.history());
+    seen.add("lives", u64::from(world.lives));
+    seen.add("votes told that voting has closed", world.answers.closed);
+    seen.add("answers that a crash took", world.answers.unknown.len() as u64);
+}
+
+/// How often something happened in all runs, so that a test that sees nothing does not look like one that finds nothing.
+#[derive(Default)]
+struct Seen(Mutex<BTreeMap<&'static str, u64>>);
+
+impl Seen {
+    fn add(&self, what: &'static str, times: u64) {
+        *self.0.lock().unwrap().entry(what).or_default() += times;
+    }
+
+    fn history(&self, history: &[Logged]) {
+        for logged in history {
+            match &logged.event {
+                Event::Voted(_) | Event::VotedFrom(..) => self.add("votes", 1),
+                Event::Retracted(_) => self.add("retractions", 1),
+                Event::SlotWaits(_) => self.add("waits", 1),
+                Event::SlotOpened { .. } => self.add("openings", 1),
+                Event::SlotExtended { .. } => self.add("extensions", 1),
+                Event::SlotReopened { .. } => self.add("reopenings", 1),
+                Event::SlotStopped { by: FrozenBy::Operator, .. } => self.add("freezes by operators", 1),
+                Event::SlotStopped { by: FrozenBy::Timer, .. } => self.add("freezes by the timer", 1),
+                Event::SlotStopped { by: FrozenBy::Lock, .. } => self.add("freezes for a lock", 1),
+                Event::SlotDecided { outcome, .. } if outcome.decided == Decided::Tally => self.add("locks", 1),
+                Event::SlotDecided { .. } => self.add("winners by hand", 1),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn rounds_end_as_a_naive_reading_of_the_log_says() {
+    let seen = Seen::default();
+    let case = async |seed| simulate(seed, &seen).await;
+    if let Ok(seed) = std::env::var(SEED) {
+        each(SEED, [seed.parse().expect("a seed is a number")], case);
+        return;
+    }
+    each(SEED, 0..SEEDS, case);
+    let seen = seen.0.into_inner().unwrap();
+    println!("{seen:?}");
+    let rare = seen.iter().filter(|(_, times)| **times < SEEDS / 20).collect::<Vec<_>>();
+    assert!(seen.len() == 14 && rare.is_empty(), "too rare to prove anything: {rare:?}");
+}

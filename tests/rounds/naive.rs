@@ -1,0 +1,214 @@
+//! A naive reading of a history: the rules of a round once more, the plain way.
+
+use std::collections::BTreeMap;
+
+use plaudit::domain::{ClipNo, Decided, Event, FrozenBy, Logged, Outcome, Seq, SlotNo, SlotStatus, VoterId};
+
+use crate::MIN_CLIPS;
+use crate::world::World;
+
+/// The naive reading.
+#[derive(Default)]
+pub(crate) struct Naive {
+    pub(crate) slots: BTreeMap<SlotNo, NaiveSlot>,
+    pub(crate) clips: BTreeMap<ClipNo, (String, SlotNo)>,
+    /// Votes that stand, with their sequence and weight.
+    pub(crate) standing: BTreeMap<(ClipNo, VoterId), (Seq, u64)>,
+}
+
+pub(crate) struct NaiveSlot {
+    pub(crate) position: u32,
+    pub(crate) status: SlotStatus,
+    pub(crate) ends_at: Option<u64>,
+    pub(crate) hidden: bool,
+    pub(crate) frozen: Option<(Seq, FrozenBy)>,
+    pub(crate) outcome: Option<Outcome>,
+}
+
+impl Naive {
+    pub(crate) fn read(history: &[Logged]) -> Self {
+        let mut naive = Self::default();
+        for logged in history {
+            naive.take(logged);
+            let voting = naive.slots.values().filter(|slot| slot.status == SlotStatus::Voting).count();
+            assert!(voting <= 1, "two slots of the season are open at {}", logged.seq);
+        }
+        naive
+    }
+
+    pub(crate) fn take(&mut self, Logged { seq, at, event }: &Logged) {
+        use SlotStatus::{Frozen, Locked, Upcoming, Voting, WaitingForClips};
+        match event {
+            Event::SlotCreated(slot) => {
+                let (position, status) = (slot.position, Upcoming);
+                let new = NaiveSlot { position, status, ends_at: None, hidden: false, frozen: None, outcome: None };
+                self.slots.insert(slot.no, new);
+            }
+            Event::ClipAdded(clip) => {
+                assert!(self.slots[&clip.slot].status < Frozen, "a clip joins a frozen slot at {seq}");
+                self.clips.insert(clip.no, (clip.id.to_string(), clip.slot));
+            }
+            Event::Voted(vote) | Event::VotedFrom(vote, _) => {
+                assert_eq!(self.slots[&vote.slot].status, Voting, "a vote at {seq}");
+                let before = self.standing.insert((vote.clip, vote.voter), (*seq, u64::from(vote.weight)));
+                assert_eq!(before, None, "a second vote at {seq}");
+            }
+            Event::Retracted(back) => {
+                assert_eq!(self.slots[&back.slot].status, Voting, "a retraction at {seq}");
+                let before = self.standing.remove(&(back.clip, back.voter));
+                assert_eq!(before.map(|(vote, _)| vote), Some(back.vote), "a retraction at {seq}");
+            }
+            Event::SlotWaits(no) => {
+                let slot = self.slots.get_mut(no).unwrap();
+                assert!(matches!(slot.status, Upcoming | WaitingForClips));
+                slot.status = WaitingForClips;
+            }
+            Event::SlotOpened { slot, ends_at, hidden } => {
+                let slot = self.slots.get_mut(slot).unwrap();
+                assert!(matches!(slot.status, Upcoming | WaitingForClips), "opened twice, at {seq}");
+                (slot.status, slot.ends_at, slot.hidden) = (Voting, *ends_at, *hidden);
+            }
+            Event::SlotExtended { slot, ends_at } => {
+                let slot = self.slots.get_mut(slot).unwrap();
+                assert_eq!(slot.status, Voting, "extended at {seq}");
+                slot.ends_at = *ends_at;
+            }
+            Event::SlotReopened { slot, ends_at } => {
+                let slot = self.slots.get_mut(slot).unwrap();
+                assert_eq!(slot.status, Frozen, "reopened at {seq}");
+                (slot.status, slot.ends_at, slot.frozen) = (Voting, *ends_at, None);
+            }
+            Event::SlotStopped { slot, by, .. } => {
+                let slot = self.slots.get_mut(slot).unwrap();
+                assert_eq!(slot.status, Voting, "frozen at {seq}");
+                if *by == FrozenBy::Timer {
+                    assert!(slot.ends_at.is_some_and(|end| end <= *at), "the timer was early at {seq}");
+                }
+                (slot.status, slot.frozen) = (Frozen, Some((*seq, *by)));
+            }
+            Event::SlotDecided { slot: no, outcome } => {
+                let tallied = self.winner(*no);
+                let slot = self.slots.get_mut(no).unwrap();
+                assert_eq!(slot.status, Frozen, "locked at {seq}");
+                assert_eq!(
+                    slot.frozen.map(|(at, _)| at),
+                    Some(outcome.frozen_at),
+                    "the result of another freeze at {seq}"
+                );
+                match outcome.decided {
+                    Decided::Tally => assert_eq!(outcome.winner, tallied, "the winner at {seq}"),
+                    Decided::ByHand { .. } => assert_eq!(self.clips[&outcome.winner.unwrap()].1, *no),
+                }
+                (slot.status, slot.outcome) = (Locked, Some(Outcome::clone(outcome)));
+            }
+            Event::Started | Event::SeasonCreated(_) => {}
+            other => panic!("nothing here writes {other:?}"),
+        }
+    }
+
+    pub(crate) fn counts(&self, clip: ClipNo) -> (u64, u64) {
+        let of = self.standing.iter().filter(|((of, _), _)| *of == clip);
+        of.fold((0, 0), |(votes, weight), (_, (_, more))| (votes + 1, weight + more))
+    }
+
+    /// Highest weight, then most votes, then added first.
+    pub(crate) fn winner(&self, slot: SlotNo) -> Option<ClipNo> {
+        let mut best: Option<(u64, u64, ClipNo)> = None;
+        for (clip, (_, of)) in &self.clips {
+            let (votes, weight) = self.counts(*clip);
+            if *of == slot && best.is_none_or(|best| (weight, votes) > (best.0, best.1)) {
+                best = Some((weight, votes, *clip));
+            }
+        }
+        best.map(|(.., clip)| clip)
+    }
+
+    /// What comes next must have come: nothing is due any more at this time.
+    pub(crate) fn is_at_rest(&self, now: u64) {
+        let by_position = || {
+            let mut slots: Vec<_> = self.slots.iter().collect();
+            slots.sort_by_key(|(_, slot)| slot.position);
+            slots
+        };
+        let clips = |no: &SlotNo| self.clips.values().filter(|(_, of)| of == no).count();
+        let mut held = false;
+        for (_, slot) in by_position() {
+            match slot.status {
+                SlotStatus::Voting => {
+                    assert!(slot.ends_at.is_none_or(|end| end > now), "position {} is over", slot.position);
+                    held = true;
+                }
+                SlotStatus::Frozen => {
+                    let (_, by) = slot.frozen.unwrap();
+                    assert_eq!(by, FrozenBy::Operator, "position {} should have been locked", slot.position);
+                    held = true;
+                }
+                _ => {}
+            }
+        }
+        let waiting = by_position().into_iter().find(|(_, slot)| slot.status == SlotStatus::WaitingForClips);
+        if let Some((no, slot)) = waiting.filter(|_| !held) {
+            assert!(clips(no) < MIN_CLIPS, "position {} has its clips", slot.position);
+        }
+    }
+}
+
+/// Everything that is at hand agrees.
+pub(crate) fn check(world: &World) -> Naive {
+    let history = world.history();
+    let naive = Naive::read(&history);
+    let engine = world.engine();
+    for (no, slot) in &naive.slots {
+        let view = engine.slot("s", slot.position).unwrap();
+        assert_eq!((view.status, view.hidden), (slot.status, slot.hidden && slot.status != SlotStatus::Locked));
+        assert_eq!(view.ends_at, slot.ends_at);
+        let winner = slot.outcome.as_ref().and_then(|outcome| outcome.winner);
+        assert_eq!(view.winner.map(|id| id.to_string()), winner.map(|clip| naive.clips[&clip].0.clone()));
+        for (clip, (id, _)) in naive.clips.iter().filter(|(_, (_, of))| of == no) {
+            let wanted = Some(naive.counts(*clip)).filter(|_| !view.hidden);
+            let counts = engine.counts(id).unwrap().map(|counts| (counts.votes, counts.weight));
+            assert_eq!(counts, wanted, "clip {id}");
+        }
+    }
+    // Every answer, in the log; every vote in the log, asked for.
+    let mut logged: BTreeMap<(VoterId, String), u64> = BTreeMap::new();
+    for event in &history {
+        match &event.event {
+            Event::Voted(vote) | Event::VotedFrom(vote, _) => {
+                let at = (vote.voter, naive.clips[&vote.clip].0.clone());
+                *logged.entry(at.clone()).or_default() += 1;
+                let told = world.answers.cast.get(&event.seq);
+                assert!(
+                    told == Some(&at) || world.answers.unknown.contains(&at),
+                    "event {} was answered {told:?}",
+                    event.seq
+                );
+            }
+            Event::Retracted(back) => {
+                let at = (back.voter, naive.clips[&back.clip].0.clone());
+                let told = world.answers.retracted.get(&event.seq);
+                assert!(
+                    told == Some(&at) || world.answers.unknown.contains(&at),
+                    "event {} was answered {told:?}",
+                    event.seq
+                );
+            }
+            _ => {}
+        }
+    }
+    let written = |seq: &Seq| &history[usize::try_from(*seq).unwrap() - 1].event;
+    for (seq, at) in &world.answers.cast {
+        assert!(
+            matches!(written(seq), Event::Voted(vote) if vote.voter == at.0),
+            "vote {seq} was acknowledged and is lost"
+        );
+    }
+    for (seq, at) in &world.answers.retracted {
+        assert!(matches!(written(seq), Event::Retracted(back) if back.voter == at.0), "retraction {seq} is lost");
+    }
+    for (at, count) in logged {
+        let refused = world.answers.refused.get(&at).copied().unwrap_or(0);
+        assert!(count + refused <= world.answers.asked[&at], "what was refused is not in the log");
+    }
+    naive
+}

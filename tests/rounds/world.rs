@@ -1,0 +1,333 @@
+//! The world of a run: an engine over a disk that dies, a clock that jumps, voters and an operator, and what they were told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use plaudit::clock::{Clock, ManualClock};
+use plaudit::domain::{ClipDraft, ClipId, Logged, SeasonId, Seq, SlotNo, SlotStatus, VoteKind, VoterId};
+use plaudit::engine::{Engine, Receipt, RoundSettings, Settings, SlotView};
+use plaudit::error::{Fault, Reject};
+use plaudit::log::block;
+use plaudit::store::FaultyDisk;
+
+use crate::kept::{Blocks, Kept};
+use crate::support::{NOON, key, voter};
+use crate::{MIN_CLIPS, SLOT_MS, SLOTS, VOTERS};
+
+/// A small generator, so that a seed is all of a run's choices.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn roll(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % below
+    }
+
+    pub(crate) fn slot(&mut self) -> u32 {
+        u32::try_from(self.roll(u64::from(SLOTS))).unwrap() + 1
+    }
+}
+
+/// What was answered, by sequence where there is one.
+#[derive(Default)]
+pub(crate) struct Answers {
+    pub(crate) cast: BTreeMap<Seq, (VoterId, String)>,
+    pub(crate) retracted: BTreeMap<Seq, (VoterId, String)>,
+    /// Votes that were told that voting had closed, or that the voter had none: nothing of them is in the log. How often each.
+    pub(crate) refused: BTreeMap<(VoterId, String), u64>,
+    /// Votes that may stand or not.
+    pub(crate) unknown: BTreeSet<(VoterId, String)>,
+    pub(crate) asked: BTreeMap<(VoterId, String), u64>,
+    pub(crate) closed: u64,
+}
+
+pub(crate) struct World {
+    pub(crate) disk: FaultyDisk,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) blocks: Blocks,
+    pub(crate) rounds: RoundSettings,
+    pub(crate) engine: Option<Engine>,
+    pub(crate) answers: Answers,
+    pub(crate) clips: u32,
+    pub(crate) lives: u32,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, automatic: bool) -> Self {
+        let rounds = RoundSettings { automatic, slot_ms: Some(SLOT_MS), min_clips: MIN_CLIPS };
+        Self {
+            disk: FaultyDisk::new(seed),
+            clock: Arc::new(ManualClock::at(NOON)),
+            blocks: Blocks::default(),
+            rounds,
+            engine: None,
+            answers: Answers::default(),
+            clips: 0,
+            lives: 0,
+        }
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        self.engine.as_ref().expect("open")
+    }
+
+    pub(crate) fn open(&mut self) -> Result<(), Fault> {
+        let settings = Settings {
+            reconcile_every_s: 0,
+            rounds: self.rounds,
+            daily_limit: 10_000,
+            ..Settings::new("unused", key())
+        };
+        let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&self.clock);
+        let log = Arc::new(Kept { store: self.disk.open("log"), blocks: Arc::clone(&self.blocks) });
+        self.engine = Some(Engine::over(settings, clock, log, self.disk.open("tables"))?);
+        self.lives += 1;
+        if self.rounds.automatic {
+            let now = self.clock.now_ms();
+            let over =
+                |slot: &SlotView| slot.status == SlotStatus::Voting && slot.ends_at.is_some_and(|end| end <= now);
+            let slots = self.engine().seasons().into_iter().flat_map(|season| season.slots);
+            assert_eq!(slots.filter(over).count(), 0, "what is over is frozen before anyone has the engine");
+        }
+        Ok(())
+    }
+
+    /// The machine dies, and what it lost is forgotten here too. The next life begins, or is over at once where `fails_at` says.
+    pub(crate) fn crash(&mut self, seed: u64, fails_at: Option<u64>) {
+        self.disk.crash(seed);
+        self.engine = None;
+        let last = self.disk.open("log").last_in(&block::key(0), &[0xff; 9]).unwrap().map(|(key, _)| key);
+        self.blocks.lock().unwrap().retain(|key, _| last.as_ref().is_some_and(|last| key <= last));
+        if let Some(k) = fails_at {
+            self.disk.fail_at(k);
+            if self.open().is_ok() {
+                return;
+            }
+            self.crash(seed + 1, None);
+            return;
+        }
+        self.open().expect("a restart recovers");
+    }
+
+    /// The whole history, oldest first.
+    pub(crate) fn history(&self) -> Vec<Logged> {
+        let mut all = Vec::new();
+        for (key, record) in self.blocks.lock().unwrap().iter() {
+            let read = block::read(key, record, |logged| {
+                all.push(logged);
+                Ok(())
+            });
+            read.unwrap();
+        }
+        let sequences: Vec<Seq> = all.iter().map(|logged: &Logged| logged.seq).collect();
+        assert_eq!(sequences, (1..=all.len() as u64).collect::<Vec<_>>(), "no event is missing or twice");
+        all
+    }
+
+    pub(crate) async fn stage(&mut self) -> Result<(), Reject> {
+        let engine = self.engine.clone().expect("open");
+        if engine.is_empty() {
+            engine.create_season(Some(SeasonId::new("s")?), "Season".into()).await?;
+        }
+        for position in 1..=SLOTS {
+            if engine.slot("s", position).is_err() {
+                engine.create_slot("s", Some(position)).await?;
+            }
+        }
+        // The last slot gets its clips on the way, or never.
+        for position in (1..SLOTS).flat_map(|position| [position, position]) {
+            self.add_clip(position).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn add_clip(&mut self, position: u32) -> Result<(), Reject> {
+        let id = format!("c{}", self.clips);
+        let draft = ClipDraft { title: id.clone(), ..ClipDraft::default() };
+        self.engine().add_clip("s", position, Some(ClipId::new(&id)?), draft).await?;
+        self.clips += 1;
+        Ok(())
+    }
+
+    /// Mostly a clip of the slot that is open, or was last.
+    pub(crate) fn some_clip(&self, dice: &mut Dice) -> String {
+        let position = self.some_position(dice);
+        let engine = self.engine();
+        let of = |n: &u32| {
+            engine.slot_clips(SlotNo(position - 1)).clips.iter().any(|clip| clip.id.as_str() == format!("c{n}"))
+        };
+        let clips: Vec<u32> = (0..self.clips).filter(of).collect();
+        let at = dice.roll(clips.len().max(1) as u64);
+        format!("c{}", clips.get(usize::try_from(at).unwrap()).unwrap_or(&0))
+    }
+
+    pub(crate) fn some_position(&self, dice: &mut Dice) -> u32 {
+        let begun = |position: &u32| {
+            let status = self.engine().slot("s", *position).unwrap().status;
+            matches!(status, SlotStatus::Voting | SlotStatus::Frozen)
+        };
+        let any = dice.slot();
+        if dice.roll(8) == 0 { any } else { (1..=SLOTS).find(begun).unwrap_or(any) }
+    }
+
+    pub(crate) fn vote(&self, who: u64, clip: &str, weight: u64) -> tokio::task::JoinHandle<Result<Receipt, Reject>> {
+        let (engine, clip) = (self.engine().clone(), clip.to_owned());
+        let kind = [VoteKind::Standard, VoteKind::Super, VoteKind::Mega][usize::try_from(weight).unwrap()];
+        tokio::spawn(async move { engine.vote(voter(who), &clip, kind).await })
+    }
+
+    pub(crate) fn note_vote(&mut self, who: u64, clip: &str, answer: Result<Receipt, Reject>) {
+        let at = (voter(who), clip.to_owned());
+        *self.answers.asked.entry(at.clone()).or_default() += 1;
+        match answer {
+            Ok(receipt) => {
+                self.answers.cast.insert(receipt.seq, at);
+            }
+            Err(Reject::StorageFailed) => {
+                self.answers.unknown.insert(at);
+            }
+            // It stands: an earlier one, that has its own line in the history.
+            Err(refused) => {
+                self.answers.closed += u64::from(refused == Reject::VotingClosed);
+                *self.answers.refused.entry(at).or_default() += 1;
+            }
+        }
+    }
+
+    pub(crate) async fn retract(&mut self, who: u64, clip: &str) {
+        match self.engine().retract(voter(who), clip).await {
+            Ok(receipt) => {
+                self.answers.retracted.insert(receipt.seq, (voter(who), clip.to_owned()));
+            }
+            Err(Reject::StorageFailed) => {
+                self.answers.unknown.insert((voter(who), clip.to_owned()));
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// An operator's word; a state that forbids it is fine.
+    pub(crate) async fn operate(&mut self, verb: u64, position: u32, dice: &mut Dice) {
+        let engine = self.engine.clone().expect("open");
+        let now = self.clock.now_ms();
+        let end = [None, Some(now + 1), Some(now + 30_000)][usize::try_from(dice.roll(3)).unwrap()];
+        let told = match verb {
+            0 => engine.open_slot("s", position, end, dice.roll(2) == 0).await.map(drop),
+            1 => engine.extend_slot("s", position, end).await.map(drop),
+            2 => engine.freeze_slot("s", position).await.map(drop),
+            3 => engine
+                .reopen_slot("s", position, [None, Some(end)][usize::try_from(dice.roll(2)).unwrap()])
+                .await
+                .map(drop),
+            4 => engine.lock_slot("s", position).await.map(drop),
+            5 => {
+                let clip = self.some_clip(dice);
+                engine.pick_winner("s", position, &clip, "an operator says so".into()).await.map(drop)
+            }
+            _ => self.add_clip(position).await,
+        };
+        let fine =
+            matches!(told, Ok(()) | Err(Reject::WrongState { .. } | Reject::StorageFailed | Reject::ClipNotFound));
+        assert!(fine, "{told:?}");
+    }
+
+    pub(crate) async fn step(&mut self, dice: &mut Dice) {
+        let position = self.some_position(dice);
+        match dice.roll(34) {
+            0..10 => {
+                let (who, clip, weight) = (dice.roll(VOTERS), self.some_clip(dice), dice.roll(3));
+                let answer = self.vote(who, &clip, weight).await.unwrap();
+                self.note_vote(who, &clip, answer);
+            }
+            10..15 => {
+                let (who, clip) = (dice.roll(VOTERS), self.some_clip(dice));
+                self.retract(who, &clip).await;
+            }
+            15..21 => {
+                // What ends a slot for good comes more seldom than what goes on with it.
+                let verb = [0, 1, 1, 2, 2, 3, 3, 3, 4, 5, 6, 6][usize::try_from(dice.roll(12)).unwrap()];
+                self.operate(verb, position, dice).await;
+            }
+            // Votes and whatever ends the slot, at once.
+            21..23 => {
+                let clip = self.some_clip(dice);
+                let votes: Vec<_> = (0..VOTERS).map(|who| (who, self.vote(who, &clip, 0))).collect();
+                if dice.roll(2) == 0 {
+                    self.clock.advance(SLOT_MS);
+                    let _ = self.engine().step_rounds().await;
+                } else {
+                    let verb = [2, 2, 4, 5][usize::try_from(dice.roll(4)).unwrap()];
+                    self.operate(verb, position, dice).await;
+                }
+                for (who, vote) in votes {
+                    let answer = vote.await.unwrap();
+                    self.note_vote(who, &clip, answer);
+                }
+            }
+            23 => self.clock.advance(dice.roll(2 * SLOT_MS)),
+            24 => self.clock.advance(dice.roll(1_000)),
+            // A clock that jumps: a day ahead, or back to before the season began.
+            25 if dice.roll(3) == 0 => self.clock.advance(86_400_000),
+            25 => self.clock.set(NOON - dice.roll(1_000_000)),
+            26..29 => {
+                let _ = self.engine().step_rounds().await;
+            }
+            29 => self.crash(dice.roll(u64::MAX), None),
+            30..32 => self.extend_against_the_timer(position).await,
+            // Dies a few writes from here, in the next life perhaps during its start.
+            _ => {
+                if dice.roll(2) == 0 {
+                    let (seed, k) = (dice.roll(u64::MAX / 2), dice.roll(8) + 1);
+                    self.crash(seed, Some(k));
+                } else {
+                    self.disk.fail_at(dice.roll(12) + 1);
+                }
+            }
+        }
+        if self.engine().failure().is_some() {
+            self.crash(dice.roll(u64::MAX / 2), None);
+        }
+    }
+
+    /// A slot's time is over and an operator extends it; before that is settled the timer looks, and finds it over still.
+    pub(crate) async fn extend_against_the_timer(&mut self, position: u32) {
+        let engine = self.engine.clone().expect("open");
+        let end = engine.slot("s", position).ok().filter(|slot| slot.status == SlotStatus::Voting);
+        let Some(end) = end.and_then(|slot| slot.ends_at) else { return };
+        if engine.drain().await.is_err() {
+            return;
+        }
+        self.clock.set(end);
+        self.disk.hold_flushes(true);
+        let extend = tokio::spawn({
+            let engine = engine.clone();
+            async move { engine.extend_slot("s", position, Some(end + SLOT_MS)).await.map(drop) }
+        });
+        while self.disk.held_flushes() == 0 && !extend.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        let stepping = tokio::spawn(async move { engine.step_rounds().await });
+        while self.engine().queue().pending == 0 && !stepping.is_finished() && !extend.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        self.disk.hold_flushes(false);
+        let fine =
+            |told: Result<(), Reject>| matches!(told, Ok(()) | Err(Reject::WrongState { .. } | Reject::StorageFailed));
+        assert!(fine(extend.await.unwrap()));
+        assert!(fine(stepping.await.unwrap().map(drop)));
+    }
+
+    /// Until nothing more is due.
+    pub(crate) async fn settle(&self) {
+        for _ in 0..1_000 {
+            let before = self.history().len();
+            let asked = self.engine().step_rounds().await.unwrap();
+            if asked == 0 && self.history().len() == before {
+                return;
+            }
+        }
+        panic!("rounds never come to rest");
+    }
+}

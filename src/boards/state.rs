@@ -31,6 +31,8 @@ pub(super) struct State {
     pub(super) as_of: Seq,
     /// It has been at the mark once.
     pub(super) caught_up: bool,
+    /// Threads that wait for that.
+    pub(super) waiting: u32,
     /// More than the bounds allow: there is nothing here any more.
     pub(super) full: bool,
 }
@@ -58,6 +60,7 @@ impl State {
             asks: 0,
             as_of: 0,
             caught_up: false,
+            waiting: 0,
             full: false,
         }
     }

@@ -27,7 +27,7 @@ use crate::domain::{ClipNo, SeasonNo, Seq, SlotNo, VoterId, day_of};
 use crate::error::Fault;
 use crate::fold::Stored;
 use crate::store::Store;
-use feed::Feed;
+use feed::{Feed, Sealed};
 use state::State;
 
 /// Sequences that a step takes in, at most.
@@ -125,7 +125,8 @@ pub struct Place {
 /// Why there is no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NoBoards {
-    /// They still read what was stored before someone first asked: so far up to this sequence.
+    /// They still read what was stored before someone first asked, or were behind a lock and read its slot anew: so far up to this
+    /// sequence.
     Starting(Seq),
     /// There are more voters or votes than they may hold.
     Full,
@@ -167,25 +168,53 @@ impl Boards {
             }
             state.as_of
         };
-        let until = applied.min(as_of + STEP);
         let mut ballots: Vec<Stored> = Vec::new();
+        if let Some(sealed) = feed.sealed() {
+            self.begin_sealed(sealed);
+            feed.gather_sorted(&mut ballots)?;
+            self.take(&ballots, |_, _| {});
+            return Ok(false);
+        }
+        let until = applied.min(as_of + STEP);
         feed.gather(until, layout, &mut ballots)?;
+        if feed.sealed().is_some() {
+            // Votes are missing until its pages are read.
+            self.state.lock().start_again();
+        }
+        self.take(&ballots, |state, stored| state.as_of = stored.seq);
+        let mut state = self.state.lock();
+        state.as_of = until.max(as_of);
+        let reached = until >= applied && feed.sealed().is_none();
+        state.caught_up |= reached && feed.is_exact_at(until);
+        if state.caught_up {
+            self.settled.notify_all();
+        }
+        Ok(reached)
+    }
+
+    /// Forgets what was read of a slot's blocks, before its pages are read.
+    fn begin_sealed(&self, of: Sealed) {
+        while of.is_new() {
+            let mut state = self.state.lock();
+            if state.forget(of.slot, SLICE) {
+                state.begin_day(of.max_day);
+                break;
+            }
+            MutexGuard::unlock_fair(state);
+        }
+    }
+
+    /// Takes ballots in, a slice at a hold of the lock.
+    fn take(&self, ballots: &[Stored], taken: impl Fn(&mut State, &Stored)) {
         for slice in ballots.chunks(SLICE) {
             let mut state = self.state.lock();
             for stored in slice {
                 state.take(stored);
-                state.as_of = stored.seq;
+                taken(&mut state, stored);
             }
             // Readers that wait come first.
             MutexGuard::unlock_fair(state);
         }
-        let mut state = self.state.lock();
-        state.as_of = until.max(as_of);
-        state.caught_up |= until >= applied;
-        if state.caught_up {
-            self.settled.notify_all();
-        }
-        Ok(until >= applied)
     }
 
     /// How far they have come.

@@ -11,14 +11,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use plaudit::boards::{Subject, Window};
 use plaudit::clock::{DAY_MS, ManualClock};
 use plaudit::codec::{self, Kind};
 use plaudit::domain::{ClipDraft, ClipId, SlotNo, VoteKind};
-use plaudit::engine::{self, Engine, Settings};
+use plaudit::engine::{self, Engine, Moment, Settings};
 use plaudit::error::Reject;
 use plaudit::fold::keys::{self, Table};
 use plaudit::fold::lookup;
 use plaudit::fold::sorted::{self, BALLOTS, COUNTS, Closing, Counts, Sorted};
+use plaudit::fold::timeline::{self, TimelinePage};
 use plaudit::log::block;
 use plaudit::merkle::{Certificate, Leaf, Scope, Tree, read_export};
 use plaudit::store::{FaultyDisk, Store};
@@ -350,6 +352,104 @@ async fn a_recount_that_a_lock_runs_into_finds_no_drift() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!((engine.metrics().drift.get(), engine.metrics().reconciles_failed.get()), (0, 0));
+}
+
+/// All that leaderboards and timelines say, once the boards are at the mark.
+async fn history(engine: &Engine, last: u64) -> Vec<String> {
+    let applied = engine.drain().await.unwrap();
+    let mut said = Vec::new();
+    let boards = engine.clone();
+    tokio::task::spawn_blocking(move || boards.boards().wait(Duration::from_secs(100))).await.unwrap();
+    while engine.boards().as_of() < applied {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    for of in [Subject::Clips, Subject::Voters, Subject::Creators] {
+        for (slot, window) in [(None, Window::All), (Some(1), Window::All), (Some(1), Window::Day)] {
+            let board = engine.board(of, Some("s"), slot, window).unwrap();
+            engine.build_board(board).unwrap();
+            let page = engine.leaderboard(board, None, 1_000).unwrap().unwrap();
+            said.push(format!("{of:?} {slot:?} {window:?} {} {:?}", page.total, page.rows));
+            let own = (0..600).step_by(37).map(|n| engine.standing(board, voter(n)).unwrap().unwrap());
+            said.extend(own.map(|own| format!("{} {:?}", own.total, own.at)));
+        }
+    }
+    for clip in ["c0", "c1", "c2"] {
+        said.push(format!("{:?}", engine.timeline(clip, 60_000, 0, 100).unwrap().unwrap().points));
+        for moment in [Moment::Sequence(last), Moment::Sequence(1), Moment::Time(NOON), Moment::Time(NOON - 1)] {
+            let then = engine.counts_then(clip, moment).unwrap().unwrap();
+            said.push(format!("{moment:?} {} {} {:?}", then.votes, then.weight, then.at_ms));
+        }
+    }
+    said
+}
+
+#[tokio::test]
+async fn a_lock_leaves_leaderboards_and_timelines_as_they_were() {
+    for asked_before in [false, true] {
+        let disk = FaultyDisk::new(0);
+        let engine = over(&disk);
+        stage(&engine, 3).await;
+        let made = ClipDraft { title: "Made".into(), owner: Some("7".into()), ..ClipDraft::default() };
+        engine.add_clip("s", 1, Some(ClipId::new("c3").unwrap()), made).await.unwrap();
+        vote(&engine, 600).await;
+        engine.vote(voter(8), "c3", VoteKind::Super).await.unwrap();
+        let last = engine.drain().await.unwrap();
+        let before = if asked_before { history(&engine, last).await } else { Vec::new() };
+        engine.lock_slot("s", 1).await.unwrap();
+        cleared(&disk).await;
+        let behind = history(&engine, last).await;
+        assert!(!asked_before || behind == before, "{behind:#?}\nbefore the lock: {before:#?}");
+        assert!(behind[0].contains("Clips None All 4"), "{}", behind[0]);
+        // Between two votes of its only minute, what was in front of that.
+        let then = engine.counts_then("c0", Moment::Sequence(last - 400)).unwrap().unwrap();
+        assert_eq!(then.votes, 0);
+        let all = engine.counts_then("c0", Moment::Sequence(last)).unwrap().unwrap();
+        assert!(then.as_of > 0 && then.as_of < last - 400 && all.votes > 0, "{then:?}, {all:?}");
+        engine.close().unwrap();
+        drop(engine);
+        assert_eq!(verified(&disk), "");
+
+        let engine = over(&disk);
+        assert_eq!(history(&engine, last).await, behind);
+        engine.close().unwrap();
+        drop(engine);
+        assert_eq!(verified(&disk), "");
+    }
+}
+
+/// Changes the first page of minutes, with a right checksum.
+fn alter_minutes(disk: &FaultyDisk, change: impl Fn(&mut TimelinePage)) {
+    let (from, to) = keys::timelines();
+    let mut first = None;
+    let visit = disk.open("tables").scan(&from, &to, &mut |key, _| {
+        first = Some(key.to_vec());
+        Ok(ControlFlow::Break(()))
+    });
+    visit.unwrap();
+    let key = first.unwrap();
+    let altered = disk.alter("tables", &key, |record| {
+        let mut page = timeline::read(&key, record).unwrap();
+        change(&mut page);
+        Some(page.record(0))
+    });
+    assert!(altered);
+}
+
+#[tokio::test]
+async fn verify_names_what_was_done_to_a_locked_slots_minutes_and_puts_it_right() {
+    let changes: [(fn(&mut TimelinePage), &str); 2] = [
+        (|page| page.segments[0].votes += 1, "clip c0: its timeline ends at"),
+        (|page| page.segments[0].minute += 1, "its clip's timeline does not have it in its minute"),
+    ];
+    for (change, what) in changes {
+        let (disk, _) = locked().await;
+        alter_minutes(&disk, change);
+        says(&verified(&disk), &[what]);
+        let genesis = block::genesis([0; 16]);
+        let found = engine::verify_stores(disk.open("log").as_ref(), disk.open("tables"), genesis, true).unwrap();
+        assert_eq!(found.repaired, 1);
+        assert_eq!(verified(&disk), "");
+    }
 }
 
 /// A store with a locked slot, and its certificate.

@@ -1,8 +1,9 @@
 //! Leaderboards of clips, voters and creators, exact at a sequence that they name, from memory; and what clips had when.
 //!
 //! The boards follow the tables' mark by reading the stored ballots from the log's beginning on, a bounded stretch of the
-//! log a step: the start doesn't wait for them, nor does a vote or the applier. What they hold of a vote is in [`votes`], what
-//! is ranked in [`ranking`]; rank is by weight, then votes, then the smaller sequence of the last counting vote.
+//! log a step: the start doesn't wait for them, nor does a vote or the applier. They hold nothing, and read nothing, until
+//! someone asks for one. What they hold of a vote is in [`votes`], what is ranked in [`ranking`]; rank is by weight, then
+//! votes, then the smaller sequence of the last counting vote.
 //!
 //! Never: shows or ranks by a vote whose slot hides its counts, holds its lock for longer than a slice of work.
 
@@ -14,8 +15,10 @@ pub mod timeline;
 mod votes;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 pub use layout::{ClipFacts, Layout, SlotFacts};
 pub use ranking::{Ranking, Score};
@@ -24,13 +27,15 @@ use crate::domain::{ClipNo, SeasonNo, Seq, SlotNo, VoterId, day_of};
 use crate::error::Fault;
 use crate::fold::Stored;
 use crate::store::Store;
-use feed::Feed;
+use feed::{Feed, Sealed};
 use state::State;
 
 /// Sequences that a step takes in, at most.
 const STEP: u64 = 32_768;
 /// Ballots that are taken in at a hold of the lock: less than half a millisecond.
 const SLICE: usize = 256;
+/// Threads that wait for the boards at most: behind that many, others are told at once to ask again.
+const WAITING_MAX: u32 = 32;
 
 /// What is ranked.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -120,7 +125,8 @@ pub struct Place {
 /// Why there is no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NoBoards {
-    /// They still read what was stored before the start: so far up to this sequence.
+    /// They still read what was stored before someone first asked, or were behind a lock and read its slot anew: so far up to this
+    /// sequence.
     Starting(Seq),
     /// There are more voters or votes than they may hold.
     Full,
@@ -131,13 +137,22 @@ pub enum NoBoards {
 pub struct Boards {
     state: Mutex<State>,
     feed: Mutex<Feed>,
+    /// Someone has asked.
+    asked: AtomicBool,
+    /// They are at the mark for the first time, or will never be.
+    settled: Condvar,
 }
 
 impl Boards {
     /// Over tables, before the first step.
     pub fn new(tables: Arc<dyn Store>, bounds: Bounds, now_ms: u64) -> Self {
         let state = Mutex::new(State::new(bounds, day_of(now_ms)));
-        Self { state, feed: Mutex::new(Feed::new(tables)) }
+        Self { state, feed: Mutex::new(Feed::new(tables)), asked: AtomicBool::new(false), settled: Condvar::new() }
+    }
+
+    /// Whether anyone has asked for a board: until then nobody needs to step.
+    pub fn are_asked_for(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// Goes on towards `applied`, which the tables contain; whether it is reached. `layout` knows everything up to there.
@@ -148,31 +163,74 @@ impl Boards {
             state.follow(layout);
             state.begin_day(day_of(now_ms));
             if state.full {
+                self.settled.notify_all();
                 return Ok(true);
             }
             state.as_of
         };
-        let until = applied.min(as_of + STEP);
         let mut ballots: Vec<Stored> = Vec::new();
+        if let Some(sealed) = feed.sealed() {
+            self.begin_sealed(sealed);
+            feed.gather_sorted(&mut ballots)?;
+            self.take(&ballots, |_, _| {});
+            return Ok(false);
+        }
+        let until = applied.min(as_of + STEP);
         feed.gather(until, layout, &mut ballots)?;
+        if feed.sealed().is_some() {
+            // Votes are missing until its pages are read.
+            self.state.lock().start_again();
+        }
+        self.take(&ballots, |state, stored| state.as_of = stored.seq);
+        let mut state = self.state.lock();
+        state.as_of = until.max(as_of);
+        let reached = until >= applied && feed.sealed().is_none();
+        state.caught_up |= reached && feed.is_exact_at(until);
+        if state.caught_up {
+            self.settled.notify_all();
+        }
+        Ok(reached)
+    }
+
+    /// Forgets what was read of a slot's blocks, before its pages are read.
+    fn begin_sealed(&self, of: Sealed) {
+        while of.is_new() {
+            let mut state = self.state.lock();
+            if state.forget(of.slot, SLICE) {
+                state.begin_day(of.max_day);
+                break;
+            }
+            MutexGuard::unlock_fair(state);
+        }
+    }
+
+    /// Takes ballots in, a slice at a hold of the lock.
+    fn take(&self, ballots: &[Stored], taken: impl Fn(&mut State, &Stored)) {
         for slice in ballots.chunks(SLICE) {
             let mut state = self.state.lock();
             for stored in slice {
                 state.take(stored);
-                state.as_of = stored.seq;
+                taken(&mut state, stored);
             }
             // Readers that wait come first.
             MutexGuard::unlock_fair(state);
         }
-        let mut state = self.state.lock();
-        state.as_of = until.max(as_of);
-        state.caught_up |= until >= applied;
-        Ok(until >= applied)
     }
 
     /// How far they have come.
     pub fn as_of(&self) -> Seq {
         self.state.lock().as_of
+    }
+
+    /// Waits until there are boards, at most so long: the first to ask may wait for a small store to be read. Blocks.
+    pub fn wait(&self, at_most: Duration) {
+        self.asked.store(true, Ordering::Relaxed);
+        let mut state = self.state.lock();
+        if state.waiting < WAITING_MAX {
+            state.waiting += 1;
+            self.settled.wait_while_for(&mut state, |state| !state.caught_up && !state.full, at_most);
+            state.waiting -= 1;
+        }
     }
 
     /// Builds a board that nobody has asked for lately. Takes time with the number of voters, without holding the lock for all of
@@ -211,6 +269,7 @@ impl Boards {
     }
 
     fn ready(&self) -> Result<MutexGuard<'_, State>, NoBoards> {
+        self.asked.store(true, Ordering::Relaxed);
         let state = self.state.lock();
         if state.full {
             return Err(NoBoards::Full);

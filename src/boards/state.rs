@@ -10,7 +10,7 @@ use super::layout::{Creators, Layout};
 use super::ranking::{Ranking, Score};
 use super::votes::Votes;
 use super::{Board, Bounds, Place, Row, Scope, Subject, Window};
-use crate::domain::{ClipNo, Day, Seq, VoterId};
+use crate::domain::{ClipNo, Day, Seq, SlotNo, VoterId};
 use crate::fold::Stored;
 use crate::fold::ballot_block::Act;
 
@@ -31,6 +31,8 @@ pub(super) struct State {
     pub(super) as_of: Seq,
     /// It has been at the mark once.
     pub(super) caught_up: bool,
+    /// Threads that wait for that.
+    pub(super) waiting: u32,
     /// More than the bounds allow: there is nothing here any more.
     pub(super) full: bool,
 }
@@ -58,6 +60,7 @@ impl State {
             asks: 0,
             as_of: 0,
             caught_up: false,
+            waiting: 0,
             full: false,
         }
     }
@@ -109,6 +112,28 @@ impl State {
                 self.change(voter, ballot.clip, ballot.day, |votes| votes.remove(vote));
             }
         }
+    }
+
+    /// There is nothing to show until the mark is reached anew.
+    pub(super) fn start_again(&mut self) {
+        self.caught_up = false;
+        self.views.clear();
+    }
+
+    /// Takes out some votes of a slot, while there is nothing to show; whether that was all.
+    pub(super) fn forget(&mut self, slot: SlotNo, mut most: usize) -> bool {
+        assert!(!self.caught_up && self.views.is_empty(), "nobody sees a part of a slot");
+        let layout = Arc::clone(&self.layout);
+        for (clip, _) in (0..).map(ClipNo).zip(&layout.clips).filter(|(_, facts)| facts.slot == slot) {
+            while let Some(vote) = self.votes.newest_of(clip) {
+                if most == 0 {
+                    return false;
+                }
+                self.votes.remove(vote);
+                most -= 1;
+            }
+        }
+        true
     }
 
     /// Changes a vote, and every ranking that it counts in.

@@ -1,5 +1,5 @@
 //! The boards and timelines against a naive model: random votes, retractions, days, slots that hide their counts and show them
-//! again, restarts, and clocks that jump.
+//! again, locks that take a slot's blocks away, restarts, and clocks that jump.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,10 @@ use proptest::prelude::*;
 
 use super::timeline::{Of, at_sequence, at_time, series};
 use super::*;
-use crate::domain::{Event, Logged, Retraction, Vote, VoteKind};
+use crate::codec::{self, Kind};
+use crate::domain::{Event, Logged, Retraction, Slot, Vote, VoteKind};
+use crate::fold::keys::{self, Table};
+use crate::fold::sorted::{self, BALLOTS, BALLOTS_A_PAGE, Closing, Sorted, SortedPages, Who};
 use crate::fold::{Mark, Tables, fold};
 use crate::store::FaultyDisk;
 
@@ -39,9 +42,27 @@ enum Step {
     Hide {
         slot: u32,
     },
+    /// A slot is frozen and locked, and its blocks go.
+    Lock {
+        slot: u32,
+        boards: Lag,
+    },
     Apply,
     Restart,
     Look,
+}
+
+/// How far the boards are when a slot's blocks go.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Lag {
+    /// They have read all of them.
+    None,
+    /// They have read what came before the last apply, and half of the rest.
+    Half,
+    /// They have read what came before the last apply.
+    All,
+    /// The same, and read while half of the blocks are gone.
+    Between,
 }
 
 const CLIPS: u32 = 40;
@@ -56,6 +77,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Day),
         2 => (-200_000_i64..400_000).prop_map(Step::Clock),
         1 => (0..SLOTS).prop_map(|slot| Step::Hide { slot }),
+        1 => (0..SLOTS, prop::sample::select(vec![Lag::None, Lag::Half, Lag::All, Lag::Between]))
+            .prop_map(|(slot, boards)| Step::Lock { slot, boards }),
         4 => Just(Step::Apply),
         1 => Just(Step::Restart),
         3 => Just(Step::Look),
@@ -63,12 +86,12 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Clips 0, 4, 8, … in slot 0 and so on; slots 0 and 1 are season 0's. Makers are few, and of some clips unknown.
-fn layout(hidden: [bool; SLOTS as usize], settled: Seq) -> Arc<Layout> {
-    let slots = hidden.iter().zip(0..).map(|(hidden, slot)| SlotFacts {
+fn layout(hidden: [bool; SLOTS as usize], locked: [bool; SLOTS as usize], settled: Seq) -> Arc<Layout> {
+    let slots = hidden.iter().zip(locked).zip(0..).map(|((hidden, is_locked), slot)| SlotFacts {
         season: SeasonNo(slot / 2),
         hidden: *hidden,
         has_voted: true,
-        is_locked: false,
+        is_locked,
     });
     let clips = (0..CLIPS).map(|clip| ClipFacts {
         slot: SlotNo(clip % SLOTS),
@@ -89,6 +112,7 @@ struct World {
     boards: Boards,
     layout: Arc<Layout>,
     hidden: [bool; SLOTS as usize],
+    locked: [bool; SLOTS as usize],
     now: u64,
     day: u16,
     seq: Seq,
@@ -111,8 +135,9 @@ impl World {
             disk,
             tables,
             boards,
-            layout: layout([false; SLOTS as usize], 0),
+            layout: layout([false; SLOTS as usize], [false; SLOTS as usize], 0),
             hidden: [false; SLOTS as usize],
+            locked: [false; SLOTS as usize],
             now: NOON,
             day: DAY,
             seq: 0,
@@ -134,7 +159,7 @@ impl World {
 
     fn vote(&mut self, voter: VoterId, clip: u32, weight: u16) {
         let (clip, slot, day) = (ClipNo(clip), SlotNo(clip % SLOTS), self.day);
-        if self.standing.contains_key(&(voter, clip)) {
+        if self.standing.contains_key(&(voter, clip)) || self.locked[slot.index()] {
             return;
         }
         self.newest = self.newest.max(day);
@@ -159,12 +184,15 @@ impl World {
                 }
             }
             Step::Retract { nth } => {
-                if let Some(key) = self.standing.keys().nth(nth % self.standing.len().max(1)).copied() {
-                    self.retract(key);
+                let back = |key: &&(VoterId, ClipNo)| !self.locked[(key.1.0 % SLOTS) as usize];
+                let some: Vec<_> = self.standing.keys().filter(back).copied().collect();
+                if let Some(key) = some.get(nth % some.len().max(1)) {
+                    self.retract(*key);
                 }
             }
             Step::RetractNewest { clip } => {
                 let of = self.standing.iter().filter(|((_, of), _)| of.0 == clip);
+                let of = of.filter(|_| !self.locked[(clip % SLOTS) as usize]);
                 if let Some(key) = of.max_by_key(|(_, back)| back.vote).map(|(key, _)| *key) {
                     self.retract(key);
                 }
@@ -175,8 +203,9 @@ impl World {
             Step::Clock(by) => self.now = self.now.saturating_add_signed(by),
             Step::Hide { slot } => {
                 self.hidden[slot as usize] = !self.hidden[slot as usize];
-                self.layout = layout(self.hidden, self.seq);
+                self.layout = layout(self.hidden, self.locked, self.seq);
             }
+            Step::Lock { slot, boards } => self.lock(slot, boards),
             Step::Apply | Step::Look => self.apply(),
             Step::Restart => {
                 self.apply();
@@ -186,10 +215,87 @@ impl World {
         }
     }
 
+    /// Freezes a slot, sorts its votes, locks it and removes its blocks, while the boards are somewhere.
+    fn lock(&mut self, slot: u32, boards: Lag) {
+        if std::mem::replace(&mut self.locked[slot as usize], true) {
+            return;
+        }
+        let no = SlotNo(slot);
+        self.log(Event::SlotCreated(Slot { no, season: SeasonNo(slot / 2), position: slot % 2 + 1 }));
+        let freeze = self.log(Event::SlotFrozen(no));
+        self.commit();
+        match boards {
+            Lag::None => self.follow(),
+            Lag::Half => {
+                let half = self.boards.as_of().midpoint(freeze);
+                while !self.boards.step(half, NOON, &self.layout).unwrap() {}
+            }
+            Lag::All | Lag::Between => {}
+        }
+        self.sort(no, freeze);
+        self.log(Event::SlotLocked { slot: no, winner: None });
+        self.layout = layout(self.hidden, self.locked, self.seq);
+        self.commit();
+        let blocks = self.keys(&keys::ballots_of(no));
+        for (at, key) in blocks.iter().enumerate() {
+            if boards == Lag::Between && at == blocks.len() / 2 {
+                self.follow();
+            }
+            self.disk.open("tables").remove(key).unwrap();
+        }
+    }
+
+    /// The votes of a slot that stand, as pages: by voter, which is as good an order as any other here.
+    fn sort(&self, slot: SlotNo, freeze: Seq) {
+        let store = self.disk.open("tables");
+        let mut votes: Vec<&Retraction> = self.standing.values().filter(|vote| vote.slot == slot).collect();
+        votes.sort_by_key(|vote| (vote.voter, vote.vote));
+        let times: BTreeMap<Seq, u64> = self.ballots.iter().map(|(seq, at, ..)| (*seq, *at)).collect();
+        let sorted = votes.iter().map(|vote| Sorted {
+            who: Who::Voter(vote.voter),
+            seq: vote.vote,
+            at: times[&vote.vote],
+            clip: vote.clip,
+            kind: VoteKind::Standard,
+            weight: vote.weight,
+            day: vote.day,
+        });
+        let sorted: Vec<Sorted> = sorted.collect();
+        for (page, number) in sorted.chunks(BALLOTS_A_PAGE).zip(0..) {
+            let key = keys::sorted(slot, 3, BALLOTS, number);
+            store.insert(&key, &sorted::page(&key, page)).unwrap();
+        }
+        let max_day = self.tables.last_ballots(slot).unwrap().map_or(0, |head| head.max_day);
+        let pages = SortedPages { generation: 3, leaves: sorted.len() as u64, root: [0; 32], max_day };
+        let key = keys::page(Table::Closings, slot.0);
+        let closing = Closing { freeze, block: None, sorted: Some(pages) };
+        store.insert(&key, &codec::record(Kind::Closing, &key, &closing)).unwrap();
+    }
+
+    fn keys(&self, (from, to): &([u8; 13], [u8; 13])) -> Vec<Vec<u8>> {
+        let mut keys = Vec::new();
+        let store = self.disk.open("tables");
+        store
+            .scan(from, to, &mut |key, _| {
+                keys.push(key.to_vec());
+                Ok(std::ops::ControlFlow::Continue(()))
+            })
+            .unwrap();
+        keys
+    }
+
     /// The applier's step, and the boards'.
     fn apply(&mut self) {
+        self.commit();
+        self.follow();
+    }
+
+    fn commit(&mut self) {
         self.tables.commit(Mark { seq: self.seq, block: 1, chain: [0; 32] }).unwrap();
         self.applied = self.seq;
+    }
+
+    fn follow(&mut self) {
         while !self.boards.step(self.applied, NOON, &self.layout).unwrap() {}
         assert_eq!(self.boards.as_of(), self.applied);
     }
@@ -267,6 +373,9 @@ impl World {
         let store = self.disk.open("tables");
         let of = Of { clip, slot: SlotNo(clip.0 % SLOTS), applied: self.applied };
         let mine: Vec<_> = self.ballots.iter().filter(|(_, _, of, ..)| *of == clip).collect();
+        let locked = self.locked[(clip.0 % SLOTS) as usize];
+        let last = mine.iter().map(|(seq, ..)| *seq).max().unwrap_or(0);
+        let latest = mine.iter().map(|(_, at, ..)| *at).max().unwrap_or(0);
         let until = |wanted: &dyn Fn(Seq, u64) -> bool| {
             let sums = mine.iter().filter(|(seq, at, ..)| wanted(*seq, *at));
             let (votes, weight) = sums.fold((0, 0), |sum, (.., votes, weight)| (sum.0 + votes, sum.1 + weight));
@@ -274,14 +383,21 @@ impl World {
         };
         for seq in (0..=self.seq + 3).step_by(1 + usize::try_from(self.seq).unwrap() / 13) {
             let then = at_sequence(store.as_ref(), of, seq).unwrap().unwrap();
-            assert_eq!((then.votes, then.weight), until(&|at, _| at <= seq), "clip {} at {seq}", clip.0);
-            assert_eq!(then.as_of, seq.min(self.applied));
+            assert_eq!((then.votes, then.weight), until(&|at, _| at <= then.as_of), "clip {} at {seq}", clip.0);
+            // Within a locked slot's segment it is what was in front of it.
+            let cut = locked && mine.iter().any(|(at, ..)| (then.as_of + 1..=seq).contains(at));
+            assert!(
+                then.as_of == seq.min(self.applied) || (cut && then.as_of < seq && last > seq),
+                "{then:?} at {seq}"
+            );
         }
         let times = mine.iter().map(|(_, at, ..)| *at).step_by(1 + mine.len() / 9);
         for at in times.flat_map(|at| [at - 1, at, at + 1]).chain([0, u64::MAX]) {
             let then = at_time(store.as_ref(), of, at).unwrap().unwrap();
-            assert_eq!((then.votes, then.weight), until(&|_, time| time <= at), "clip {} at time {at}", clip.0);
+            let exact = then.at_ms.unwrap();
+            assert_eq!((then.votes, then.weight), until(&|_, time| time <= exact), "clip {} at time {at}", clip.0);
             assert_eq!(then.as_of, self.applied);
+            assert!(exact == at || (locked && exact < at && latest > at), "{then:?} at time {at}");
         }
         for step in [60_000, 300_000, 3_600_000, 86_400_000] {
             // What came before the opening is in its step.
@@ -370,6 +486,37 @@ fn there_is_no_board_before_what_was_stored_is_read() {
     assert_eq!(world.boards.build(board), Err(NoBoards::Starting(STEP)));
     while !world.boards.step(world.applied, NOON, &world.layout).unwrap() {}
     world.check_board(board);
+}
+
+#[test]
+fn boards_that_a_lock_overtakes_read_the_slot_anew_and_say_nothing_meanwhile() {
+    let mut world = World::new();
+    for n in 0..STEP * 2 {
+        let n = u32::try_from(n).unwrap();
+        world.vote(voter(n), n % 8, 1 + u16::try_from(n % 3).unwrap());
+    }
+    world.apply();
+    let board = Board { of: Subject::Voters, scope: Scope::All, window: Window::Day };
+    world.check_board(board);
+    for n in 0..300 {
+        world.retract((voter(n * 4), ClipNo(n * 4 % 8)));
+        world.vote(voter(70_000 + n), n % 8, 1);
+    }
+    world.lock(0, Lag::All);
+    assert_eq!(world.keys(&keys::ballots_of(SlotNo(0))), Vec::<Vec<u8>>::new());
+    // Until now they were exact, if late.
+    assert!(world.boards.page(board, None, 1).unwrap().is_some());
+    assert!(!world.boards.step(world.applied, NOON, &world.layout).unwrap());
+    assert_eq!(world.boards.build(board), Err(NoBoards::Starting(world.applied)));
+    world.apply();
+    world.check();
+    // One that they are ahead of costs them nothing.
+    world.lock(1, Lag::None);
+    assert!(world.boards.step(world.applied, NOON, &world.layout).unwrap());
+    world.check();
+    world.take(Step::Restart);
+    world.apply();
+    world.check();
 }
 
 #[test]

@@ -3,6 +3,9 @@
 //!
 //! A group's last page is read first: what lies in front of it never changes again, and it contains all that the mark
 //! does, or is ahead of it. Either way the answer is exact as of the later of the two, which it names.
+//!
+//! A locked slot's votes that were taken back are gone with its blocks, so its segments can't be cut: the answer is then what
+//! the clip had in front of the segment, and names that moment.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -11,7 +14,7 @@ use crate::domain::{ClipNo, Seq, SlotNo};
 use crate::error::Fault;
 use crate::fold::ballot_block::{self, Act};
 use crate::fold::timeline::{self, MINUTE_MS, Segment, TimelinePage, group_of};
-use crate::fold::{Stored, keys};
+use crate::fold::{Stored, keys, lookup};
 use crate::store::Store;
 
 /// Segments of a minute whose ballots are counted for one answer, at most: 16,384 ballots each. A clock that only goes
@@ -47,8 +50,10 @@ pub struct Series {
 /// Votes and weight at a sequence or time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Then {
-    /// Exact as of this sequence; an earlier one was asked for, or a time.
+    /// Exact as of this sequence; a later one was asked for, or a time.
     pub as_of: Seq,
+    /// Exact at this time, where one was asked for: that one, or the last before it that a locked slot's minutes know.
+    pub at_ms: Option<u64>,
     /// Votes.
     pub votes: u64,
     /// Weight.
@@ -94,48 +99,49 @@ pub fn series(
             series.next = Some(at);
             break;
         }
-        let Then { votes, weight, .. } = sum.then(as_of);
+        let Then { votes, weight, .. } = sum.then(as_of, None);
         let point = Point { at, votes: gained, weight: weighed, total_votes: votes, total_weight: weight };
         series.points.push(point);
     }
     Ok(series)
 }
 
-/// What a clip had behind a sequence: its ballots up to there. A later one than is known reads as the last that is. `None`: from
-/// before minutes were kept.
+/// What a clip had behind a sequence: its ballots up to there. A later one than is known reads as the last that is, and one within
+/// a segment of a locked slot as the last in front of it. `None`: from before minutes were kept.
 pub fn at_sequence(store: &dyn Store, of: Of, seq: Seq) -> Result<Option<Then>, Fault> {
     let Of { clip, applied, .. } = of;
     let (from, to) = keys::timeline_of(group_of(clip));
     let Some((key, record)) = store.last_in(&from, &to)? else {
-        return Ok(Some(Then { as_of: seq.min(applied), votes: 0, weight: 0 }));
+        return Ok(Some(Then { as_of: seq.min(applied), at_ms: None, votes: 0, weight: 0 }));
     };
     let mut page = timeline::read(&key, &record)?;
-    let as_of = seq.min(applied.max(page.last));
+    let mut as_of = seq.min(applied.max(page.last));
     if as_of < page.first {
         let found = store.last_in(&from, &keys::timeline(group_of(clip), as_of + 1))?;
         let Some((key, record)) = found else {
             let first = first_page(store, of)?.unwrap_or(page);
-            return Ok((first.before(clip) == (0, 0)).then_some(Then { as_of, votes: 0, weight: 0 }));
+            return Ok((first.before(clip) == (0, 0)).then_some(Then { as_of, at_ms: None, votes: 0, weight: 0 }));
         };
         page = timeline::read(&key, &record)?;
     }
     let mut sum = Sum::behind(&page, clip);
-    for one in segments(std::slice::from_ref(&page), clip).filter(|one| one.first <= as_of) {
+    for one in segments(std::slice::from_ref(&page), clip) {
         if one.last <= as_of {
             sum.add(one.votes.into(), one.weight);
-        } else {
-            sum.count(store, of, one.first, as_of, &|_| true)?;
+        } else if one.first <= as_of && !sum.count(store, of, one.first, as_of, &|_| true)? {
+            // A clip's segments do not overlap: in front of this one is behind all others that were added.
+            as_of = one.first - 1;
         }
     }
-    Ok(Some(sum.then(as_of)))
+    Ok(Some(sum.then(as_of, None)))
 }
 
-/// What a clip had at a time in Unix milliseconds: its ballots whose own time is not later. `None`: the clock jumped about in
-/// that minute more often than ballots are counted for.
+/// What a clip had at a time in Unix milliseconds: its ballots whose own time is not later; for a locked slot at the last time
+/// up to then that is in no segment. `None`: the clock jumped about in that minute more often than ballots are counted for.
 pub fn at_time(store: &dyn Store, of: Of, at_ms: u64) -> Result<Option<Then>, Fault> {
     let (pages, as_of) = pages(store, of)?;
-    let mut sum = pages.first().map_or(Sum::default(), |page| Sum::behind(page, of.clip));
-    let mut cut = 0;
+    let before = pages.first().map_or(Sum::default(), |page| Sum::behind(page, of.clip));
+    let (mut sum, mut cut) = (before, 0);
     for one in segments(&pages, of.clip).filter(|one| one.from_ms() <= at_ms) {
         if one.to_ms() <= at_ms {
             sum.add(one.votes.into(), one.weight);
@@ -145,9 +151,25 @@ pub fn at_time(store: &dyn Store, of: Of, at_ms: u64) -> Result<Option<Then>, Fa
         if cut > CUT_MAX {
             return Ok(None);
         }
-        sum.count(store, of, one.first, one.last, &|stored| stored.at <= at_ms)?;
+        if !sum.count(store, of, one.first, one.last, &|stored| stored.at <= at_ms)? {
+            return Ok(Some(at_whole(before, &pages, of.clip, at_ms, as_of)));
+        }
     }
-    Ok(Some(sum.then(as_of)))
+    Ok(Some(sum.then(as_of, Some(at_ms))))
+}
+
+/// The same at the last time that cuts no segment.
+fn at_whole(mut sum: Sum, pages: &[TimelinePage], clip: ClipNo, at_ms: u64, as_of: Seq) -> Then {
+    let cut = |at_ms: u64| segments(pages, clip).find(move |one| one.from_ms() <= at_ms && at_ms < one.to_ms());
+    // Earlier at every turn: a segment that is cut begins at or before that time.
+    let mut whole = Some(at_ms);
+    while let Some(one) = whole.and_then(cut) {
+        whole = one.from_ms().checked_sub(1);
+    }
+    for one in segments(pages, clip).filter(|one| whole.is_some_and(|at_ms| one.to_ms() <= at_ms)) {
+        sum.add(one.votes.into(), one.weight);
+    }
+    sum.then(as_of, Some(whole.unwrap_or(0)))
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -166,7 +188,7 @@ impl Sum {
         (self.votes, self.weight) = (self.votes + votes, self.weight + weight);
     }
 
-    /// Counts the clip's ballots between two sequences, both included.
+    /// Counts the clip's ballots between two sequences, both included. `false`: it can't, and has not, since the slot is locked.
     fn count(
         &mut self,
         store: &dyn Store,
@@ -174,7 +196,8 @@ impl Sum {
         first: Seq,
         last: Seq,
         wanted: &dyn Fn(&Stored) -> bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
+        let mut counted = *self;
         let found = store.last_in(&keys::ballots(of.slot, 0), &keys::ballots(of.slot, first + 1))?;
         let from = found.map_or(keys::ballots(of.slot, first).to_vec(), |(key, _)| key);
         store.scan(&from, &keys::ballots(of.slot, last + 1), &mut |key, record| {
@@ -182,18 +205,24 @@ impl Sum {
                 let inside = (first..=last).contains(&stored.seq) && stored.ballot.clip == of.clip;
                 if inside && wanted(&stored) {
                     let sign = if matches!(stored.ballot.act, Act::Cast(_)) { 1 } else { -1 };
-                    self.add(sign, sign * i64::from(stored.ballot.weight));
+                    counted.add(sign, sign * i64::from(stored.ballot.weight));
                 }
                 Ok(())
             })?;
             Ok(ControlFlow::Continue(()))
-        })
+        })?;
+        // Behind the reading: until now every block was there.
+        let whole = lookup::sealed(store, of.slot)?.is_none();
+        if whole {
+            *self = counted;
+        }
+        Ok(whole)
     }
 
-    fn then(self, as_of: Seq) -> Then {
+    fn then(self, as_of: Seq, at_ms: Option<u64>) -> Then {
         // Below zero by time alone: a retraction whose clock was behind its vote's.
         let whole = |sum: i64| u64::try_from(sum.max(0)).expect("not below zero");
-        Then { as_of, votes: whole(self.votes), weight: whole(self.weight) }
+        Then { as_of, at_ms, votes: whole(self.votes), weight: whole(self.weight) }
     }
 }
 

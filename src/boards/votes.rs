@@ -173,6 +173,11 @@ impl Votes {
         self.list(voter).find(|(_, vote)| vote.clip == clip).map(|(at, _)| at)
     }
 
+    /// A clip's vote that came last.
+    pub(super) fn newest_of(&self, clip: ClipNo) -> Option<u32> {
+        self.clips.get(clip.index()).map(|sums| sums.newest).filter(|at| *at != NONE)
+    }
+
     /// Takes a vote out, and its voter with their last one.
     pub(super) fn remove(&mut self, at: u32) {
         self.set_counts(at, false);

@@ -10,7 +10,7 @@ use crate::error::{Fault, Reject};
 use crate::fold::Tables;
 use crate::fold::lookup;
 use crate::fold::records::SlotRecord;
-use crate::fold::sorted::{Closing, SortedPages};
+use crate::fold::sorted::{Closing, Sorted, SortedPages};
 use crate::merkle::{Audit, Certificate, ChainAt, ClipResult, FORMAT, HexHash, Proof, Tree, WinnerBy};
 use crate::store::Store;
 
@@ -127,8 +127,8 @@ pub(super) fn certificate(
     Ok(certificate.sealed())
 }
 
-/// Reads a locked slot's sorted pages, all of them, and holds them against what is kept above them. Adds to `counted`. The flag:
-/// every page could be read.
+/// Reads a locked slot's sorted pages, all of them, and holds them against what is kept above them. Adds to `counted`, and shows
+/// every vote to `look`. The flag: every page could be read.
 pub(super) fn recount_sealed(
     tables: &Tables,
     record: &SlotRecord,
@@ -136,6 +136,7 @@ pub(super) fn recount_sealed(
     clips: &[Clip],
     found: &mut Verified,
     counted: &mut BTreeMap<ClipNo, (i64, i64)>,
+    look: &mut dyn FnMut(&Sorted, &mut Verified),
 ) -> Result<(Audit, bool), Fault> {
     let store = tables.store().as_ref();
     let mut names = SlotNames::of(store, &record.slot)?;
@@ -160,6 +161,7 @@ pub(super) fn recount_sealed(
                 continue;
             }
             tree.push(audit.take(&names.leaf(store, &ballot)?, true));
+            look(&ballot, found);
             let sum = counted.entry(ballot.clip).or_default();
             *sum = (sum.0 + 1, sum.1 + i64::from(ballot.weight));
         }

@@ -16,6 +16,8 @@ use crate::stage::{ClipState, Scene, SlotState, Stage};
 
 /// The boards wait so long for the mark to move before they look at the clock again.
 const IDLE: Duration = Duration::from_millis(100);
+/// Whoever asks first waits so long for them at most, before being told to ask again.
+const FIRST_ASK: Duration = Duration::from_secs(1);
 /// After a failed read they wait so long.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
@@ -106,15 +108,15 @@ impl Engine {
         Ok(Board { of, scope, window })
     }
 
-    /// A page of a board, behind a score or from the front; `None`: nobody asked for it lately, and [`Engine::build_board`] comes
-    /// first.
+    /// A page of a board, behind a score or from the front; `None`: nobody asked for it lately, or for any yet, and
+    /// [`Engine::build_board`] comes first.
     pub fn leaderboard(
         &self,
         board: Board,
         behind: Option<Score>,
         limit: usize,
     ) -> Result<Option<Leaderboard>, Reject> {
-        let Some((as_of, total, rows)) = self.core.boards.page(board, behind, limit).map_err(no_boards)? else {
+        let Some((as_of, total, rows)) = unless_starting(self.core.boards.page(board, behind, limit))? else {
             return Ok(None);
         };
         let scene = self.core.stage.look();
@@ -125,14 +127,16 @@ impl Engine {
         Ok(Some(Leaderboard { as_of, total, rows, next, hides }))
     }
 
-    /// Ranks a board. Takes time with the number of voters: for a thread that may block.
+    /// Ranks a board. Takes time with the number of voters, and at the first ask of all with that of votes, up to a second before
+    /// it is `NotReady`: for a thread that may block.
     pub fn build_board(&self, board: Board) -> Result<(), Reject> {
+        self.core.boards.wait(FIRST_ASK);
         self.core.boards.build(board).map_err(no_boards)
     }
 
     /// Where a voter, or maker, is on a board; `None`: [`Engine::build_board`] comes first.
     pub fn standing(&self, board: Board, voter: VoterId) -> Result<Option<Standing>, Reject> {
-        let found = self.core.boards.place(board, voter).map_err(no_boards)?;
+        let found = unless_starting(self.core.boards.place(board, voter))?;
         let user_id = self.core.settings.voter_key.public(voter);
         Ok(found.map(|(as_of, place)| Standing { as_of, total: place.total, user_id, at: place.at }))
     }
@@ -223,16 +227,24 @@ fn is_in(scope: Scope, slot: &SlotState) -> bool {
     }
 }
 
+/// While the boards start there is nothing yet, and building waits for them.
+fn unless_starting<T>(found: Result<Option<T>, NoBoards>) -> Result<Option<T>, Reject> {
+    match found {
+        Err(NoBoards::Starting(_)) => Ok(None),
+        found => found.map_err(no_boards),
+    }
+}
+
 fn no_boards(why: NoBoards) -> Reject {
     Reject::NotReady {
         why: match why {
-            NoBoards::Starting(_) => "the leaderboards still read what was stored before the start",
+            NoBoards::Starting(_) => "the leaderboards still read what was stored before they were first asked for",
             NoBoards::Full => "there are more voters than --max-voters lets the leaderboards hold",
         },
     }
 }
 
-/// Has the boards follow the mark.
+/// Has the boards follow the mark, from the first ask on: what nobody looks at costs the votes nothing.
 pub(super) struct Follower {
     pub(super) boards: Arc<Boards>,
     pub(super) stage: Arc<Stage>,
@@ -244,6 +256,9 @@ pub(super) struct Follower {
 impl Follower {
     /// Runs until told to stop. Never takes more than half of a core, so that votes keep the rest.
     pub(super) fn run(self, stop: impl Fn() -> bool) {
+        while !stop() && !self.boards.are_asked_for() {
+            self.progress.wait(IDLE, |_| stop() || self.boards.are_asked_for());
+        }
         let mut known: Option<(Arc<Scene>, Arc<Layout>)> = None;
         while !stop() {
             // The mark before the stage: the stage then knows of every slot that hides votes up to the mark.

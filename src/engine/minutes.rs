@@ -1,4 +1,6 @@
-//! `verify`'s part about timelines: every page read, and every segment counted anew from the ballots.
+//! `verify`'s part about timelines: every page read, and every segment counted anew from the ballots. Of a locked slot's ballots
+//! those that were taken back are gone: its clips' timelines have to end at their counts, and to have every vote that stands in
+//! its minute.
 //!
 //! Keeps about a hundred bytes a segment while it runs.
 
@@ -8,17 +10,22 @@ use std::ops::ControlFlow;
 use super::load::put;
 use super::verify::Verified;
 use crate::ballots::Ballots;
-use crate::domain::{Clip, ClipNo, Seq, SlotNo};
+use crate::closed::SlotPages;
+use crate::domain::{Clip, ClipNo, Seq, VoterId};
 use crate::error::Fault;
 use crate::fold::Tables;
-use crate::fold::ballot_block::{self, Act, Stored};
-use crate::fold::timeline::{CLIPS_A_TIMELINE, Segment, group_of, minute_of};
+use crate::fold::ballot_block::{self, Act, Ballot, Stored};
+use crate::fold::records::SlotRecord;
+use crate::fold::sorted::{Sorted, Who};
+use crate::fold::timeline::{CLIPS_A_TIMELINE, MINUTE_MS, Segment, group_of, minute_of};
 
 /// What the pages say, and what the ballots have come to.
 #[derive(Debug)]
 pub(super) struct Minutes {
     groups: HashMap<u32, Group>,
     clips: HashMap<ClipNo, Vec<Counted>>,
+    /// Clips of locked slots: votes that stand, and their weight; `None` where they can't all be read.
+    sealed: HashMap<ClipNo, Option<(i64, i64)>>,
     /// Groups whose pages say something else than the ballots.
     wrong: BTreeSet<u32>,
 }
@@ -46,7 +53,8 @@ struct Counted {
 impl Minutes {
     /// Reads every page; notes where one does not go on from the one before it.
     pub(super) fn read(tables: &Tables, found: &mut Verified) -> Result<Self, Fault> {
-        let mut minutes = Self { groups: HashMap::new(), clips: HashMap::new(), wrong: BTreeSet::new() };
+        let mut minutes =
+            Self { groups: HashMap::new(), clips: HashMap::new(), sealed: HashMap::new(), wrong: BTreeSet::new() };
         let mut behind = None;
         tables.each_timeline(|group, page| {
             let sums = page.behind();
@@ -106,9 +114,38 @@ impl Minutes {
         }
     }
 
+    /// Looks for a vote of a locked slot that stands.
+    pub(super) fn look_for(&mut self, vote: &Sorted, found: &mut Verified) {
+        let Sorted { seq, at, clip, .. } = *vote;
+        let group = group_of(clip);
+        if self.groups.get(&group).is_none_or(|group| seq < group.first) {
+            return;
+        }
+        let segments = self.clips.get(&clip).map_or(&[][..], Vec::as_slice);
+        let behind = segments.partition_point(|counted| counted.kept.first <= seq);
+        let segment = behind.checked_sub(1).map(|at| &segments[at].kept);
+        if !segment.is_some_and(|of| seq <= of.last && (of.from_ms()..=of.to_ms()).contains(&clamped(at))) {
+            self.wrong.insert(group);
+            found.note(format!("event {seq}: its clip's timeline does not have it in its minute"));
+        }
+    }
+
+    /// A locked slot's clips, with what all of its votes that stand come to; `whole`: all could be read.
+    pub(super) fn seal(
+        &mut self,
+        clips: impl Iterator<Item = ClipNo>,
+        counted: &BTreeMap<ClipNo, (i64, i64)>,
+        whole: bool,
+    ) {
+        for clip in clips {
+            let sums = counted.get(&clip).copied().unwrap_or_default();
+            self.sealed.insert(clip, whole.then_some(sums));
+        }
+    }
+
     /// Notes every segment that says something else than its ballots; gives the groups that have one.
-    pub(super) fn compare(self, clips: &[Clip], found: &mut Verified) -> BTreeSet<u32> {
-        let mut wrong = self.wrong;
+    pub(super) fn compare(mut self, clips: &[Clip], found: &mut Verified) -> BTreeSet<u32> {
+        let Self { sealed, mut wrong, .. } = self;
         let name =
             |no: ClipNo| clips.get(no.index()).map_or_else(|| format!("number {}", no.0), |of| of.id.to_string());
         let mut groups: Vec<_> = self.groups.into_iter().collect();
@@ -116,6 +153,25 @@ impl Minutes {
         for (group, of) in groups {
             let both = of.before.into_iter().zip(of.counted);
             for (no, ((votes, weight), counted)) in (group * CLIPS_A_TIMELINE..).map(ClipNo).zip(both) {
+                if let Some(standing) = sealed.get(&no) {
+                    let segments = self.clips.remove(&no).unwrap_or_default();
+                    let start = (i128::from(votes), i128::from(weight));
+                    let end = segments.iter().fold(start, |sum, Counted { kept, .. }| {
+                        (sum.0 + i128::from(kept.votes), sum.1 + i128::from(kept.weight))
+                    });
+                    if let Some(standing) = standing.filter(|sums| end != (sums.0.into(), sums.1.into())) {
+                        wrong.insert(group);
+                        found.note(format!(
+                            "clip {}: its timeline ends at {} votes of weight {}, recounted {} of {}",
+                            name(no),
+                            end.0,
+                            end.1,
+                            standing.0,
+                            standing.1
+                        ));
+                    }
+                    continue;
+                }
                 if (i128::from(votes), i128::from(weight)) != (counted.0.into(), counted.1.into()) {
                     wrong.insert(group);
                     found.note(format!(
@@ -158,10 +214,21 @@ impl Minutes {
     }
 }
 
-/// Makes the pages of these groups anew from the ballots that stand in the order of the log. Keeps those ballots in memory.
-pub(super) fn repair(tables: &mut Tables, slots: &[SlotNo], groups: &BTreeSet<u32>) -> Result<(), Fault> {
+/// Makes the pages of these groups anew from the ballots that are left in the order of the log: of a locked slot, the votes that
+/// stand. Keeps those ballots in memory.
+pub(super) fn repair(tables: &mut Tables, slots: &[SlotRecord], groups: &BTreeSet<u32>) -> Result<(), Fault> {
     let mut of_groups: BTreeMap<u32, Vec<Stored>> = groups.iter().map(|group| (*group, Vec::new())).collect();
-    for slot in slots {
+    for record in slots {
+        let slot = &record.slot.no;
+        if let Some(pages) = tables.sorted_pages(record)? {
+            SlotPages::new(tables.store().as_ref(), *slot, pages).each(|vote| {
+                if let Some(of) = of_groups.get_mut(&group_of(vote.clip)) {
+                    of.push(as_cast(&vote));
+                }
+                Ok(())
+            })?;
+            continue;
+        }
         let ballots = Ballots::new(u32::MAX, u64::MAX);
         tables.each_ballot_block(*slot, 0, &mut |key, record| {
             ballot_block::read(key, record, |stored| {
@@ -180,4 +247,20 @@ pub(super) fn repair(tables: &mut Tables, slots: &[SlotNo], groups: &BTreeSet<u3
         tables.repair_timeline(group, &of)?;
     }
     Ok(())
+}
+
+/// A sorted vote as its block had it. Minutes name no voter.
+fn as_cast(vote: &Sorted) -> Stored {
+    let voter = match vote.who {
+        Who::Voter(voter) => voter,
+        Who::Erased(_) => VoterId([0; 16]),
+    };
+    let ballot = Ballot { voter, clip: vote.clip, weight: vote.weight, day: vote.day, act: Act::Cast(vote.kind) };
+    Stored { seq: vote.seq, at: vote.at, ballot }
+}
+
+/// A time as segments know it: in the last minute that there is, if it is later.
+fn clamped(at_ms: u64) -> u64 {
+    let (minute, ms) = minute_of(at_ms);
+    u64::from(minute) * MINUTE_MS + u64::from(ms)
 }

@@ -56,7 +56,9 @@ pub fn recheck_stores(
             slot.compare(of, &mut found);
             notes.push(slot.look_at_chain(log, of, &mut found)?);
             let (record, pages) = (&slot.record, slot.pages);
-            let (audit, _) = recount_sealed(&tables, record, pages, &slot.clips, &mut found, &mut BTreeMap::new())?;
+            let mut counted = BTreeMap::new();
+            let (audit, _) =
+                recount_sealed(&tables, record, pages, &slot.clips, &mut found, &mut counted, &mut |_, _| {})?;
             notes.push(format!("{} ballots were read and hashed", audit.leaves()));
             let (problems, wrong) = audit.against(of);
             let unlisted = wrong - problems.len() as u64;

@@ -22,7 +22,8 @@ use crate::error::Fault;
 use crate::fold::Tables;
 use crate::fold::ballot_block::{self, Act};
 use crate::fold::records::SlotRecord;
-use crate::fold::sorted::SortedPages;
+use crate::fold::sorted::{Sorted, SortedPages};
+use crate::fold::timeline::group_of;
 use crate::log::{Recovered, block, recover};
 use crate::store::{Home, Store};
 
@@ -114,7 +115,10 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
     for record in &slots {
         let (slot, frozen_at) = (record.slot.no, record.outcome.as_ref().map(|outcome| outcome.frozen_at));
         if let Some(pages) = tables.sorted_pages(record)? {
-            if !verify_sealed(&tables, record, pages, &clips, &mut found, &mut counted)? {
+            let whole = verify_sealed(&tables, record, pages, &clips, &mut found, &mut counted, &mut minutes)?;
+            let own = clips.iter().filter(|clip| clip.slot == slot).map(|clip| clip.no);
+            minutes.seal(own, &counted, whole);
+            if !whole {
                 unread.insert(slot);
             }
             continue;
@@ -147,9 +151,12 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
         })?;
     }
 
-    let wrong = minutes.compare(&clips, &mut found);
+    let mut wrong = minutes.compare(&clips, &mut found);
+    // Nor is a timeline whose votes can't all be read to end up without them.
+    for clip in clips.iter().filter(|clip| unread.contains(&clip.slot)) {
+        wrong.remove(&group_of(clip.no));
+    }
     if repair && !wrong.is_empty() {
-        let slots: Vec<SlotNo> = slots.iter().map(|record| record.slot.no).collect();
         minutes::repair(&mut tables, &slots, &wrong)?;
         found.repaired += wrong.len() as u64;
     }
@@ -219,8 +226,10 @@ fn verify_sealed(
     clips: &[Clip],
     found: &mut Verified,
     counted: &mut BTreeMap<ClipNo, (i64, i64)>,
+    minutes: &mut Minutes,
 ) -> Result<bool, Fault> {
-    let (audit, whole) = recount_sealed(tables, record, pages, clips, found, counted)?;
+    let look = &mut |vote: &Sorted, found: &mut Verified| minutes.look_for(vote, found);
+    let (audit, whole) = recount_sealed(tables, record, pages, clips, found, counted, look)?;
     let store = tables.store().as_ref();
     let Some(closing) = tables.closing(record.slot.no)? else { return Ok(whole) };
     let of = slot_name(&SlotNames::of(store, &record.slot)?, record);

@@ -2,9 +2,9 @@
 
 use super::keys::{self, Table};
 use super::records::{ClipsPage, SeasonsPage, SlotRecord};
-use super::sorted::Closing;
+use super::sorted::{Closing, SortedPages};
 use crate::codec::{self, Kind};
-use crate::domain::{ClipId, ClipNo, SeasonId, SeasonNo, SlotNo};
+use crate::domain::{ClipId, ClipNo, SeasonId, SeasonNo, Seq, SlotNo};
 use crate::error::Fault;
 use crate::store::Store;
 
@@ -20,6 +20,14 @@ pub fn slot(store: &dyn Store, slot: SlotNo) -> Result<Option<SlotRecord>, Fault
 pub fn closing(store: &dyn Store, slot: SlotNo) -> Result<Option<Closing>, Fault> {
     let key = keys::page(Table::Closings, slot.0);
     store.get(&key)?.map(|record| codec::read(NAME, Kind::Closing, &key, &record)).transpose()
+}
+
+/// A locked slot's freeze, and the pages that stand for its blocks from then on. Asked behind a reading of the blocks, `None` says
+/// that none had gone: they go once this is stored.
+pub fn sealed(store: &dyn Store, of: SlotNo) -> Result<Option<(Seq, SortedPages)>, Fault> {
+    let Some(record) = slot(store, of)? else { return Ok(None) };
+    let Some(closing) = closing(store, of)? else { return Ok(None) };
+    Ok(closing.pages_of(&record).map(|pages| (closing.freeze, pages)))
 }
 
 /// A season's id.

@@ -35,7 +35,8 @@ pub(super) async fn timeline(State(app): State<App>, path: Result<Path<String>, 
             });
             match moment {
                 Moment::Sequence(seq) => body["sequence"] = seq.to_string().into(),
-                Moment::Time(at) => body["time"] = at.into(),
+                // Of a locked slot an earlier one, if that is what its minutes know.
+                Moment::Time(at) => body["time"] = then.and_then(|then| then.at_ms).unwrap_or(at).into(),
             }
             Ok(body)
         })

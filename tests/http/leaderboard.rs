@@ -1,5 +1,7 @@
 //! Leaderboards and timelines over HTTP: order, pages, caching, one's own rank, and nothing of what is hidden.
 
+use std::time::Duration;
+
 use crate::server::{MIDNIGHT, NOON, TestServer, until};
 use serde_json::{Value, json};
 
@@ -13,6 +15,8 @@ async fn vote(server: &TestServer, sub: &str, clip: &str, kind: &str) {
 async fn reached(server: &TestServer, receipt: &Value) {
     let seq: u64 = receipt["eventId"].as_str().unwrap().parse().unwrap();
     server.engine.drain().await.unwrap();
+    // They follow from the first ask on.
+    server.engine.boards().wait(Duration::ZERO);
     until("the boards have the vote", async || server.engine.boards().as_of() >= seq).await;
 }
 
@@ -30,6 +34,22 @@ async fn board(server: &TestServer, query: &str) -> Vec<(String, u64, u64)> {
 fn named(server: &TestServer, sub: &str) -> String {
     let key = &server.engine.settings().voter_key;
     key.public(key.user(sub))
+}
+
+#[tokio::test]
+async fn nothing_is_read_before_the_first_ask_which_waits_for_it() {
+    let server = TestServer::staged(2).await;
+    for sub in ["ada", "bob"] {
+        server.call("POST", "/api/vote").user(sub).json(json!({"clipId": "c0"})).send().await.is(200);
+    }
+    server.engine.drain().await.unwrap();
+    assert!(!server.engine.boards().are_asked_for());
+    assert_eq!((server.engine.boards().as_of(), server.engine.boards().held()), (0, (0, 0, 0)));
+    let engine = server.engine.clone();
+    // Comes back as soon as they are read; over HTTP an ask waits in the same way, for a second.
+    tokio::task::spawn_blocking(move || engine.boards().wait(Duration::from_secs(100))).await.unwrap();
+    assert_eq!(board(&server, "type=clips").await, [("c0".to_owned(), 2, 2)]);
+    assert_eq!(server.engine.boards().held().1, 2);
 }
 
 #[tokio::test]

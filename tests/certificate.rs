@@ -437,11 +437,12 @@ fn alter_minutes(disk: &FaultyDisk, change: impl Fn(&mut TimelinePage)) {
 
 #[tokio::test]
 async fn verify_names_what_was_done_to_a_locked_slots_minutes_and_puts_it_right() {
-    let changes: [(fn(&mut TimelinePage), &str); 2] = [
-        (|page| page.segments[0].votes += 1, "clip c0: its timeline ends at"),
-        (|page| page.segments[0].minute += 1, "its clip's timeline does not have it in its minute"),
-    ];
-    for (change, what) in changes {
+    type Change = fn(&mut TimelinePage);
+    let more: Change = |page| page.segments[0].votes += 1;
+    let later: Change = |page| page.segments[0].minute += 1;
+    for (change, what) in
+        [(more, "clip c0: its timeline ends at"), (later, "its clip's timeline does not have it in its minute")]
+    {
         let (disk, _) = locked().await;
         alter_minutes(&disk, change);
         says(&verified(&disk), &[what]);

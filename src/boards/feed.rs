@@ -124,7 +124,8 @@ impl Feed {
                     Who::Erased(c) => VoterId(c[..16].try_into().expect("16 of 32 bytes")),
                 };
                 let (clip, weight, day) = (sorted.clip, sorted.weight, sorted.day);
-                let ballot = Ballot { voter, clip, weight, day, act: Act::Cast(sorted.kind) };
+                let (act, origin) = (Act::Cast(sorted.kind), sorted.origin);
+                let ballot = Ballot { voter, clip, weight, day, act, origin };
                 Stored { seq: sorted.seq, at: sorted.at, ballot }
             }));
         }

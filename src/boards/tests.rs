@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::timeline::{Of, at_sequence, at_time, series};
 use super::*;
 use crate::codec::{self, Kind};
-use crate::domain::{Event, Logged, Retraction, Slot, Vote, VoteKind};
+use crate::domain::{Event, Logged, Origin, Retraction, Slot, Vote, VoteKind};
 use crate::fold::keys::{self, Table};
 use crate::fold::sorted::{self, BALLOTS, BALLOTS_A_PAGE, Closing, Sorted, SortedPages, Who};
 use crate::fold::{Mark, Tables, fold};
@@ -259,6 +259,7 @@ impl World {
             kind: VoteKind::Standard,
             weight: vote.weight,
             day: vote.day,
+            origin: Origin::default(),
         });
         let sorted: Vec<Sorted> = sorted.collect();
         for (page, number) in sorted.chunks(BALLOTS_A_PAGE).zip(0..) {

@@ -255,7 +255,8 @@ fn as_cast(vote: &Sorted) -> Stored {
         Who::Voter(voter) => voter,
         Who::Erased(_) => VoterId([0; 16]),
     };
-    let ballot = Ballot { voter, clip: vote.clip, weight: vote.weight, day: vote.day, act: Act::Cast(vote.kind) };
+    let Sorted { clip, weight, day, kind, origin, .. } = *vote;
+    let ballot = Ballot { voter, clip, weight, day, act: Act::Cast(kind), origin };
     Stored { seq: vote.seq, at: vote.at, ballot }
 }
 

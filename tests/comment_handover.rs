@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "support/through.rs"]
+mod through;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -12,9 +15,9 @@ use plaudit::domain::{
     ClipNo, CommentChange, CommentPost, CommentRef, Event, Logged, ModerationQueue, Profile, RequestKey, Seq, Verdict,
     VoterId,
 };
-use plaudit::error::Fault;
 use plaudit::fold::{Mark, Tables, fold};
-use plaudit::store::{FaultyDisk, Store, Value, Visit};
+use plaudit::store::{FaultyDisk, Store};
+use through::{Hook, Through};
 
 const NOON: u64 = 1_700_000_000_000;
 const DAY_MS: u64 = 24 * 3_600_000;
@@ -220,9 +223,9 @@ fn many_who_wait_for_their_pause_keep_nobody_else_from_commenting() {
     assert_eq!(again, Claim::TooSoon(DAY_MS));
 }
 
-/// A store before whose k-th read, or before each of whose writes, something else happens.
+/// Something else happens before the k-th read, or before each write.
+#[derive(Default)]
 struct Between {
-    within: Arc<dyn Store>,
     due: Mutex<Option<(u64, Act)>>,
     each: Mutex<Option<Box<dyn FnMut() + Send>>>,
 }
@@ -230,10 +233,6 @@ struct Between {
 type Act = Box<dyn FnOnce() + Send>;
 
 impl Between {
-    fn over(within: Arc<dyn Store>) -> Arc<Self> {
-        Arc::new(Self { within, due: Mutex::default(), each: Mutex::default() })
-    }
-
     fn arm(&self, k: u64, act: impl FnOnce() + Send + 'static) {
         *self.due.lock().unwrap() = Some((k, Box::new(act)));
     }
@@ -242,7 +241,15 @@ impl Between {
     fn disarm(&self) -> bool {
         self.due.lock().unwrap().take().is_none()
     }
+}
 
+impl fmt::Debug for Between {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Between")
+    }
+}
+
+impl Hook for Between {
     fn read(&self) {
         let mut due = self.due.lock().unwrap();
         let Some((left, _)) = due.as_mut() else { return };
@@ -253,63 +260,19 @@ impl Between {
             act();
         }
     }
-}
 
-impl fmt::Debug for Between {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Between")
-    }
-}
-
-impl Store for Between {
-    fn name(&self) -> &'static str {
-        self.within.name()
-    }
-
-    fn get(&self, key: &[u8]) -> Result<Option<Value>, Fault> {
-        self.read();
-        self.within.get(key)
-    }
-
-    fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+    fn insert(&self, _: &[u8], _: &[u8]) {
         if let Some(each) = self.each.lock().unwrap().as_mut() {
             each();
         }
-        self.within.insert(key, value)
-    }
-
-    fn remove(&self, key: &[u8]) -> Result<(), Fault> {
-        self.within.remove(key)
-    }
-
-    fn scan(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), Fault> {
-        self.read();
-        self.within.scan(from, to, visit)
-    }
-
-    fn last_in(&self, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Value)>, Fault> {
-        self.read();
-        self.within.last_in(from, to)
-    }
-
-    fn flush(&self) -> Result<(), Fault> {
-        self.within.flush()
-    }
-
-    fn check(&self) -> Result<(), Fault> {
-        self.within.check()
-    }
-
-    fn disk_bytes(&self) -> u64 {
-        self.within.disk_bytes()
     }
 }
 
 /// Twenty comments in pages alone, twenty in pages and memory, twenty in memory alone; a few a page, with some likes and replies.
-fn sixty(held: bool) -> (Arc<Mutex<Rig>>, Arc<Between>, Vec<Seq>) {
+fn sixty(held: bool) -> (Arc<Mutex<Rig>>, Arc<Through<Between>>, Vec<Seq>) {
     let disk = FaultyDisk::new(1);
-    let between = Between::over(disk.open("tables"));
-    let mut rig = Rig::over(disk, Arc::<Between>::clone(&between), 0);
+    let between = Through::over(disk.open("tables"), Between::default());
+    let mut rig = Rig::over(disk, Arc::<Through<Between>>::clone(&between), 0);
     let mut ids = Vec::new();
     for n in 0..60 {
         let long = CommentPost { text: "x".repeat(1_000), held, ..comment(n, 0) };
@@ -373,7 +336,7 @@ fn a_list_misses_nothing_and_meets_nothing_twice_whenever_pages_take_over() {
             let (rig, between, ids) = sixty(false);
             let comments = Arc::clone(&rig.lock().unwrap().comments);
             let touched = Arc::new(Mutex::new(BTreeSet::new()));
-            between.arm(k, {
+            between.hook.arm(k, {
                 let (rig, touched, ids) = (Arc::clone(&rig), Arc::clone(&touched), ids.clone());
                 move || *touched.lock().unwrap() = meanwhile(what, &mut rig.lock().unwrap(), &ids)
             });
@@ -387,7 +350,7 @@ fn a_list_misses_nothing_and_meets_nothing_twice_whenever_pages_take_over() {
                     break;
                 }
             }
-            if !between.disarm() {
+            if !between.hook.disarm() {
                 break;
             }
             happened += 1;
@@ -408,7 +371,7 @@ fn moderators_find_what_waits_and_nothing_else_whenever_pages_take_over() {
     for k in 1.. {
         let (rig, between, ids) = sixty(true);
         let comments = Arc::clone(&rig.lock().unwrap().comments);
-        between.arm(k, {
+        between.hook.arm(k, {
             let (rig, ids) = (Arc::clone(&rig), ids.clone());
             move || {
                 let mut rig = rig.lock().unwrap();
@@ -429,7 +392,7 @@ fn moderators_find_what_waits_and_nothing_else_whenever_pages_take_over() {
             let Some(next) = next else { break };
             past = next;
         }
-        if !between.disarm() {
+        if !between.hook.disarm() {
             break;
         }
         happened += 1;
@@ -472,9 +435,9 @@ fn lists_are_exact_between_any_two_writes_of_a_step() {
     };
     let before = lists();
     assert_eq!(before[0].len(), before[2].len());
-    let stepped = Between::over(rig.disk.open("tables"));
+    let stepped = Through::over(rig.disk.open("tables"), Between::default());
     let writes = Arc::new(Mutex::new(0));
-    *stepped.each.lock().unwrap() = Some(Box::new({
+    *stepped.hook.each.lock().unwrap() = Some(Box::new({
         let (lists, writes, before) = (lists.clone(), Arc::clone(&writes), before.clone());
         move || {
             *writes.lock().unwrap() += 1;

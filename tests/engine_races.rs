@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
+#[path = "support/through.rs"]
+mod through;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,8 +16,9 @@ use plaudit::domain::{ClipDraft, ClipId, VoteKind};
 use plaudit::engine::{Engine, Settings, SlotClips};
 use plaudit::error::{Fault, Reject};
 use plaudit::log::Progress;
-use plaudit::store::{FaultyDisk, Store, Value, Visit};
+use plaudit::store::{FaultyDisk, Store};
 use support::{NOON, key, stage, voter};
+use through::{Hook, Through};
 
 fn over(log: Arc<dyn Store>, tables: Arc<dyn Store>) -> Engine {
     let settings = Settings { reconcile_every_s: 0, ..Settings::new("unused", key()) };
@@ -89,55 +92,13 @@ async fn a_page_of_the_last_version_has_every_clip() {
     }
 }
 
-/// A store whose writes panic once told to, as a defect in it would.
-#[derive(Debug)]
-struct Panics {
-    within: Arc<dyn Store>,
-    now: AtomicBool,
-}
+/// Writes that panic once told to, as a defect in the store would.
+#[derive(Debug, Default)]
+struct Panics(AtomicBool);
 
-impl Panics {
-    fn over(within: Arc<dyn Store>) -> Arc<Self> {
-        Arc::new(Self { within, now: AtomicBool::new(false) })
-    }
-}
-
-impl Store for Panics {
-    fn name(&self) -> &'static str {
-        self.within.name()
-    }
-
-    fn get(&self, key: &[u8]) -> Result<Option<Value>, Fault> {
-        self.within.get(key)
-    }
-
-    fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
-        assert!(!self.now.load(Ordering::SeqCst), "a panic on purpose");
-        self.within.insert(key, value)
-    }
-
-    fn remove(&self, key: &[u8]) -> Result<(), Fault> {
-        self.within.remove(key)
-    }
-
-    fn scan(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), Fault> {
-        self.within.scan(from, to, visit)
-    }
-
-    fn last_in(&self, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Value)>, Fault> {
-        self.within.last_in(from, to)
-    }
-
-    fn flush(&self) -> Result<(), Fault> {
-        self.within.flush()
-    }
-
-    fn check(&self) -> Result<(), Fault> {
-        self.within.check()
-    }
-
-    fn disk_bytes(&self) -> u64 {
-        self.within.disk_bytes()
+impl Hook for Panics {
+    fn insert(&self, _: &[u8], _: &[u8]) {
+        assert!(!self.0.load(Ordering::SeqCst), "a panic on purpose");
     }
 }
 
@@ -145,10 +106,11 @@ impl Store for Panics {
 async fn a_thread_that_panics_is_latched_and_nobody_waits_for_it() {
     for which in ["log", "tables"] {
         let disk = FaultyDisk::new(1);
-        let (log, tables) = (Panics::over(disk.open("log")), Panics::over(disk.open("tables")));
-        let engine = over(Arc::<Panics>::clone(&log), Arc::<Panics>::clone(&tables));
+        let (log, tables) =
+            (Through::over(disk.open("log"), Panics::default()), Through::over(disk.open("tables"), Panics::default()));
+        let engine = over(Arc::<Through<Panics>>::clone(&log), Arc::<Through<Panics>>::clone(&tables));
         stage(&engine, 1).await;
-        if which == "log" { &log } else { &tables }.now.store(true, Ordering::SeqCst);
+        if which == "log" { &log } else { &tables }.hook.0.store(true, Ordering::SeqCst);
         // The one that meets it may be answered either way.
         let _met = engine.vote(voter(1), "c0", VoteKind::Standard).await;
         let _drained = engine.drain().await;

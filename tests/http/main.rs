@@ -13,4 +13,6 @@ mod rounds;
 mod server;
 mod storage;
 mod stream;
+#[path = "../support/through.rs"]
+mod through;
 mod voters;

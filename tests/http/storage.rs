@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use plaudit::clock::ManualClock;
 use plaudit::engine::Engine;
-use plaudit::error::Fault;
-use plaudit::store::{FaultyDisk, Store, Value, Visit};
+use plaudit::store::{FaultyDisk, Store};
 use serde_json::json;
 
 use crate::server::{ADMIN, NOON, Setup, TestServer, settings, until};
+use crate::through::{Hook, Through};
 
 async fn over(disk: &FaultyDisk) -> TestServer {
     over_stores(disk.open("log"), disk.open("tables")).await
@@ -113,10 +113,9 @@ async fn a_comments_retry_is_told_that_the_first_is_under_way() {
     assert_eq!(server.get("/api/comments/count?clipIds=c0").await.is(200)["counts"]["c0"], 2);
 }
 
-/// A store whose reads wait while it is told so, as those of a disk that is slow.
-#[derive(Debug)]
+/// Reads wait while it is told so, as those of a disk that is slow.
+#[derive(Debug, Default)]
 struct Slow {
-    within: Arc<dyn Store>,
     /// Whether reads wait, and how many do.
     held: Mutex<(bool, usize)>,
     released: Condvar,
@@ -131,7 +130,9 @@ impl Slow {
     fn holds(&self) -> (bool, usize) {
         *self.held.lock().unwrap()
     }
+}
 
+impl Hook for Slow {
     fn read(&self) {
         let mut held = self.held.lock().unwrap();
         held.1 += 1;
@@ -142,54 +143,12 @@ impl Slow {
     }
 }
 
-impl Store for Slow {
-    fn name(&self) -> &'static str {
-        self.within.name()
-    }
-
-    fn get(&self, key: &[u8]) -> Result<Option<Value>, Fault> {
-        self.read();
-        self.within.get(key)
-    }
-
-    fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
-        self.within.insert(key, value)
-    }
-
-    fn remove(&self, key: &[u8]) -> Result<(), Fault> {
-        self.within.remove(key)
-    }
-
-    fn scan(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), Fault> {
-        self.read();
-        self.within.scan(from, to, visit)
-    }
-
-    fn last_in(&self, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Value)>, Fault> {
-        self.read();
-        self.within.last_in(from, to)
-    }
-
-    fn flush(&self) -> Result<(), Fault> {
-        self.within.flush()
-    }
-
-    fn check(&self) -> Result<(), Fault> {
-        self.within.check()
-    }
-
-    fn disk_bytes(&self) -> u64 {
-        self.within.disk_bytes()
-    }
-}
-
 /// The server runs on this test's one thread: a handler that waits for the disk would hold up everyone.
 #[tokio::test]
 async fn votes_do_not_wait_for_who_reads_comments_from_a_slow_disk() {
     let disk = FaultyDisk::new(1);
-    let within = disk.open("tables");
-    let slow = Arc::new(Slow { within, held: Mutex::default(), released: Condvar::new() });
-    let server = over_stores(disk.open("log"), Arc::<Slow>::clone(&slow)).await;
+    let slow = Through::over(disk.open("tables"), Slow::default());
+    let server = over_stores(disk.open("log"), Arc::<Through<Slow>>::clone(&slow)).await;
     server.comment("ada", "on the disk").await.is(201);
     let lists = [
         server.call("GET", "/api/comments?clipId=c0"),
@@ -199,19 +158,19 @@ async fn votes_do_not_wait_for_who_reads_comments_from_a_slow_disk() {
     for list in lists {
         // So that nobody but the list reads.
         server.engine.drain().await.unwrap();
-        slow.hold(true);
+        slow.hook.hold(true);
         // Should the server's thread wait too, nobody but this one could let it go.
         let guard = std::thread::spawn({
             let slow = Arc::clone(&slow);
             move || {
                 std::thread::park_timeout(Duration::from_secs(20));
-                slow.hold(false);
+                slow.hook.hold(false);
             }
         });
         let list = tokio::spawn(list.send());
-        until("a read is held", async || slow.holds().1 > 0 || list.is_finished()).await;
+        until("a read is held", async || slow.hook.holds().1 > 0 || list.is_finished()).await;
         server.vote("ada", "c0").await.is(200);
-        assert!(slow.holds().0, "the vote was answered while the list waited");
+        assert!(slow.hook.holds().0, "the vote was answered while the list waited");
         server.retract("ada", "c0").await.is(200);
         guard.thread().unpark();
         list.await.unwrap().is(200);

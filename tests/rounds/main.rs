@@ -19,6 +19,8 @@ mod season;
 mod stories;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/through.rs"]
+mod through;
 mod world;
 
 use std::collections::BTreeMap;

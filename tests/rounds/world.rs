@@ -12,6 +12,7 @@ use plaudit::store::FaultyDisk;
 
 use crate::kept::{Blocks, Kept};
 use crate::support::{NOON, key, voter};
+use crate::through::Through;
 use crate::{MIN_CLIPS, SLOT_MS, SLOTS, VOTERS};
 
 /// A small generator, so that a seed is all of a run's choices.
@@ -81,7 +82,7 @@ impl World {
             ..Settings::new("unused", key())
         };
         let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&self.clock);
-        let log = Arc::new(Kept { store: self.disk.open("log"), blocks: Arc::clone(&self.blocks) });
+        let log = Through::over(self.disk.open("log"), Kept(Arc::clone(&self.blocks)));
         self.engine = Some(Engine::over(settings, clock, log, self.disk.open("tables"))?);
         self.lives += 1;
         if self.rounds.automatic {

@@ -13,6 +13,8 @@
 //! wrong as a changed one. The log chains on the whole of H. The checksum is looked at before anything is decoded:
 //! bincode alone reads nearly half of all damaged records without complaint.
 
+pub mod varint;
+
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{Decode, Encode};
 

@@ -1,23 +1,26 @@
 //! Ballots of one range of `c`, gathered from a slot's blocks and put in order: what bounds the memory of a sort.
 //!
-//! `c` is a hash, so ranges of equal width hold about equally many voters. Within a range, ballots lie in buckets, so that each
-//! can be sorted in little time.
+//! `c` is a hash, so ranges of equal width hold about equally many voters. Within a range, ballots lie in buckets, coded as in a
+//! block, so that a pass over the blocks is enough for some millions, and each bucket can be sorted in little time.
 
 use std::ops::Range;
 
 use crate::domain::Seq;
 use crate::error::Fault;
 use crate::fold::Stored;
-use crate::fold::ballot_block::Act;
+use crate::fold::ballot_block::{Act, ENTRY_MAX, Trail};
 use crate::merkle::Scope;
 
-/// Entries of a part at most, of 64 bytes each: every part is a pass over all of the slot's blocks, so a few large ones.
-pub(super) const PART_MAX: usize = 1 << 21;
+/// Bytes of a part at most: every part is a pass over all of the slot's blocks, so a few large ones. About 5 million votes with
+/// their origins, or 7 million without.
+const PART_MAX: usize = 288 << 20;
 /// What a part is planned to hold: the widths are even, the voters' ballots are not quite.
 const PLANNED: u64 = (PART_MAX as u64) / 8 * 7;
-const BUCKETS: usize = 1024;
+/// What an entry takes more than in its block: the prefix, and steps that are longer, since its neighbours lie further apart.
+const MORE: u64 = 8 + 8;
+const BUCKETS: usize = 4096;
 
-/// An entry with the beginning of its voter's `c`.
+/// A ballot with the beginning of its voter's `c`.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     prefix: u64,
@@ -28,59 +31,73 @@ struct Entry {
 #[derive(Debug)]
 pub(super) struct Part {
     from: u64,
-    /// How many prefixes it was meant for; up to 2^64.
-    span: u128,
-    /// Those that are kept: the range is cut short when there are too many.
-    buckets: Vec<Vec<Entry>>,
-    entries: usize,
+    /// How many prefixes a bucket is for.
+    width: u64,
+    /// Those that are kept: the range is cut short when there is too much in them.
+    buckets: Vec<Bucket>,
+    /// What a bucket makes room for at first.
+    room: usize,
+    bytes: usize,
     most: usize,
-    /// A single bucket is thinned out once it holds so many.
+    /// A single bucket is thinned out once it holds so much.
     thin_at: usize,
 }
 
+/// Ballots in log order: of each the prefix, 8 bytes, then the entry.
+#[derive(Clone, Debug, Default)]
+struct Bucket {
+    /// In front of the first and behind the last; `None` while there is none.
+    ends: Option<(Trail, Trail)>,
+    bytes: Vec<u8>,
+}
+
 impl Part {
-    /// Which begins at a prefix, for a slot with so many entries in all.
-    pub(super) fn planned(from: u64, entries: u64) -> Self {
-        Self::with(from, (1_u128 << 64) / u128::from(entries.div_ceil(PLANNED).max(1)) + 1, PART_MAX)
+    /// Which begins at a prefix, for a slot with so many entries in all, in blocks of so many bytes.
+    pub(super) fn planned(from: u64, entries: u64, bytes: u64) -> Self {
+        let expected = bytes + entries * MORE;
+        let parts = expected.div_ceil(PLANNED).max(1);
+        let room = usize::try_from(expected / parts / BUCKETS as u64).expect("a part fits into memory");
+        Self::with(from, (1_u128 << 64).div_ceil(u128::from(parts)), room + room / 16, PART_MAX)
     }
 
-    fn with(from: u64, span: u128, most: usize) -> Self {
-        let buckets = vec![Vec::new(); BUCKETS];
-        Self { from, span: span.min((1 << 64) - u128::from(from)), buckets, entries: 0, most, thin_at: most }
+    /// For a span of up to 2^64 prefixes.
+    fn with(from: u64, span: u128, room: usize, most: usize) -> Self {
+        let width = u64::try_from(span.div_ceil(BUCKETS as u128)).expect("a bucket is one of many");
+        let buckets = vec![Bucket::default(); BUCKETS];
+        Self { from, width, buckets, room, bytes: 0, most, thin_at: most }
     }
 
     /// Takes an entry of its range, in log order; others are not for it.
     pub(super) fn take(&mut self, scope: &Scope, stored: Stored) -> Result<(), Fault> {
         let prefix = prefix_of(&scope.voter(stored.ballot.voter));
-        let Some(offset) = prefix.checked_sub(self.from).filter(|offset| u128::from(*offset) < self.span) else {
-            return Ok(());
-        };
-        let bucket = usize::try_from(u128::from(offset) * BUCKETS as u128 / self.span).expect("below BUCKETS");
-        // Behind a bucket that was given up.
-        let Some(bucket) = self.buckets.get_mut(bucket) else { return Ok(()) };
-        bucket.push(Entry { prefix, stored });
-        self.entries += 1;
-        if self.entries > self.most { self.relieve(scope) } else { Ok(()) }
+        let bucket = prefix.checked_sub(self.from).map(|offset| offset / self.width);
+        let bucket = bucket.and_then(|bucket| self.buckets.get_mut(usize::try_from(bucket).ok()?));
+        let Some(bucket) = bucket else { return Ok(()) };
+        self.bytes += bucket.push(Entry { prefix, stored }, self.room);
+        if self.bytes > self.most { self.relieve() } else { Ok(()) }
     }
 
     /// Gives up the last buckets, which the next part begins with; the only one is rid of what was taken back.
-    fn relieve(&mut self, scope: &Scope) -> Result<(), Fault> {
-        while self.entries > self.most && self.buckets.len() > 1 {
+    fn relieve(&mut self) -> Result<(), Fault> {
+        while self.bytes > self.most && self.buckets.len() > 1 {
             let given_up = self.buckets.pop().expect("there are two");
-            self.entries -= given_up.len();
+            self.bytes -= given_up.bytes.len();
         }
-        if self.buckets.len() == 1 && self.entries > self.thin_at {
-            sort(scope, &mut self.buckets[0]);
-            cancel(&mut self.buckets[0])?;
-            self.entries = self.buckets[0].len();
-            self.thin_at = self.most.max(self.entries * 2);
+        if self.buckets.len() == 1 && self.bytes > self.thin_at {
+            let mut entries = std::mem::take(&mut self.buckets[0]).entries();
+            cancel(&mut entries)?;
+            self.bytes = 0;
+            for entry in entries {
+                self.bytes += self.buckets[0].push(entry, self.room);
+            }
+            self.thin_at = self.most.max(self.bytes * 2);
         }
         Ok(())
     }
 
     /// Where the next part begins; `None` behind the last.
     pub(super) fn end(&self) -> Option<u64> {
-        let offset = (self.buckets.len() as u128 * self.span).div_ceil(BUCKETS as u128);
+        let offset = self.buckets.len() as u128 * u128::from(self.width);
         u64::try_from(u128::from(self.from) + offset).ok()
     }
 
@@ -95,10 +112,38 @@ impl Part {
         scope: &Scope,
         bucket: usize,
     ) -> Result<impl Iterator<Item = Stored> + use<>, Fault> {
-        let mut entries = std::mem::take(&mut self.buckets[bucket]);
-        sort(scope, &mut entries);
+        let mut entries = std::mem::take(&mut self.buckets[bucket]).entries();
         cancel(&mut entries)?;
-        Ok(entries.into_iter().map(|entry| entry.stored))
+        let order = order(scope, &entries);
+        Ok(order.into_iter().map(move |at| entries[at].stored))
+    }
+}
+
+impl Bucket {
+    /// Adds an entry behind all that are in; how many bytes that took.
+    fn push(&mut self, entry: Entry, room: usize) -> usize {
+        let before = self.bytes.len();
+        if self.bytes.capacity() - before < 8 + ENTRY_MAX {
+            // Not twice as much: what is planned for is there already, and all of it counts.
+            self.bytes.reserve_exact(if before == 0 { room } else { before / 8 }.max(8 + ENTRY_MAX));
+        }
+        self.bytes.extend_from_slice(&entry.prefix.to_be_bytes());
+        let first = Trail::before(&entry.stored);
+        self.ends.get_or_insert((first, first)).1.put(&entry.stored, &mut self.bytes);
+        self.bytes.len() - before
+    }
+
+    /// All of them, in log order.
+    fn entries(self) -> Vec<Entry> {
+        let mut entries = Vec::with_capacity(self.bytes.len() / 32);
+        let Some((mut trail, _)) = self.ends else { return entries };
+        let mut rest = self.bytes.as_slice();
+        while let Some((prefix, entry)) = rest.split_first_chunk() {
+            rest = entry;
+            let stored = trail.take(&mut rest).expect("it was put there");
+            entries.push(Entry { prefix: u64::from_be_bytes(*prefix), stored });
+        }
+        entries
     }
 }
 
@@ -106,16 +151,18 @@ fn prefix_of(c: &[u8; 32]) -> u64 {
     u64::from_be_bytes(c[..8].try_into().expect("8 of 32 bytes"))
 }
 
-/// By `c`, then sequence. Two voters whose `c` begin alike are as good as never met.
-fn sort(scope: &Scope, entries: &mut [Entry]) {
-    entries.sort_unstable_by(|a, b| {
-        let (left, right) = (a.stored.ballot.voter, b.stored.ballot.voter);
-        let by_prefix = a.prefix.cmp(&b.prefix);
-        let by_c = by_prefix.then_with(|| {
-            if left == right { std::cmp::Ordering::Equal } else { scope.voter(left).cmp(&scope.voter(right)) }
-        });
-        by_c.then(a.stored.seq.cmp(&b.stored.seq))
-    });
+/// The places of entries that are in log order, by `c`, then sequence.
+fn order(scope: &Scope, entries: &[Entry]) -> Vec<usize> {
+    let mut order: Vec<(u64, usize)> = entries.iter().map(|entry| entry.prefix).zip(0..).collect();
+    order.sort_unstable();
+    let voter = |at: usize| entries[at].stored.ballot.voter;
+    for alike in order.chunk_by_mut(|a, b| a.0 == b.0) {
+        // Two voters whose `c` begin alike are as good as never met.
+        if alike.iter().any(|(_, at)| voter(*at) != voter(alike[0].1)) {
+            alike.sort_by_cached_key(|(_, at)| (scope.voter(voter(*at)), *at));
+        }
+    }
+    order.into_iter().map(|(_, at)| at).collect()
 }
 
 /// Takes out retractions with their votes.
@@ -197,11 +244,12 @@ mod tests {
     fn in_parts(scope: &Scope, log: &[Stored], span: u128, most: usize) -> (Vec<Seq>, usize) {
         let (mut order, mut parts, mut from) = (Vec::new(), 0, Some(0));
         while let Some(begin) = from {
-            let mut part = Part::with(begin, span, most);
+            let mut part = Part::with(begin, span, 0, most);
             for entry in log {
                 part.take(scope, *entry).unwrap();
-                assert!(part.buckets.len() == 1 || part.entries <= most);
+                assert!(part.buckets.len() == 1 || part.bytes <= most);
             }
+            assert_eq!(part.bytes, part.buckets.iter().map(|bucket| bucket.bytes.len()).sum::<usize>());
             for bucket in part.buckets() {
                 order.extend(part.sorted(scope, bucket).unwrap().map(|entry| entry.seq));
             }
@@ -216,7 +264,7 @@ mod tests {
         fn parts_in_turn_are_the_whole_in_order(
             acts in prop::collection::vec((0_u16..40, any::<bool>()), 0..400),
             wide in 60_u32..=64,
-            most in 5_usize..200,
+            most in 200_usize..8_000,
         ) {
             let (scope, log) = (Scope::new("s", 1), log(&acts));
             let (order, parts) = in_parts(&scope, &log, 1 << wide, most);
@@ -229,17 +277,38 @@ mod tests {
     fn one_voter_who_votes_and_retracts_for_ever_takes_no_memory() {
         let acts: Vec<_> = (0..5_000).map(|n| (7, n % 2 == 1)).collect();
         let (scope, log) = (Scope::new("s", 1), log(&acts));
-        let mut part = Part::with(prefix_of(&scope.voter(log[0].ballot.voter)), 1, 10);
+        let mut part = Part::with(prefix_of(&scope.voter(log[0].ballot.voter)), 1, 0, 400);
         for entry in &log {
             part.take(&scope, *entry).unwrap();
-            assert!(part.entries <= 22, "{}", part.entries);
+            assert!(part.bytes <= 900, "{}", part.bytes);
         }
-        assert_eq!(in_parts(&scope, &log, 1 << 64, 10).0, Vec::<Seq>::new());
+        assert_eq!(in_parts(&scope, &log, 1 << 64, 400).0, Vec::<Seq>::new());
+    }
+
+    #[test]
+    fn prefixes_that_are_alike_leave_the_order_to_c() {
+        let (scope, log) = (Scope::new("s", 1), log(&[(3, false), (1, false), (3, false), (2, false), (1, false)]));
+        let entries: Vec<_> = log.iter().map(|stored| Entry { prefix: 7, stored: *stored }).collect();
+        let found: Vec<_> = order(&scope, &entries).into_iter().map(|at| entries[at].stored.seq).collect();
+        assert_eq!(found, naive(&scope, &log));
+    }
+
+    #[test]
+    fn parts_are_as_many_as_the_bytes_ask_for() {
+        let five_million = Part::planned(0, 5_000_000, 5_000_000 * 34);
+        assert_eq!(five_million.end(), None, "with their origins in one pass");
+        assert!(five_million.room * BUCKETS < PART_MAX, "room for all of them");
+        let (mut parts, mut from) = (0, Some(0));
+        while let Some(begin) = from {
+            from = Part::planned(begin, 50_000_000, 50_000_000 * 34).end();
+            parts += 1;
+        }
+        assert_eq!(parts, 10);
     }
 
     #[test]
     fn a_retraction_without_its_vote_is_an_error() {
-        let mut part = Part::planned(0, 1);
+        let mut part = Part::planned(0, 1, 40);
         let scope = Scope::new("s", 1);
         part.take(&scope, stored(9, 1, Act::Retract(4))).unwrap();
         assert!(part.buckets().any(|bucket| part.sorted(&scope, bucket).is_err()));

@@ -12,12 +12,13 @@ use super::part::Part;
 use super::sealed::SlotNames;
 use super::writer::Writer;
 use crate::codec::{self, Kind};
-use crate::domain::{Day, Seq, SlotNo, SlotStatus};
+use crate::domain::{Day, Seq, SlotNo, SlotStatus, VoterId};
 use crate::error::Fault;
 use crate::fold::ballot_block::{self, Act, Stored};
 use crate::fold::keys::{self, Table};
 use crate::fold::sorted::{Closing, Sorted, SortedPages, Who};
 use crate::fold::{lookup, records::SlotRecord, sorted};
+use crate::merkle::{Hash, leaf_hash};
 use crate::store::Store;
 
 /// What a step does at most: each in a few milliseconds.
@@ -134,9 +135,12 @@ struct Sort {
     stage: Stage,
     /// The block to go on with begins here.
     next: Seq,
-    /// Entries of all blocks.
+    /// Entries of all blocks, and the blocks' bytes.
     entries: u64,
+    bytes: u64,
     max_day: Day,
+    /// Whose ballot was written last, with their `c`: a voter's lie side by side.
+    voter: Option<(VoterId, Hash)>,
     writer: Writer,
 }
 
@@ -163,7 +167,9 @@ impl Sort {
             stage: Stage::Count,
             next: 0,
             entries: 0,
+            bytes: 0,
             max_day: 0,
+            voter: None,
             writer: Writer::new(slot, generation),
         })
     }
@@ -172,10 +178,12 @@ impl Sort {
     fn step(&mut self, store: &dyn Store) -> Result<Option<SortedPages>, Fault> {
         match std::mem::replace(&mut self.stage, Stage::Count) {
             Stage::Count => {
-                let (mut left, entries, max_day) = (COUNTED, &mut self.entries, &mut self.max_day);
+                let (mut left, entries, bytes, max_day) =
+                    (COUNTED, &mut self.entries, &mut self.bytes, &mut self.max_day);
                 let ended = blocks(store, self.slot, &mut self.next, |key, record| {
                     let head = ballot_block::head(key, record)?;
                     *entries += u64::from(head.entries);
+                    *bytes += record.len() as u64;
                     *max_day = head.max_day.max(*max_day);
                     left -= 1;
                     Ok((head.last, left > 0))
@@ -219,15 +227,17 @@ impl Sort {
     }
 
     fn gather(&mut self, from: u64) {
-        self.stage = Stage::Gather(Part::planned(from, self.entries));
+        self.stage = Stage::Gather(Part::planned(from, self.entries, self.bytes));
         self.next = 0;
     }
 
     fn write(&mut self, store: &dyn Store, Stored { seq, at, ballot }: Stored) -> Result<(), Fault> {
         let Act::Cast(kind) = ballot.act else { unreachable!("a part's order holds votes alone") };
         let (clip, weight, day, origin) = (ballot.clip, ballot.weight, ballot.day, ballot.origin);
+        let voter = self.voter.take().filter(|(voter, _)| *voter == ballot.voter);
+        let (_, c) = *self.voter.insert(voter.unwrap_or_else(|| (ballot.voter, self.names.scope.voter(ballot.voter))));
+        let leaf = leaf_hash(&c, self.names.clip(store, clip)?.as_str(), kind, weight, seq);
         let ballot = Sorted { who: Who::Voter(ballot.voter), seq, at, clip, kind, weight, day, origin };
-        let leaf = self.names.leaf_hash(store, &ballot)?;
         self.writer.add(store, ballot, leaf)
     }
 }

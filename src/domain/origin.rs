@@ -42,6 +42,11 @@ impl NetworkHash {
         Self(hash)
     }
 
+    /// As it was computed.
+    pub const fn bytes(self) -> [u8; 8] {
+        self.0
+    }
+
     /// Computes it.
     pub fn new(key: &VoterKey, network: Network) -> Self {
         Self(key.network(network.0.to_be_bytes()))

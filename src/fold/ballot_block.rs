@@ -13,8 +13,8 @@
 use bincode::{Decode, Encode};
 
 use super::keys;
-use crate::codec::{self, Kind};
-use crate::domain::{ClipNo, Day, Origin, Retraction, Seq, SlotNo, Vote, VoteKind, VoterId};
+use crate::codec::{self, Kind, varint};
+use crate::domain::{ClipNo, Day, NetworkHash, Origin, Retraction, Seq, SlotNo, Vote, VoteKind, VoterId};
 use crate::error::Fault;
 
 /// A block that holds this much is not rewritten by a later step.
@@ -22,7 +22,7 @@ pub const FULL: usize = 8 * 1024;
 /// No block grows past this within a step.
 pub const LIMIT: usize = 60 * 1024;
 /// No entry is longer.
-const ENTRY_MAX: usize = 80;
+pub const ENTRY_MAX: usize = 80;
 /// What a vote's tag is raised by when its origin follows.
 const WITH_ORIGIN: u8 = 4;
 
@@ -95,11 +95,17 @@ pub struct Head {
     pub at: u64,
 }
 
+impl Head {
+    fn trail(&self) -> Trail {
+        Trail { seq: self.first, at: self.at, day: self.day }
+    }
+}
+
 /// A block under construction, or read back to be continued.
 #[derive(Clone, Debug)]
 pub struct BallotBlock {
     head: Head,
-    last_at: u64,
+    trail: Trail,
     entries: Vec<u8>,
     stored: usize,
 }
@@ -109,7 +115,7 @@ impl BallotBlock {
     pub fn begin(stored: Stored) -> Self {
         let Stored { seq, at, ballot } = stored;
         let head = Head { first: seq, last: seq, day: ballot.day, max_day: ballot.day, entries: 0, at };
-        let mut block = Self { head, last_at: at, entries: Vec::with_capacity(FULL), stored: 0 };
+        let mut block = Self { head, trail: head.trail(), entries: Vec::with_capacity(FULL), stored: 0 };
         block.append(stored);
         block
     }
@@ -133,31 +139,10 @@ impl BallotBlock {
 
     /// Adds an entry behind all that are in.
     pub fn append(&mut self, stored: Stored) {
-        let Stored { seq, at, ballot } = stored;
-        let known = ballot.origin != Origin::default();
-        let (tag, vote) = match ballot.act {
-            Act::Cast(VoteKind::Standard) => (0_u8, None),
-            Act::Cast(VoteKind::Super) => (1, None),
-            Act::Cast(VoteKind::Mega) => (2, None),
-            Act::Retract(vote) => (3, Some(seq - vote)),
-        };
-        debug_assert!(vote.is_none() || !known, "a retraction has no origin");
-        let tag = if known { tag + WITH_ORIGIN } else { tag };
-        let time = at.cast_signed().wrapping_sub(self.last_at.cast_signed());
-        let day = i32::from(ballot.day) - i32::from(self.head.day);
-        codec::put(
-            &(tag, seq - self.head.last, time, ballot.voter, ballot.clip, ballot.weight, day),
-            &mut self.entries,
-        );
-        if let Some(distance) = vote {
-            codec::put(&distance, &mut self.entries);
-        } else if known {
-            codec::put(&ballot.origin, &mut self.entries);
-        }
-        self.head.last = seq;
-        self.head.max_day = self.head.max_day.max(ballot.day);
+        self.trail.put(&stored, &mut self.entries);
+        self.head.last = stored.seq;
+        self.head.max_day = self.head.max_day.max(stored.ballot.day);
         self.head.entries += 1;
-        self.last_at = at;
     }
 
     /// The record to store, under [`keys::ballots`].
@@ -173,14 +158,80 @@ impl BallotBlock {
 
     /// Reads a stored block back so that it can be continued.
     pub fn resume(key: &[u8], record: &[u8]) -> Result<Self, Fault> {
-        let mut last_at = 0;
-        let head = read(key, record, |entry| {
-            last_at = entry.at;
-            Ok(())
-        })?;
+        let (head, trail) = read_all(key, record, |_| Ok(()))?;
         let (mut body, _) = codec::open("tables", Kind::BallotBlock, key, record)?;
         let _: Option<Head> = codec::take(&mut body);
-        Ok(Self { head, last_at, entries: body.to_vec(), stored: body.len() })
+        Ok(Self { head, trail, entries: body.to_vec(), stored: body.len() })
+    }
+}
+
+/// The place behind an entry among others: what the next one's sequence, time and day are written less of.
+#[derive(Clone, Copy, Debug)]
+pub struct Trail {
+    seq: Seq,
+    at: u64,
+    /// The first entry's, for all of them.
+    day: Day,
+}
+
+impl Trail {
+    /// In front of the first entry.
+    pub fn before(first: &Stored) -> Self {
+        Self { seq: first.seq, at: first.at, day: first.ballot.day }
+    }
+
+    /// Writes the next entry; sequences never fall.
+    #[inline]
+    pub fn put(&mut self, stored: &Stored, entries: &mut Vec<u8>) {
+        let Stored { seq, at, ballot } = *stored;
+        let known = ballot.origin != Origin::default();
+        let (tag, vote) = match ballot.act {
+            Act::Cast(VoteKind::Standard) => (0_u8, None),
+            Act::Cast(VoteKind::Super) => (1, None),
+            Act::Cast(VoteKind::Mega) => (2, None),
+            Act::Retract(vote) => (3, Some(seq - vote)),
+        };
+        debug_assert!(vote.is_none() || !known, "a retraction has no origin");
+        entries.push(if known { tag + WITH_ORIGIN } else { tag });
+        varint::put(seq - self.seq, entries);
+        varint::put_signed(at.cast_signed().wrapping_sub(self.at.cast_signed()), entries);
+        entries.extend_from_slice(&ballot.voter.0);
+        varint::put(u64::from(ballot.clip.0), entries);
+        varint::put(u64::from(ballot.weight), entries);
+        varint::put_signed(i64::from(ballot.day) - i64::from(self.day), entries);
+        if let Some(distance) = vote {
+            varint::put(distance, entries);
+        } else if known {
+            entries.push(ballot.origin.risk);
+            entries.extend_from_slice(&ballot.origin.network.bytes());
+        }
+        (self.seq, self.at) = (seq, at);
+    }
+
+    /// Reads the next entry; `None` if the bytes aren't one.
+    #[inline]
+    pub fn take(&mut self, entries: &mut &[u8]) -> Option<Stored> {
+        let [tag] = varint::take_bytes(entries)?;
+        self.seq = self.seq.checked_add(varint::take_u64(entries)?)?;
+        self.at = self.at.checked_add_signed(varint::take_i64(entries)?)?;
+        let voter = VoterId(varint::take_bytes(entries)?);
+        let clip = ClipNo(varint::take_u32(entries)?);
+        let weight = varint::take_u16(entries)?;
+        let day = Day::try_from(i32::from(self.day).checked_add(varint::take_i32(entries)?)?).ok()?;
+        let act = match tag {
+            0 | WITH_ORIGIN => Act::Cast(VoteKind::Standard),
+            1 | 5 => Act::Cast(VoteKind::Super),
+            2 | 6 => Act::Cast(VoteKind::Mega),
+            3 => Act::Retract(self.seq.checked_sub(varint::take_u64(entries)?)?),
+            _ => return None,
+        };
+        let origin = if tag >= WITH_ORIGIN {
+            let [risk] = varint::take_bytes(entries)?;
+            Origin { risk, network: NetworkHash::of(varint::take_bytes(entries)?) }
+        } else {
+            Origin::default()
+        };
+        Some(Stored { seq: self.seq, at: self.at, ballot: Ballot { voter, clip, weight, day, act, origin } })
     }
 }
 
@@ -191,35 +242,27 @@ pub fn head(key: &[u8], record: &[u8]) -> Result<Head, Fault> {
 }
 
 /// Visits every entry of a stored block, in log order.
-pub fn read(key: &[u8], record: &[u8], mut visit: impl FnMut(Stored) -> Result<(), Fault>) -> Result<Head, Fault> {
+pub fn read(key: &[u8], record: &[u8], visit: impl FnMut(Stored) -> Result<(), Fault>) -> Result<Head, Fault> {
+    Ok(read_all(key, record, visit)?.0)
+}
+
+/// Gives the head, and the place behind the last entry.
+fn read_all(
+    key: &[u8],
+    record: &[u8],
+    mut visit: impl FnMut(Stored) -> Result<(), Fault>,
+) -> Result<(Head, Trail), Fault> {
     let damaged = |why: &str| Fault::damaged("tables", key, why);
     let (mut body, _) = codec::open("tables", Kind::BallotBlock, key, record)?;
     let head: Head = codec::take(&mut body).ok_or_else(|| damaged("its head does not decode"))?;
-    let (mut seq, mut at) = (head.first, head.at);
+    let mut trail = head.trail();
     for _ in 0..head.entries {
-        let entry = take(&mut body, &head, &mut seq, &mut at).ok_or_else(|| damaged("an entry does not decode"))?;
-        visit(entry)?;
+        visit(trail.take(&mut body).ok_or_else(|| damaged("an entry does not decode"))?)?;
     }
-    if !body.is_empty() || seq != head.last {
+    if !body.is_empty() || trail.seq != head.last {
         return Err(damaged("its head and its entries differ"));
     }
-    Ok(head)
-}
-
-fn take(body: &mut &[u8], head: &Head, seq: &mut Seq, at: &mut u64) -> Option<Stored> {
-    let (tag, step, time, voter, clip, weight, day): (u8, u64, i64, VoterId, ClipNo, u16, i32) = codec::take(body)?;
-    *seq = seq.checked_add(step)?;
-    *at = at.checked_add_signed(time)?;
-    let day = Day::try_from(i32::from(head.day).checked_add(day)?).ok()?;
-    let act = match tag {
-        0 | WITH_ORIGIN => Act::Cast(VoteKind::Standard),
-        1 | 5 => Act::Cast(VoteKind::Super),
-        2 | 6 => Act::Cast(VoteKind::Mega),
-        3 => Act::Retract(seq.checked_sub(codec::take(body)?)?),
-        _ => return None,
-    };
-    let origin = if tag >= WITH_ORIGIN { codec::take(body)? } else { Origin::default() };
-    Some(Stored { seq: *seq, at: *at, ballot: Ballot { voter, clip, weight, day, act, origin } })
+    Ok((head, trail))
 }
 
 #[cfg(test)]
@@ -227,7 +270,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::NetworkHash;
 
     fn entries() -> impl Strategy<Value = Vec<Stored>> {
         let entry = (
@@ -282,6 +324,52 @@ mod tests {
             prop_assert_eq!(&seen, &all);
             prop_assert_eq!(head.entries as usize, all.len());
             prop_assert_eq!(head.max_day, all.iter().map(|entry| entry.ballot.day).max().unwrap());
+        }
+    }
+
+    /// The layout in the file's page, by nothing but the codec.
+    fn by_the_codec(all: &[Stored]) -> Vec<u8> {
+        let (mut bytes, mut before) = (Vec::new(), all[0]);
+        for entry in all {
+            let Stored { seq, at, ballot } = *entry;
+            let Origin { risk, network } = ballot.origin;
+            let kind = match ballot.act {
+                Act::Cast(VoteKind::Standard) => 0_u8,
+                Act::Cast(VoteKind::Super) => 1,
+                Act::Cast(VoteKind::Mega) => 2,
+                Act::Retract(_) => 3,
+            };
+            let known = ballot.origin != Origin::default();
+            let steps = (seq - before.seq, at.cast_signed() - before.at.cast_signed());
+            let day = i32::from(ballot.day) - i32::from(all[0].ballot.day);
+            let tag = if known { kind + 4 } else { kind };
+            codec::put(&(tag, steps, ballot.voter, ballot.clip, ballot.weight, day), &mut bytes);
+            if let Act::Retract(vote) = ballot.act {
+                codec::put(&(seq - vote), &mut bytes);
+            }
+            if known {
+                codec::put(&(risk, network), &mut bytes);
+            }
+            before = *entry;
+        }
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn entries_are_byte_for_byte_as_the_codec_writes_them(all in entries()) {
+            let mut block = BallotBlock::begin(all[0]);
+            all.iter().skip(1).for_each(|entry| block.append(*entry));
+            prop_assert_eq!(block.entries, by_the_codec(&all));
+        }
+
+        #[test]
+        fn a_cut_or_changed_entry_never_panics(all in entries(), cut: prop::sample::Index, bit: prop::sample::Index) {
+            let mut bytes = by_the_codec(&all);
+            let bit = bit.index(bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let (mut trail, mut rest) = (Trail::before(&all[0]), &bytes[..cut.index(bytes.len())]);
+            while trail.take(&mut rest).is_some() {}
         }
     }
 

@@ -20,8 +20,8 @@ use bincode::{Decode, Encode};
 
 use super::keys;
 use super::records::SlotRecord;
-use crate::codec::{self, Chain, Kind};
-use crate::domain::{ClipNo, Day, Origin, Seq, VoteKind, VoterId};
+use crate::codec::{self, Chain, Kind, varint};
+use crate::domain::{ClipNo, Day, NetworkHash, Origin, Seq, VoteKind, VoterId};
 use crate::error::Fault;
 
 /// Ballots of a page: a power of two, so that a page's root is a node of the tree.
@@ -120,10 +120,10 @@ pub struct Counts(pub Vec<(ClipNo, u64, u64)>);
 
 /// The record of a page of ballots.
 pub fn page(key: &[u8], ballots: &[Sorted]) -> Vec<u8> {
-    let mut record = Vec::with_capacity(codec::HEADER + 8 + ballots.len() * 36);
+    let mut record = Vec::with_capacity(codec::HEADER + 8 + ballots.len() * 40);
     codec::begin(&mut record);
     codec::put(&u16::try_from(ballots.len()).expect("a page is small"), &mut record);
-    let mut before = (0_i64, 0_i64, 0_i32);
+    let mut before = (0_i64, 0_i64, 0_i64);
     for ballot in ballots {
         let tag = match ballot.kind {
             VoteKind::Standard => 0_u8,
@@ -133,14 +133,24 @@ pub fn page(key: &[u8], ballots: &[Sorted]) -> Vec<u8> {
         let known = ballot.origin != Origin::default();
         let tag = if known { tag + WITH_ORIGIN } else { tag };
         match ballot.who {
-            Who::Voter(voter) => codec::put(&(tag, voter), &mut record),
-            Who::Erased(c) => codec::put(&(tag + ERASED, c), &mut record),
+            Who::Voter(voter) => {
+                record.push(tag);
+                record.extend_from_slice(&voter.0);
+            }
+            Who::Erased(c) => {
+                record.push(tag + ERASED);
+                record.extend_from_slice(&c);
+            }
         }
-        let now = (ballot.seq.cast_signed(), ballot.at.cast_signed(), i32::from(ballot.day));
-        let steps = (now.0.wrapping_sub(before.0), now.1.wrapping_sub(before.1), now.2 - before.2);
-        codec::put(&(steps, ballot.clip, ballot.weight), &mut record);
+        let now = (ballot.seq.cast_signed(), ballot.at.cast_signed(), i64::from(ballot.day));
+        varint::put_signed(now.0.wrapping_sub(before.0), &mut record);
+        varint::put_signed(now.1.wrapping_sub(before.1), &mut record);
+        varint::put_signed(now.2 - before.2, &mut record);
+        varint::put(u64::from(ballot.clip.0), &mut record);
+        varint::put(u64::from(ballot.weight), &mut record);
         if known {
-            codec::put(&ballot.origin, &mut record);
+            record.push(ballot.origin.risk);
+            record.extend_from_slice(&ballot.origin.network.bytes());
         }
         before = now;
     }
@@ -160,18 +170,29 @@ fn take_all(body: &mut &[u8]) -> Option<Vec<Sorted>> {
     let mut ballots = Vec::with_capacity(usize::from(entries).min(BALLOTS_A_PAGE));
     let mut before = (0_i64, 0_i64, 0_i32);
     for _ in 0..entries {
-        let tag: u8 = codec::take(body)?;
-        let who = if tag & ERASED == 0 { Who::Voter(codec::take(body)?) } else { Who::Erased(codec::take(body)?) };
+        let [tag] = varint::take_bytes(body)?;
+        let who = if tag & ERASED == 0 {
+            Who::Voter(VoterId(varint::take_bytes(body)?))
+        } else {
+            Who::Erased(varint::take_bytes(body)?)
+        };
         let kind = match tag & !(ERASED | WITH_ORIGIN) {
             0 => VoteKind::Standard,
             1 => VoteKind::Super,
             2 => VoteKind::Mega,
             _ => return None,
         };
-        let (steps, clip, weight): ((i64, i64, i32), ClipNo, u16) = codec::take(body)?;
-        before = (before.0.wrapping_add(steps.0), before.1.wrapping_add(steps.1), before.2.checked_add(steps.2)?);
+        before.0 = before.0.wrapping_add(varint::take_i64(body)?);
+        before.1 = before.1.wrapping_add(varint::take_i64(body)?);
+        before.2 = before.2.checked_add(varint::take_i32(body)?)?;
+        let (clip, weight) = (ClipNo(varint::take_u32(body)?), varint::take_u16(body)?);
         let (seq, at, day) = (before.0.cast_unsigned(), before.1.cast_unsigned(), Day::try_from(before.2).ok()?);
-        let origin = if tag & WITH_ORIGIN == 0 { Origin::default() } else { codec::take(body)? };
+        let origin = if tag & WITH_ORIGIN == 0 {
+            Origin::default()
+        } else {
+            let [risk] = varint::take_bytes(body)?;
+            Origin { risk, network: NetworkHash::of(varint::take_bytes(body)?) }
+        };
         ballots.push(Sorted { who, seq, at, clip, kind, weight, day, origin });
     }
     Some(ballots)
@@ -189,7 +210,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::{NetworkHash, SlotNo};
+    use crate::domain::SlotNo;
 
     fn ballots() -> impl Strategy<Value = Vec<Sorted>> {
         let ballot = (
@@ -227,6 +248,44 @@ mod tests {
             prop_assert!(record.len() <= crate::store::VALUE_MAX);
             prop_assert_eq!(read(&key, &record).unwrap(), ballots);
             prop_assert_eq!(generation_of(&key).unwrap(), 7);
+        }
+    }
+
+    /// The layout in the file's page, by nothing but the codec.
+    fn by_the_codec(key: &[u8], ballots: &[Sorted]) -> Vec<u8> {
+        let mut record = Vec::new();
+        codec::begin(&mut record);
+        codec::put(&u16::try_from(ballots.len()).unwrap(), &mut record);
+        let mut before = (0_i64, 0_i64, 0_i32);
+        for ballot in ballots {
+            let kind = match ballot.kind {
+                VoteKind::Standard => 0_u8,
+                VoteKind::Super => 1,
+                VoteKind::Mega => 2,
+            };
+            let known = ballot.origin != Origin::default();
+            let tag = if known { kind + 32 } else { kind };
+            match ballot.who {
+                Who::Voter(voter) => codec::put(&(tag, voter), &mut record),
+                Who::Erased(c) => codec::put(&(tag + 16, c), &mut record),
+            }
+            let now = (ballot.seq.cast_signed(), ballot.at.cast_signed(), i32::from(ballot.day));
+            let steps = (now.0.wrapping_sub(before.0), now.1.wrapping_sub(before.1), now.2 - before.2);
+            codec::put(&(steps, ballot.clip, ballot.weight), &mut record);
+            if known {
+                codec::put(&ballot.origin, &mut record);
+            }
+            before = now;
+        }
+        codec::seal(Kind::Sorted, key, &mut record);
+        record
+    }
+
+    proptest! {
+        #[test]
+        fn a_page_is_byte_for_byte_as_the_codec_writes_it(ballots in ballots()) {
+            let key = keys::sorted(SlotNo(3), 7, BALLOTS, 9);
+            prop_assert_eq!(page(&key, &ballots), by_the_codec(&key, &ballots));
         }
     }
 

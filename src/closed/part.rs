@@ -18,7 +18,8 @@ const PART_MAX: usize = 288 << 20;
 const PLANNED: u64 = (PART_MAX as u64) / 8 * 7;
 /// What an entry takes more than in its block: the prefix, and steps that are longer, since its neighbours lie further apart.
 const MORE: u64 = 8 + 8;
-const BUCKETS: usize = 4096;
+/// So many that a bucket is a step's work, so few that the ends of all of them stay in the processor's caches.
+const BUCKETS: usize = 2048;
 
 /// A ballot with the beginning of its voter's `c`.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,8 @@ struct Entry {
 #[derive(Debug)]
 pub(super) struct Part {
     from: u64,
+    /// In front of the first entry, for every bucket; `None` while there is none.
+    start: Option<Trail>,
     /// How many prefixes a bucket is for.
     width: u64,
     /// Those that are kept: the range is cut short when there is too much in them.
@@ -41,13 +44,16 @@ pub(super) struct Part {
     most: usize,
     /// A single bucket is thinned out once it holds so much.
     thin_at: usize,
+    /// The bucket being sorted: its entries in log order, and their order by prefix.
+    entries: Vec<Entry>,
+    order: Vec<(u64, usize)>,
 }
 
 /// Ballots in log order: of each the prefix, 8 bytes, then the entry.
 #[derive(Clone, Debug, Default)]
 struct Bucket {
-    /// In front of the first and behind the last; `None` while there is none.
-    ends: Option<(Trail, Trail)>,
+    /// Behind the last; `None` while there is none.
+    trail: Option<Trail>,
     bytes: Vec<u8>,
 }
 
@@ -64,7 +70,8 @@ impl Part {
     fn with(from: u64, span: u128, room: usize, most: usize) -> Self {
         let width = u64::try_from(span.div_ceil(BUCKETS as u128)).expect("a bucket is one of many");
         let buckets = vec![Bucket::default(); BUCKETS];
-        Self { from, width, buckets, room, bytes: 0, most, thin_at: most }
+        let (entries, order) = (Vec::new(), Vec::new());
+        Self { from, start: None, width, buckets, room, bytes: 0, most, thin_at: most, entries, order }
     }
 
     /// Takes an entry of its range, in log order; others are not for it.
@@ -73,7 +80,8 @@ impl Part {
         let bucket = prefix.checked_sub(self.from).map(|offset| offset / self.width);
         let bucket = bucket.and_then(|bucket| self.buckets.get_mut(usize::try_from(bucket).ok()?));
         let Some(bucket) = bucket else { return Ok(()) };
-        self.bytes += bucket.push(Entry { prefix, stored }, self.room);
+        let start = self.start.get_or_insert_with(|| Trail::before(&stored));
+        self.bytes += bucket.push(Entry { prefix, stored }, start, self.room);
         if self.bytes > self.most { self.relieve() } else { Ok(()) }
     }
 
@@ -83,12 +91,14 @@ impl Part {
             let given_up = self.buckets.pop().expect("there are two");
             self.bytes -= given_up.bytes.len();
         }
-        if self.buckets.len() == 1 && self.bytes > self.thin_at {
-            let mut entries = std::mem::take(&mut self.buckets[0]).entries();
-            cancel(&mut entries)?;
+        if let ([bucket], Some(start)) = (self.buckets.as_mut_slice(), &self.start)
+            && self.bytes > self.thin_at
+        {
+            std::mem::take(bucket).entries(start, &mut self.entries);
+            cancel(&mut self.entries)?;
             self.bytes = 0;
-            for entry in entries {
-                self.bytes += self.buckets[0].push(entry, self.room);
+            for entry in self.entries.drain(..) {
+                self.bytes += bucket.push(entry, start, self.room);
             }
             self.thin_at = self.most.max(self.bytes * 2);
         }
@@ -107,43 +117,42 @@ impl Part {
     }
 
     /// The votes of a bucket that stand, in order. Empties it.
-    pub(super) fn sorted(
-        &mut self,
+    pub(super) fn sorted<'a>(
+        &'a mut self,
         scope: &Scope,
         bucket: usize,
-    ) -> Result<impl Iterator<Item = Stored> + use<>, Fault> {
-        let mut entries = std::mem::take(&mut self.buckets[bucket]).entries();
-        cancel(&mut entries)?;
-        let order = order(scope, &entries);
-        Ok(order.into_iter().map(move |at| entries[at].stored))
+    ) -> Result<impl Iterator<Item = Stored> + use<'a>, Fault> {
+        self.entries.clear();
+        if let Some(start) = &self.start {
+            std::mem::take(&mut self.buckets[bucket]).entries(start, &mut self.entries);
+        }
+        cancel(&mut self.entries)?;
+        put_in_order(scope, &self.entries, &mut self.order);
+        Ok(self.order.iter().map(|(_, at)| self.entries[*at].stored))
     }
 }
 
 impl Bucket {
     /// Adds an entry behind all that are in; how many bytes that took.
-    fn push(&mut self, entry: Entry, room: usize) -> usize {
+    fn push(&mut self, entry: Entry, start: &Trail, room: usize) -> usize {
         let before = self.bytes.len();
         if self.bytes.capacity() - before < 8 + ENTRY_MAX {
             // Not twice as much: what is planned for is there already, and all of it counts.
             self.bytes.reserve_exact(if before == 0 { room } else { before / 8 }.max(8 + ENTRY_MAX));
         }
         self.bytes.extend_from_slice(&entry.prefix.to_be_bytes());
-        let first = Trail::before(&entry.stored);
-        self.ends.get_or_insert((first, first)).1.put(&entry.stored, &mut self.bytes);
+        self.trail.get_or_insert(*start).put(&entry.stored, &mut self.bytes);
         self.bytes.len() - before
     }
 
-    /// All of them, in log order.
-    fn entries(self) -> Vec<Entry> {
-        let mut entries = Vec::with_capacity(self.bytes.len() / 32);
-        let Some((mut trail, _)) = self.ends else { return entries };
-        let mut rest = self.bytes.as_slice();
+    /// Appends all of them, in log order.
+    fn entries(self, start: &Trail, entries: &mut Vec<Entry>) {
+        let (mut trail, mut rest) = (*start, self.bytes.as_slice());
         while let Some((prefix, entry)) = rest.split_first_chunk() {
             rest = entry;
             let stored = trail.take(&mut rest).expect("it was put there");
             entries.push(Entry { prefix: u64::from_be_bytes(*prefix), stored });
         }
-        entries
     }
 }
 
@@ -152,8 +161,9 @@ fn prefix_of(c: &[u8; 32]) -> u64 {
 }
 
 /// The places of entries that are in log order, by `c`, then sequence.
-fn order(scope: &Scope, entries: &[Entry]) -> Vec<usize> {
-    let mut order: Vec<(u64, usize)> = entries.iter().map(|entry| entry.prefix).zip(0..).collect();
+fn put_in_order(scope: &Scope, entries: &[Entry], order: &mut Vec<(u64, usize)>) {
+    order.clear();
+    order.extend(entries.iter().map(|entry| entry.prefix).zip(0..));
     order.sort_unstable();
     let voter = |at: usize| entries[at].stored.ballot.voter;
     for alike in order.chunk_by_mut(|a, b| a.0 == b.0) {
@@ -162,7 +172,6 @@ fn order(scope: &Scope, entries: &[Entry]) -> Vec<usize> {
             alike.sort_by_cached_key(|(_, at)| (scope.voter(voter(*at)), *at));
         }
     }
-    order.into_iter().map(|(_, at)| at).collect()
 }
 
 /// Takes out retractions with their votes.
@@ -289,7 +298,9 @@ mod tests {
     fn prefixes_that_are_alike_leave_the_order_to_c() {
         let (scope, log) = (Scope::new("s", 1), log(&[(3, false), (1, false), (3, false), (2, false), (1, false)]));
         let entries: Vec<_> = log.iter().map(|stored| Entry { prefix: 7, stored: *stored }).collect();
-        let found: Vec<_> = order(&scope, &entries).into_iter().map(|at| entries[at].stored.seq).collect();
+        let mut order = Vec::new();
+        put_in_order(&scope, &entries, &mut order);
+        let found: Vec<_> = order.into_iter().map(|(_, at)| entries[at].stored.seq).collect();
         assert_eq!(found, naive(&scope, &log));
     }
 

@@ -1,6 +1,6 @@
 //! Reading a closed slot's sorted pages: ballots in order, counts, proofs. A page at a time.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use crate::codec::{self, Kind};
 use crate::domain::{ClipId, ClipNo, SeasonId, Slot, SlotNo, VoterId};
@@ -57,7 +57,7 @@ impl SlotNames {
 
     /// A clip's id.
     pub fn clip(&mut self, store: &dyn Store, clip: ClipNo) -> Result<&ClipId, Fault> {
-        use std::collections::hash_map::Entry;
+        use hashbrown::hash_map::Entry;
         match self.clips.entry(clip) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(free) => Ok(free.insert(lookup::clip_id(store, clip)?)),

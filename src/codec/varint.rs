@@ -17,9 +17,14 @@ const EIGHT: u8 = 253;
 /// Appends a number of any width.
 #[inline]
 pub fn put(number: u64, body: &mut Vec<u8>) {
-    if let Ok(single @ ..=SINGLE_MAX) = u8::try_from(number) {
-        body.push(single);
-    } else if let Ok(two) = u16::try_from(number) {
+    match u8::try_from(number) {
+        Ok(single @ ..=SINGLE_MAX) => body.push(single),
+        _ => put_long(number, body),
+    }
+}
+
+fn put_long(number: u64, body: &mut Vec<u8>) {
+    if let Ok(two) = u16::try_from(number) {
         let [a, b] = two.to_le_bytes();
         body.extend_from_slice(&[TWO, a, b]);
     } else if let Ok(four) = u32::try_from(number) {

@@ -267,6 +267,8 @@ metrics! {
     connections: Gauge, "connections";
     /// Connections refused at a bound.
     connections_refused: Counter, "connections_refused";
+    /// Handshakes of TLS that failed.
+    tls_failures: Counter, "tls_handshakes_failed";
     /// Answers with a status of 2xx or 3xx.
     answers_ok: Counter, "answers_ok";
     /// Answers with a status of 4xx.

@@ -3,8 +3,8 @@
 //! Never: decides what a request means, or goes on after a second signal.
 
 mod banner;
+mod reload;
 mod stop;
-mod words;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -23,7 +23,7 @@ use crate::config::{AckMode, Config, Moderation, PushApp, RoundsMode};
 use crate::domain::VoterKey;
 use crate::engine::{Ack, CommentSettings, Engine, RoundSettings, Settings};
 use crate::error::Fault;
-use crate::http::{self, App, AppOptions, ServeOptions, StreamOptions};
+use crate::http::{self, App, AppOptions, ServeOptions, StreamOptions, Tls};
 use crate::hub;
 use crate::identity::{Identity, IdentityOptions};
 use crate::push::apps::Apps;
@@ -49,6 +49,7 @@ pub(super) fn run(args: Serve) -> Result<Done, Fault> {
         tracing::warn!("{warning}");
     }
     // The port before the store: a taken one is found before anything is made or changed on the disk.
+    let tls = config.tls.pair()?.map(|(cert, key)| Tls::load(cert, key)).transpose()?;
     let socket = bind(&config)?;
     let dir = config.store.data_dir.clone();
     let (secrets, made) = secrets::load_or_make(&dir)?;
@@ -56,7 +57,7 @@ pub(super) fn run(args: Serve) -> Result<Done, Fault> {
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|why| Fault::io("starting the runtime", &why))?;
-    let served = runtime.block_on(serve(config, connections, socket, secrets));
+    let served = runtime.block_on(serve(config, connections, socket, tls, secrets));
     // An opening or closing that outlived its time is left to the next start's recovery.
     runtime.shutdown_background();
     served.map(|()| Done::Well)
@@ -112,7 +113,13 @@ pub(super) fn engine_ack(mode: AckMode) -> Ack {
     }
 }
 
-async fn serve(config: Config, connections: usize, socket: Socket, secrets: Secrets) -> Result<(), Fault> {
+async fn serve(
+    config: Config,
+    connections: usize,
+    socket: Socket,
+    tls: Option<Tls>,
+    secrets: Secrets,
+) -> Result<(), Fault> {
     let mut stop = Stop::install()?;
     let settings = engine_settings(&config, secrets.voter_key.clone());
     let opening = tokio::task::spawn_blocking(move || Engine::open(settings, Arc::new(SystemClock) as Arc<dyn Clock>));
@@ -125,7 +132,7 @@ async fn serve(config: Config, connections: usize, socket: Socket, secrets: Secr
     if started_empty && !config.no_demo {
         demo::load(&engine).await.map_err(|why| Fault::Setting(format!("the demo season can't be made: {why}")))?;
     }
-    let words = config.comments.blocked_words.clone().map(|path| words::watch(path, engine.clone())).transpose()?;
+    let reload = reload::watch(config.comments.blocked_words.clone(), tls.clone(), engine.clone())?;
     // Only now: who connects finds a server that has recovered.
     let (listener, at) = listen(&config, socket)?;
     let apps =
@@ -140,6 +147,7 @@ async fn serve(config: Config, connections: usize, socket: Socket, secrets: Secr
         max_connections: connections,
         max_connections_per_address: config.limits.max_connections_per_address,
         spread: config.push.drain,
+        tls,
         ..ServeOptions::default()
     };
     let (asked, when_asked) = tokio::sync::oneshot::channel();
@@ -158,7 +166,7 @@ async fn serve(config: Config, connections: usize, socket: Socket, secrets: Secr
     };
     let served = http::serve(listener, app, options, shutdown).await;
     // It holds the engine.
-    words.inspect(tokio::task::JoinHandle::abort);
+    reload.abort();
     let deadline = when_told.borrow().unwrap_or_else(tokio::time::Instant::now) + STOP_WITHIN;
     let closed = close(engine, deadline).await;
     signals.abort();

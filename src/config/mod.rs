@@ -11,6 +11,7 @@ pub mod file;
 mod history;
 mod push;
 mod rounds;
+mod tls;
 mod values;
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub use challenge::ChallengeSettings;
 pub use history::HistorySettings;
 pub use push::{PushApp, PushSettings};
 pub use rounds::{RoundRules, RoundsMode};
+pub use tls::TlsSettings;
 pub use values::{
     AckMode, Listen, Moderation, Networks, RateLimit, Secret, VoteWeights, log_filter, parse_bytes, parse_duration,
     parse_duration_or_off,
@@ -145,6 +147,9 @@ pub struct Config {
     )]
     #[arg(help_heading = "Server")]
     pub trusted_proxies: Networks,
+    /// Certificate and key.
+    #[command(flatten)]
+    pub tls: TlsSettings,
 
     /// The store's place.
     #[command(flatten)]
@@ -231,6 +236,7 @@ impl Config {
             return Err(Fault::Setting("--challenge-secret is given, and no --challenge-url to show it to".into()));
         }
         self.check_push()?;
+        self.tls.pair()?;
         let mut warnings: Vec<String> = secrets
             .iter()
             .filter_map(|(flag, secret)| Some((flag, secret.as_ref()?.bytes().len())))

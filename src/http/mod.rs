@@ -12,6 +12,7 @@ mod comments;
 mod counts;
 mod etag;
 mod front;
+mod http2;
 mod idempotency;
 mod leaderboard;
 mod moderation;
@@ -25,6 +26,7 @@ mod serve;
 mod slot;
 mod stream;
 mod timeline;
+mod tls;
 mod view;
 mod vote;
 mod votes;
@@ -36,6 +38,7 @@ pub use body::BODY_MAX;
 pub use idempotency::IdempotencyOptions;
 pub use serve::{HEADERS_MAX, ServeOptions, serve};
 pub use stream::StreamOptions;
+pub use tls::Tls;
 
 use tokio::sync::{Semaphore, watch};
 
@@ -113,7 +116,18 @@ impl App {
         let slots = slot::Rendered::default();
         let draining = watch::Sender::new(false);
         let readers = Arc::new(Semaphore::new(READERS));
-        Self(Arc::new(Parts { engine, identity, admission, risk, idempotency, slots, readers, options, draining }))
+        Self(Arc::new(Parts {
+            engine,
+            identity,
+            admission,
+            risk,
+            idempotency,
+            slots,
+            packed,
+            readers,
+            options,
+            draining,
+        }))
     }
 
     /// The engine that it serves.

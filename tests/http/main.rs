@@ -15,4 +15,5 @@ mod storage;
 mod stream;
 #[path = "../support/through.rs"]
 mod through;
+mod tls;
 mod voters;

@@ -17,6 +17,7 @@ use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
+use super::compress::{self, Coding};
 use super::{App, push, reply, routes, slot, vote};
 use crate::domain::Origin;
 use crate::error::Reject;
@@ -81,21 +82,40 @@ impl Front {
             // Boxed: the router's future is large, and every connection would carry its size.
             return Box::pin(self.route(client, request)).await;
         }
+        let coding = if request.method() == Method::GET { Coding::wanted(request.headers()) } else { None };
         let (parts, body) = request.into_parts();
         let answer = match parts.method {
             Method::POST => {
                 vote::answer(&self.app, vote::Act::Cast(Origin::default()), client, &parts.headers, body).await
             }
             Method::DELETE => vote::answer(&self.app, vote::Act::Retract, client, &parts.headers, body).await,
-            Method::GET | Method::HEAD => slot::answer(&self.app, &parts.uri, &parts.headers),
+            Method::GET | Method::HEAD => {
+                let answer = slot::answer(&self.app, &parts.uri, &parts.headers);
+                match answer {
+                    Ok(answer) => return self.coded(coding, answer.map(Either::Left)).await,
+                    Err(reject) => Err(reject),
+                }
+            }
             Method::OPTIONS => Ok(reply::options(VOTE_METHODS)),
             _ => Err(Reject::MethodNotAllowed { allow: VOTE_METHODS }),
         };
         answer.unwrap_or_else(|reject| reply::refusal(&reject, reply::wants_problem(&parts.headers))).map(Either::Left)
     }
 
+    /// An answer to a read, compressed if that is wanted.
+    async fn coded(&self, coding: Option<Coding>, mut answer: Response<Body>) -> Response<Body> {
+        if coding.is_some() {
+            // Boxed: most clients of this path want none, and every connection would carry its size.
+            return Box::pin(self.app.0.packed.answer(coding, answer)).await;
+        }
+        compress::vary(&mut answer);
+        answer
+    }
+
     async fn route(&self, client: IpAddr, mut request: Request<Incoming>) -> Response<Body> {
         let problem = reply::wants_problem(request.headers());
+        let read = request.method() == Method::GET;
+        let coding = if read { Coding::wanted(request.headers()) } else { None };
         request.extensions_mut().insert(Client(client));
         let mut answer = match self.router.clone().oneshot(request).await {
             Ok(answer) => answer,
@@ -103,6 +123,7 @@ impl Front {
         };
         match answer.extensions_mut().remove::<Reject>() {
             Some(reject) => reply::refusal(&reject, problem).map(Either::Left),
+            None if read => self.coded(coding, answer.map(Either::Right)).await,
             None => answer.map(Either::Right),
         }
     }

@@ -9,6 +9,7 @@ mod body;
 mod certificate;
 mod comment_view;
 mod comments;
+mod compress;
 mod counts;
 mod etag;
 mod front;
@@ -102,6 +103,7 @@ struct Parts {
     risk: Risk,
     idempotency: Idempotency,
     slots: slot::Rendered,
+    packed: compress::Packed,
     readers: Arc<Semaphore>,
     options: AppOptions,
     /// Set by [`serve`] when it is told to stop; `/readyz` reads it, streams wait for it.
@@ -114,6 +116,7 @@ impl App {
         let idempotency = Idempotency::new(options.idempotency, Arc::clone(engine.clock()));
         let risk = Risk::new(engine.settings().voter_key.clone());
         let slots = slot::Rendered::default();
+        let packed = compress::Packed::default();
         let draining = watch::Sender::new(false);
         let readers = Arc::new(Semaphore::new(READERS));
         Self(Arc::new(Parts {

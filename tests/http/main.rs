@@ -5,6 +5,7 @@
 mod certificate;
 mod challenge;
 mod comments;
+mod compression;
 mod connections;
 mod contract;
 mod fraud;

@@ -1,11 +1,15 @@
 //! The commands. Each turns its settings into calls of the engine and prints what comes back; results go to standard
 //! output, everything else to standard error.
 //!
-//! Never: decides anything about votes. Exit codes: 0 for done, 1 for failed, 2 for a command line that can't be read.
+//! Never: decides anything about votes. Exit codes: 0 for done, 1 for failed or found wanting, 2 for a command line that can't be
+//! read; [`help`] prints them.
 
 mod args;
 pub mod bench;
+mod completions;
 mod demo;
+mod doctor;
+mod help;
 pub mod process;
 mod results;
 mod secrets;
@@ -45,6 +49,8 @@ pub fn main() -> ExitCode {
         Command::Token(token) => log_to(&token.common).and_then(|()| token::run(&token)),
         Command::Bench(bench) => log_to(&bench.common).and_then(|()| bench::run(&bench)),
         Command::Log(log) => log_to(&log.common).and_then(|()| store::log(&log)),
+        Command::Doctor(doctor) => log_to(&doctor.common).and_then(|()| doctor::run(&doctor)),
+        Command::Completions(completions) => log_to(&completions.common).and_then(|()| completions::run(&completions)),
         Command::Export(export) => log_to(&export.common).and_then(|()| results::export(&export)),
     };
     match done {
@@ -88,7 +94,7 @@ fn read(mut line: Vec<OsString>) -> Result<Cli, Usage> {
 
 /// The command line as clap reads it. The variables' names would be half of every help text, and follow one rule.
 fn command() -> clap::Command {
-    Cli::command().mut_subcommands(|sub| sub.mut_args(|arg| arg.hide_env(true)))
+    help::within_a_screen(Cli::command().mut_subcommands(|sub| sub.mut_args(|arg| arg.hide_env(true))))
 }
 
 /// Whether no command is named: nothing follows the program's name, or a flag that isn't the program's own.

@@ -41,8 +41,7 @@ const STOP_WITHIN: Duration = Duration::from_millis(9_500);
 pub(super) fn run(args: Serve) -> Result<Done, Fault> {
     let config = args.config;
     let mut warnings = config.check()?;
-    // Before anything is made: the key is of no account to the check.
-    engine_settings(&config, VoterKey::new([0; 32])).check()?;
+    check_engine(&config)?;
     let (connections, fewer) = config.connections(process::raise_open_files())?;
     warnings.extend(fewer);
     for warning in warnings {
@@ -61,6 +60,11 @@ pub(super) fn run(args: Serve) -> Result<Done, Fault> {
     // An opening or closing that outlived its time is left to the next start's recovery.
     runtime.shutdown_background();
     served.map(|()| Done::Well)
+}
+
+/// What the engine would refuse, before anything is made: the key is of no account to the check.
+pub(super) fn check_engine(config: &Config) -> Result<(), Fault> {
+    engine_settings(config, VoterKey::new([0; 32])).check()
 }
 
 /// How an engine is run by these settings.

@@ -10,7 +10,7 @@ use crate::error::Fault;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Server")]
 pub struct TlsSettings {
-    /// Serve TLS with this chain of certificates (PEM), read again on SIGHUP; default: in clear
+    /// Chain of certificates (PEM), read again on SIGHUP; default: no TLS
     #[arg(long, value_name = "FILE", env = "PLAUDIT_TLS_CERT")]
     pub tls_cert: Option<PathBuf>,
     /// Key of the certificate (PEM), likewise

@@ -106,10 +106,15 @@ fn serves_by_default(line: &[OsString]) -> bool {
     }
 }
 
+/// What libraries say below a warning is of bytes and headers, which hold tokens: it is heard by nobody, whatever is asked for.
+const UNHEARD: [&str; 6] =
+    ["h2=warn", "hyper=warn", "hyper_util=warn", "rustls=warn", "tungstenite=warn", "opentelemetry=warn"];
+
 /// Sends the log to standard error: for people on a terminal, as JSON elsewhere. Takes nothing from the `log` crate: the
 /// store listens there for its own errors, and forwards them.
 fn log_to(common: &Common) -> Result<(), Fault> {
     let filter = EnvFilter::builder().parse(&common.log).map_err(|why| Fault::Setting(format!("--log: {why}")))?;
+    let filter = UNHEARD.iter().fold(filter, |filter, quiet| filter.add_directive(quiet.parse().expect("a directive")));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let set = if io::stderr().is_terminal() {
         tracing::subscriber::set_global_default(builder.with_target(false).finish())

@@ -29,6 +29,7 @@ use crate::identity::{Identity, IdentityOptions};
 use crate::push::apps::Apps;
 use crate::push::sign::Signer;
 use crate::push::{self, Push, PushOptions};
+use crate::traces::Traces;
 use stop::Stop;
 
 /// Connections that the system holds for us until they are accepted.
@@ -146,7 +147,9 @@ async fn serve(
     tracing::info!(listen = %at, ack = engine.settings().ack.as_str(), recovered = engine.recovered(), "serving");
 
     let challenge = challenge(&config, &engine)?;
-    let app = app(&config, &secrets, engine.clone(), push, challenge);
+    let traces =
+        config.traces.otlp.as_ref().map(|url| Traces::new(url, config.traces.otlp_every)).transpose()?.map(Arc::new);
+    let app = app(&config, &secrets, engine.clone(), push, challenge, traces.clone());
     let options = ServeOptions {
         max_connections: connections,
         max_connections_per_address: config.limits.max_connections_per_address,
@@ -171,6 +174,10 @@ async fn serve(
     let served = http::serve(listener, app, options, shutdown).await;
     // It holds the engine.
     reload.abort();
+    if let Some(traces) = traces {
+        // Its thread waits for tasks of this runtime.
+        let _closed = tokio::task::spawn_blocking(move || traces.close()).await;
+    }
     let deadline = when_told.borrow().unwrap_or_else(tokio::time::Instant::now) + STOP_WITHIN;
     let closed = close(engine, deadline).await;
     signals.abort();
@@ -221,7 +228,14 @@ fn challenge(config: &Config, engine: &Engine) -> Result<Option<Challenge>, Faul
     Challenge::new(&options, Arc::clone(engine.clock()), Arc::clone(engine.metrics())).map(Some)
 }
 
-fn app(config: &Config, secrets: &Secrets, engine: Engine, push: Push, challenge: Option<Challenge>) -> App {
+fn app(
+    config: &Config,
+    secrets: &Secrets,
+    engine: Engine,
+    push: Push,
+    challenge: Option<Challenge>,
+    traces: Option<Arc<Traces>>,
+) -> App {
     let given = |flag: &Option<crate::config::Secret>, kept: &[u8]| flag.as_ref().map_or(kept, |f| f.bytes()).to_vec();
     let identity = Identity::new(IdentityOptions {
         jwt_secret: given(&config.tokens.jwt_secret, &secrets.jwt),
@@ -245,6 +259,7 @@ fn app(config: &Config, secrets: &Secrets, engine: Engine, push: Push, challenge
         stream: StreamOptions { spread: config.push.drain, ..StreamOptions::default() },
         push: Some(push),
         challenge,
+        traces,
         ..AppOptions::default()
     };
     App::new(engine, identity, admission, options)

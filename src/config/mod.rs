@@ -9,6 +9,7 @@
 mod challenge;
 pub mod file;
 mod history;
+mod observe;
 mod push;
 mod rounds;
 mod tls;
@@ -21,6 +22,7 @@ use clap::{ArgAction, Args};
 
 pub use challenge::ChallengeSettings;
 pub use history::HistorySettings;
+pub use observe::TraceSettings;
 pub use push::{PushApp, PushSettings};
 pub use rounds::{RoundRules, RoundsMode};
 pub use tls::TlsSettings;
@@ -204,6 +206,10 @@ pub struct Config {
     /// The broadcaster.
     #[command(flatten)]
     pub push: PushSettings,
+
+    /// Traces.
+    #[command(flatten)]
+    pub traces: TraceSettings,
 }
 
 impl Config {

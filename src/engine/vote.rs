@@ -12,6 +12,7 @@ use crate::error::Reject;
 use crate::fold::Refusal;
 use crate::log::{Body, Entry, Outcome};
 use crate::metrics::{TIMED, VoteResult};
+use crate::traces;
 
 /// How often a request waits for what is in flight before it is told to come again.
 pub(super) const TRIES: usize = 16;
@@ -44,7 +45,7 @@ impl Engine {
         let core = &*self.core;
         let weight = core.settings.weights.of(kind);
         // A hash: as good as a die, and no state that all votes would share.
-        let timed = voter.0[15].is_multiple_of(TIMED);
+        let timed = voter.0[15].is_multiple_of(TIMED) || traces::is_traced();
         for _ in 0..TRIES {
             core.takes_writes()?;
             let at = core.clock.now_ms();
@@ -63,12 +64,15 @@ impl Engine {
             });
             if let Some(began) = began {
                 core.metrics.claim.observe(began.elapsed());
+                traces::stage("claim", began);
             }
             match claim {
                 Claim::Sent { remaining } => {
+                    let sent = began.map(|_| Instant::now());
                     let seq = core.outcome(answer).await?;
-                    if let Some(began) = began {
+                    if let (Some(began), Some(sent)) = (began, sent) {
                         core.metrics.vote.observe(began.elapsed());
+                        traces::stage("commit", sent);
                     }
                     return Ok(core.receipt(seq, clip, remaining, position));
                 }

@@ -171,7 +171,8 @@ fn may_be_coded(answer: &Response<Body>) -> bool {
 }
 
 fn is_text(content_type: &[u8]) -> bool {
-    let media = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
+    let media = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let is = |kind: &&[u8]| media.eq_ignore_ascii_case(kind);
     let texts: [&[u8]; 6] = [
         b"application/json",
         b"application/problem+json",
@@ -181,7 +182,8 @@ fn is_text(content_type: &[u8]) -> bool {
         b"image/svg+xml",
     ];
     // Compressing a stream of events would hold each event back.
-    (media.starts_with(b"text/") && media != b"text/event-stream") || texts.contains(&&media[..])
+    let text = media.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"text/"));
+    texts.iter().any(is) || (text && !is(&&b"text/event-stream"[..]))
 }
 
 /// `W/"…"` of a strong tag.

@@ -48,6 +48,7 @@ use crate::engine::Engine;
 use crate::error::Reject;
 use crate::identity::Identity;
 use crate::push::Push;
+use crate::traces::Traces;
 use idempotency::Idempotency;
 
 /// Requests that read pages of the store at once: enough to keep a disk busy, and few beside the threads that votes need.
@@ -74,6 +75,8 @@ pub struct AppOptions {
     pub stream: StreamOptions,
     /// The broadcaster; `None`: its paths are not there.
     pub push: Option<Push>,
+    /// Where traces go; `None`: no request has one.
+    pub traces: Option<Arc<Traces>>,
 }
 
 impl Default for AppOptions {
@@ -88,6 +91,7 @@ impl Default for AppOptions {
             body_timeout: Duration::from_secs(10),
             stream: StreamOptions::default(),
             push: None,
+            traces: None,
         }
     }
 }

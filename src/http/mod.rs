@@ -13,6 +13,7 @@ mod compress;
 mod counts;
 mod etag;
 mod front;
+mod gate;
 mod http2;
 mod idempotency;
 mod leaderboard;

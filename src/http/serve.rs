@@ -4,7 +4,6 @@
 //! what a client doesn't read falls under the kernel's. HTTP/2, see `http2`, where the client chooses it: within TLS, or in clear
 //! by how it begins. Looking how costs a connection one system call and a request nothing. Never reads a request itself.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, TcpListener};
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,7 +14,6 @@ use hyper::server::conn::http1;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use parking_lot::Mutex;
 use rustix::process::{Resource, getrlimit};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -25,8 +23,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::front::{Front, Held};
+use super::gate::{Gate, Place};
 use super::{App, Tls};
-use crate::admission::network;
 use crate::error::{Fault, Reject};
 
 /// Bytes of the largest request line and headers; a larger one is answered with 431.
@@ -167,12 +165,7 @@ impl Server {
             tls: options.tls,
             header_timeout: options.header_timeout,
             stall: options.stall,
-            gate: Arc::new(Gate {
-                max: options.max_connections,
-                max_of_one: options.max_connections_per_address.unwrap_or(usize::MAX),
-                app: app.clone(),
-                open: Mutex::default(),
-            }),
+            gate: Gate::new(app.clone(), options.max_connections, options.max_connections_per_address),
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
             refusal: in_full(503, "Service Unavailable", &Reject::Overloaded),
             too_slow: in_full(408, "Request Timeout", &Reject::RequestTimeout),
@@ -306,57 +299,6 @@ fn bear_no_stall(stream: &TcpStream, at_most: Duration) {
 
 #[cfg(not(target_os = "linux"))]
 fn bear_no_stall(_: &TcpStream, _: Duration) {}
-
-/// Counts connections.
-struct Gate {
-    max: usize,
-    max_of_one: usize,
-    app: App,
-    open: Mutex<Open>,
-}
-
-#[derive(Default)]
-struct Open {
-    all: usize,
-    of_address: HashMap<IpAddr, usize>,
-}
-
-impl Gate {
-    fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
-        let max_of_one = if self.app.0.options.trusted_proxies.trusts(peer) { usize::MAX } else { self.max_of_one };
-        // As for every other limit: an IPv6 host has a whole /64 of addresses.
-        let peer = network(peer);
-        let mut open = self.open.lock();
-        let own = open.of_address.get(&peer).copied().unwrap_or(0);
-        if open.all >= self.max || own >= max_of_one {
-            return None;
-        }
-        open.all += 1;
-        open.of_address.insert(peer, own + 1);
-        self.app.engine().metrics().connections.inc();
-        Some(Place { gate: Arc::clone(self), peer })
-    }
-}
-
-/// A connection's place; leaving gives it back.
-struct Place {
-    gate: Arc<Gate>,
-    peer: IpAddr,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.gate.open.lock();
-        open.all -= 1;
-        if let Some(own) = open.of_address.get_mut(&self.peer) {
-            *own -= 1;
-            if *own == 0 {
-                open.of_address.remove(&self.peer);
-            }
-        }
-        self.gate.app.engine().metrics().connections.dec();
-    }
-}
 
 /// An answer as it goes over the wire where hyper writes none: to a connection past the bound, and to headers that don't arrive.
 fn in_full(status: u16, reason: &str, reject: &Reject) -> Bytes {

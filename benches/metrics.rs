@@ -1,5 +1,6 @@
 //! What being watched costs: a count, an observation, a look at the clock, and asking whether a request is traced. A vote pays
-//! three counts and a question; one voter in 16 pays two looks at the clock and two observations more, a batch's first entry one.
+//! a few counts and the question; one voter in 16 pays four looks at the clock and two observations more, a batch's first entry two
+//! and one.
 //!
 //!     cargo bench --bench metrics
 

@@ -20,6 +20,8 @@ use super::front::Body;
 
 /// Bytes below which a body goes out as it is: it fits into a packet anyway.
 pub(super) const LEAST: usize = 1024;
+/// What `Vary` says of an answer that may be coded.
+pub(super) const BY_CODING: HeaderValue = HeaderValue::from_static("accept-encoding");
 /// Bytes above which a body is compressed on a thread that may take its time.
 const LARGE: usize = 64 * 1024;
 /// Bytes above which a body goes out as it is.
@@ -153,8 +155,8 @@ impl Packed {
 pub(super) fn vary(answer: &mut Response<Body>) -> bool {
     let several = may_be_coded(answer);
     // Of a page that the client has, too: it says what the page itself would say.
-    if several || answer.status() == StatusCode::NOT_MODIFIED {
-        answer.headers_mut().append(VARY, HeaderValue::from_static("accept-encoding"));
+    if (several || answer.status() == StatusCode::NOT_MODIFIED) && answer.headers().get(VARY) != Some(&BY_CODING) {
+        answer.headers_mut().append(VARY, BY_CODING);
     }
     several
 }

@@ -149,6 +149,7 @@ impl Front {
             Method::GET | Method::HEAD => {
                 let answer = slot::answer(&self.app, &parts.uri, &parts.headers);
                 match answer {
+                    Ok(answer) if coding.is_none() => return answer.map(Either::Left),
                     Ok(answer) => return self.coded(coding, answer.map(Either::Left)).await,
                     Err(reject) => Err(reject),
                 }

@@ -2,13 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 
 use serde_json::Value;
 
-use crate::running::{Running, out, run, serve};
+use crate::running::{Running, err, out, run, serve};
 
 /// Names and secrets that go through a server in [`busy`].
 fn busy(server: &Running, dir: &std::path::Path) -> Vec<String> {
@@ -122,4 +123,27 @@ fn collect(mut stream: TcpStream, sent: &mpsc::Sender<(String, Vec<u8>)>) {
             .write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n")
             .unwrap();
     }
+}
+
+/// A command that has something to say, and ends.
+#[test]
+fn logs_are_for_people_on_a_terminal_and_for_machines_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().to_str().unwrap();
+    serve(dir.path(), &[]).stop();
+    std::fs::set_permissions(dir.path().join("secrets.toml"), PermissionsExt::from_mode(0o644)).unwrap();
+    let args = ["token", "--sub", "ada", "--data-dir", at];
+    let piped = run(args);
+    let line: Value = serde_json::from_str(err(&piped).trim()).unwrap();
+    assert!(line["level"] == "WARN" && line["message"].as_str().unwrap().contains("chmod 600"), "{line}");
+    // Python runs it on a terminal of its own, and copies what it prints.
+    let terminal = Command::new("python3")
+        .args(["-c", "import pty, sys; pty.spawn(sys.argv[1:])", env!("CARGO_BIN_EXE_plaudit")])
+        .args(args)
+        .output()
+        .unwrap();
+    let shown = out(&terminal);
+    let line =
+        shown.lines().find(|line| line.contains("chmod 600")).unwrap_or_else(|| panic!("{shown}{}", err(&terminal)));
+    assert!(line.contains("WARN") && !line.contains('{'), "{line}");
 }

@@ -62,6 +62,7 @@
 //! | 2 | [`store`] | the one seam to the disk, its failing twin, the data directory; names sled | what the bytes mean |
 //! | 3 | [`fold`] | judge and fold, and the pages that the fold changes | a clock, a setting, a duplicate |
 //! | 3 | [`merkle`] | leaves, trees, certificates and proofs, byte for byte | a store |
+//! | 3 | [`traces`] | spans of sampled requests, on their way to a collector | a voter's or clip's name |
 //! | 4 | [`ballots`] | who voted for what in open slots, and today's budgets | blocking under a lock |
 //! | 4 | [`stage`] | seasons, slots and clips as a snapshot that settlement swaps | a verdict |
 //! | 4 | [`comments`] | comments as they are now: pages, what is not in them yet, what is in flight | blocking under its lock |
@@ -103,3 +104,4 @@ pub mod push;
 pub mod stage;
 pub mod store;
 pub mod tally;
+pub mod traces;

@@ -1,14 +1,22 @@
 //! Counters and gauges that every part writes and `/metrics` reads: relaxed atomics of `prometheus-client`, so a metric
-//! never orders anything. A histogram takes a short lock: observed once a batch or a step, never once a vote.
-//! Never holds a voter's or a clip's name.
+//! never orders anything. A histogram takes a short lock: observed once a batch or a step, or for one voter in
+//! [`TIMED`], never once a vote. Never holds a voter's or a clip's name.
 
 use std::time::Duration;
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::error::Reject;
+
+/// The votes of one voter in so many are timed: looking at the clock and taking a histogram's lock would cost each vote more
+/// than its claim.
+pub const TIMED: u8 = 16;
 
 const SECONDS: [f64; 14] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
@@ -48,6 +56,102 @@ impl Sizes {
     }
 }
 
+/// How an attempt to vote ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum VoteResult {
+    /// It stands.
+    Counted,
+    /// The voter has voted for the clip.
+    Duplicate,
+    /// The day's weight is used up.
+    OverLimit,
+    /// The voter's or the address's rate.
+    RateLimited,
+    /// The slot takes no votes.
+    Closed,
+    /// The voter is banned.
+    Banned,
+    /// A queue or a map was full.
+    Overloaded,
+    /// The store has failed.
+    StorageFailed,
+    /// No such clip, the voter's own, or anything else that is the caller's to put right.
+    Invalid,
+}
+
+impl VoteResult {
+    const ALL: [(Self, &str); 9] = [
+        (Self::Counted, "counted"),
+        (Self::Duplicate, "duplicate"),
+        (Self::OverLimit, "over_limit"),
+        (Self::RateLimited, "rate_limited"),
+        (Self::Closed, "closed"),
+        (Self::Banned, "banned"),
+        (Self::Overloaded, "overloaded"),
+        (Self::StorageFailed, "storage_failed"),
+        (Self::Invalid, "invalid"),
+    ];
+
+    /// Of an attempt that was refused.
+    pub fn of(reject: &Reject) -> Self {
+        match reject {
+            Reject::AlreadyVoted(_) => Self::Duplicate,
+            Reject::DailyLimit { .. } => Self::OverLimit,
+            Reject::RateLimited { .. } => Self::RateLimited,
+            Reject::VotingClosed | Reject::WrongSlot | Reject::NoActiveSlot => Self::Closed,
+            Reject::Banned { .. } => Self::Banned,
+            Reject::Overloaded | Reject::NotReady { .. } => Self::Overloaded,
+            Reject::StorageFailed => Self::StorageFailed,
+            _ => Self::Invalid,
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+/// Attempts to vote by how they ended. Every result is there from the start, and is counted without a look into the family's map.
+#[derive(Debug)]
+pub struct VoteResults {
+    family: Family<ResultLabel, Counter>,
+    each: [Counter; VoteResult::ALL.len()],
+}
+
+impl Default for VoteResults {
+    fn default() -> Self {
+        let family = Family::<ResultLabel, Counter>::default();
+        let each = VoteResult::ALL.map(|(_, result)| family.get_or_create_owned(&ResultLabel { result }));
+        Self { family, each }
+    }
+}
+
+impl VoteResults {
+    /// Counts one attempt.
+    pub fn count(&self, result: VoteResult) {
+        self.each[result as usize].inc();
+    }
+
+    /// Attempts so far that ended so.
+    pub fn get(&self, result: VoteResult) -> u64 {
+        self.each[result as usize].get()
+    }
+}
+
+/// What is looked up when it is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Looked {
+    /// Bytes of the log on the disk.
+    pub log_bytes: u64,
+    /// Bytes of the tables on the disk.
+    pub tables_bytes: u64,
+    /// Bytes that the disk has left for this process; `None` where the store is on none.
+    pub free_bytes: Option<u64>,
+    /// Bytes of memory that the process holds, where the system says so.
+    pub resident_bytes: Option<u64>,
+}
+
 macro_rules! metrics {
     ($($(#[doc = $help:literal])+ $field:ident: $kind:ident $(as $unit:ident)?, $name:literal;)+) => {
         /// All of them. The engine makes one set and shares it.
@@ -67,6 +171,9 @@ macro_rules! metrics {
     };
     (@one $to:ident, $me:ident.$field:ident, Sizes, $name:literal, $help:expr) => {
         $to.register($name, $help.trim().trim_end_matches('.'), $me.$field.0.clone());
+    };
+    (@one $to:ident, $me:ident.$field:ident, VoteResults, $name:literal, $help:expr) => {
+        $to.register($name, $help.trim().trim_end_matches('.'), $me.$field.family.clone());
     };
     (@one $to:ident, $me:ident.$field:ident, $kind:ident, $name:literal, $help:expr) => {
         $to.register($name, $help.trim().trim_end_matches('.'), $me.$field.clone());
@@ -94,10 +201,14 @@ metrics! {
     comments_held: Gauge, "comments_held";
     /// Reads of the tables that failed: records are damaged.
     read_failures: Counter, "read_failures";
-    /// Claims refused as duplicates.
-    duplicates: Counter, "votes_duplicate";
-    /// Claims refused by the daily limit.
-    over_limit: Counter, "votes_over_limit";
+    /// Attempts to vote, by how they ended.
+    results: VoteResults, "vote_attempts";
+    /// Time of a claim, votes of one voter in 16.
+    claim: Timer, "claim";
+    /// Time from a claim to its answer, votes of one voter in 16.
+    vote: Timer, "vote";
+    /// Time in the queue of a batch's oldest entry.
+    queue_wait: Timer, "queue_wait";
     /// Writes refused because a queue or a map was full.
     overloaded: Counter, "overloaded";
     /// Events refused after they were queued.
@@ -156,6 +267,8 @@ metrics! {
     connections: Gauge, "connections";
     /// Connections refused at a bound.
     connections_refused: Counter, "connections_refused";
+    /// Handshakes of TLS that failed.
+    tls_failures: Counter, "tls_handshakes_failed";
     /// Answers with a status of 2xx or 3xx.
     answers_ok: Counter, "answers_ok";
     /// Answers with a status of 4xx.
@@ -166,15 +279,34 @@ metrics! {
 
 impl Metrics {
     /// The text that Prometheus scrapes (`OpenMetrics`), every name with the prefix `plaudit_`; `ack` names the mode.
-    pub fn render(&self, ack: &'static str) -> String {
+    pub fn render(&self, ack: &'static str, looked: &Looked) -> String {
         let mut registry = Registry::with_prefix("plaudit");
         let info = prometheus_client::metrics::info::Info::new([("version", env!("CARGO_PKG_VERSION")), ("ack", ack)]);
         registry.register("build", "The program and its durability mode", info);
         self.register(&mut registry);
+        let bytes = [
+            ("storage_log", "Size of the log on the disk", Some(looked.log_bytes)),
+            ("storage_tables", "Size of the tables on the disk", Some(looked.tables_bytes)),
+            ("storage_free", "What the disk has left for this process", looked.free_bytes),
+            ("resident_memory", "Memory that the process holds", looked.resident_bytes),
+        ];
+        for (name, help, value) in bytes {
+            if let Some(value) = value {
+                let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+                registry.register_with_unit(name, help, Unit::Bytes, gauge);
+            }
+        }
         let mut text = String::new();
         encode(&mut text, &registry).expect("writing to a string");
         text
     }
+}
+
+/// Bytes of memory that this process holds; `None` where `/proc` doesn't say.
+pub fn resident_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
+    pages.checked_mul(u64::try_from(rustix::param::page_size()).ok()?)
 }
 
 #[cfg(test)]
@@ -186,10 +318,53 @@ mod tests {
         let metrics = Metrics::default();
         metrics.votes.inc_by(3);
         metrics.flush.observe(Duration::from_millis(2));
-        let text = metrics.render("durable");
-        for line in ["plaudit_votes_total 3", "plaudit_log_flush_seconds_count 1", "plaudit_build_info{"] {
+        metrics.results.count(VoteResult::Duplicate);
+        let looked = Looked { log_bytes: 7, resident_bytes: resident_bytes(), ..Looked::default() };
+        let text = metrics.render("durable", &looked);
+        for line in [
+            "plaudit_votes_total 3",
+            "plaudit_log_flush_seconds_count 1",
+            "plaudit_build_info{",
+            "plaudit_vote_attempts_total{result=\"duplicate\"} 1",
+            "plaudit_vote_attempts_total{result=\"counted\"} 0",
+            "plaudit_storage_log_bytes 7",
+            "plaudit_resident_memory_bytes ",
+        ] {
             assert!(text.contains(line), "{line} in\n{text}");
         }
         assert!(text.ends_with("# EOF\n"));
+        assert!(!text.contains("plaudit_storage_free_bytes"), "what is not known is not said");
+    }
+
+    #[test]
+    fn a_result_is_counted_as_itself() {
+        for (at, (result, name)) in VoteResult::ALL.into_iter().enumerate() {
+            assert_eq!(result as usize, at, "{name}");
+        }
+        let results = VoteResults::default();
+        results.count(VoteResult::of(&Reject::Banned { until: None }));
+        results.count(VoteResult::of(&Reject::ClipNotFound));
+        let counted = VoteResult::ALL.map(|(result, _)| results.get(result));
+        assert_eq!(counted, [0, 0, 0, 0, 0, 1, 0, 0, 1]);
+    }
+
+    /// Prometheus' conventions, for what comes later too.
+    #[test]
+    fn names_follow_the_conventions() {
+        let text = Metrics::default().render("durable", &Looked::default());
+        let families: Vec<(&str, &str)> =
+            text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+        assert!(families.len() > 40);
+        for (name, kind) in families {
+            assert!(name.starts_with("plaudit_") && !name.ends_with("_total"), "{name}");
+            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
+            let measured = ["_seconds", "_bytes", "_events"].iter().any(|unit| name.ends_with(unit));
+            assert!(kind != "histogram" || measured, "{name} has no unit");
+        }
+        let labels = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('{'));
+        for (name, labels) in labels {
+            let own = ["le=", "result=", "version="].iter().any(|label| labels.starts_with(label));
+            assert!(own, "{name}: a label that may have any number of values: {labels}");
+        }
     }
 }

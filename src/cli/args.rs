@@ -12,12 +12,7 @@ pub(super) const SERVE: &str = "serve";
 
 #[derive(Parser, Debug)]
 #[command(name = "plaudit", version, about, override_usage = "plaudit [COMMAND] [OPTIONS]")]
-#[command(
-    after_help = "Without a command: serve. Every setting is a flag, a variable (PLAUDIT_…) and a key of the file\n\
-    named by --config; flags go first, then variables, then the file.\n\n\
-    Try it:  plaudit            serves a demo season on http://127.0.0.1:8080\n         \
-    plaudit bench      measures votes over HTTP on this machine"
-)]
+#[command(after_help = super::help::TOP)]
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Command,
@@ -37,6 +32,10 @@ pub(super) enum Command {
     Log(Log),
     /// Write a locked slot's certificate and ballots, for anyone to check
     Export(Export),
+    /// Say whether this machine is fit to serve, and what to do where it isn't
+    Doctor(Box<Doctor>),
+    /// Print a shell's script that completes commands and flags
+    Completions(Completions),
 }
 
 impl Command {
@@ -48,6 +47,8 @@ impl Command {
             Self::Bench(bench) => &bench.common,
             Self::Log(log) => &log.common,
             Self::Export(export) => &export.common,
+            Self::Doctor(doctor) => &doctor.common,
+            Self::Completions(completions) => &completions.common,
         }
     }
 }
@@ -55,7 +56,8 @@ impl Command {
 #[derive(Args, Debug)]
 #[command(
     after_help = "Each flag is a variable too, --daily-limit is PLAUDIT_DAILY_LIMIT, and a key of the file that\n\
-    --config names, daily-limit = 200. Flags go first, then variables, then the file."
+    --config names, daily-limit = 200. Flags go first, then variables, then the file.\n\
+    Example: plaudit serve --listen 0.0.0.0:443 --tls-cert site.pem --tls-key site.key"
 )]
 pub(super) struct Serve {
     #[command(flatten)]
@@ -67,7 +69,8 @@ pub(super) struct Serve {
 #[derive(Args, Debug)]
 #[command(
     after_help = "Reads every record: checksums, the log's chain, a recount of each clip. Prints a row a clip,\n\
-    id votes weight, and exits with 1 when something is wrong."
+    id votes weight, and exits with 1 when something is wrong.\n\
+    Example: plaudit verify --data-dir data/db"
 )]
 pub(super) struct Verify {
     #[command(flatten)]
@@ -89,6 +92,7 @@ pub(super) struct Verify {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = "Example: plaudit token --sub alice --ttl 10m")]
 pub(super) struct Token {
     /// Whom the token is for
     #[arg(long, value_name = "USER", value_parser = subject)]
@@ -109,7 +113,8 @@ pub(super) struct Token {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Lines of JSON: the certificate, then every ballot. It names no voter: see --export of `plaudit verify`."
+    after_help = "Lines of JSON: the certificate, then every ballot. It names no voter: see --export of `plaudit verify`.\n\
+    Example: plaudit export --slot spring/1 --to spring-1.jsonl"
 )]
 pub(super) struct Export {
     #[command(flatten)]
@@ -125,6 +130,7 @@ pub(super) struct Export {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = "Example: plaudit log --data-dir data/db | tail")]
 pub(super) struct Log {
     #[command(flatten)]
     pub(super) store: DataDir,
@@ -135,7 +141,8 @@ pub(super) struct Log {
 #[derive(Args, Debug)]
 #[command(
     after_help = "Casts votes, each of a voter of its own. Starts a server of its own on a fresh directory unless\n\
-    --target or --engine says otherwise. Latency without --rate is that of a closed loop."
+    --target or --engine says otherwise. Latency without --rate is that of a closed loop.\n\
+    Example: plaudit bench --rate 10000 --seconds 30s"
 )]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct Bench {
@@ -201,6 +208,34 @@ pub(super) struct Bench {
     pub(super) data_dir: Option<PathBuf>,
     #[command(flatten)]
     pub(super) tokens: TokenSettings,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Takes the flags of serve, and checks what a server with them would need. Changes nothing; times\n\
+    flushes of a file that it removes. Exits with 1 when a server would not start or not keep its word.\n\
+    Example: plaudit doctor --config /etc/plaudit/plaudit.toml"
+)]
+pub(super) struct Doctor {
+    /// Print JSON
+    #[arg(long, help_heading = "Report")]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) config: Config,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example: plaudit completions bash > /etc/bash_completion.d/plaudit\n         \
+    plaudit completions zsh > /usr/local/share/zsh/site-functions/_plaudit\n         \
+    plaudit completions fish > ~/.config/fish/completions/plaudit.fish")]
+pub(super) struct Completions {
+    /// The shell: bash, zsh, fish, elvish or powershell
+    #[arg(value_name = "SHELL", hide_possible_values = true)]
+    pub(super) shell: clap_complete::Shell,
     #[command(flatten)]
     pub(super) common: Common,
 }

@@ -1,11 +1,15 @@
 //! The commands. Each turns its settings into calls of the engine and prints what comes back; results go to standard
 //! output, everything else to standard error.
 //!
-//! Never: decides anything about votes. Exit codes: 0 for done, 1 for failed, 2 for a command line that can't be read.
+//! Never: decides anything about votes. Exit codes: 0 for done, 1 for failed or found wanting, 2 for a command line that can't be
+//! read; [`help`] prints them.
 
 mod args;
 pub mod bench;
+mod completions;
 mod demo;
+mod doctor;
+mod help;
 pub mod process;
 mod results;
 mod secrets;
@@ -45,6 +49,8 @@ pub fn main() -> ExitCode {
         Command::Token(token) => log_to(&token.common).and_then(|()| token::run(&token)),
         Command::Bench(bench) => log_to(&bench.common).and_then(|()| bench::run(&bench)),
         Command::Log(log) => log_to(&log.common).and_then(|()| store::log(&log)),
+        Command::Doctor(doctor) => log_to(&doctor.common).and_then(|()| doctor::run(&doctor)),
+        Command::Completions(completions) => log_to(&completions.common).and_then(|()| completions::run(&completions)),
         Command::Export(export) => log_to(&export.common).and_then(|()| results::export(&export)),
     };
     match done {
@@ -88,7 +94,7 @@ fn read(mut line: Vec<OsString>) -> Result<Cli, Usage> {
 
 /// The command line as clap reads it. The variables' names would be half of every help text, and follow one rule.
 fn command() -> clap::Command {
-    Cli::command().mut_subcommands(|sub| sub.mut_args(|arg| arg.hide_env(true)))
+    help::within_a_screen(Cli::command().mut_subcommands(|sub| sub.mut_args(|arg| arg.hide_env(true))))
 }
 
 /// Whether no command is named: nothing follows the program's name, or a flag that isn't the program's own.
@@ -100,10 +106,15 @@ fn serves_by_default(line: &[OsString]) -> bool {
     }
 }
 
+/// What libraries say below a warning is of bytes and headers, which hold tokens: it is heard by nobody, whatever is asked for.
+const UNHEARD: [&str; 6] =
+    ["h2=warn", "hyper=warn", "hyper_util=warn", "rustls=warn", "tungstenite=warn", "opentelemetry=warn"];
+
 /// Sends the log to standard error: for people on a terminal, as JSON elsewhere. Takes nothing from the `log` crate: the
 /// store listens there for its own errors, and forwards them.
 fn log_to(common: &Common) -> Result<(), Fault> {
     let filter = EnvFilter::builder().parse(&common.log).map_err(|why| Fault::Setting(format!("--log: {why}")))?;
+    let filter = UNHEARD.iter().fold(filter, |filter, quiet| filter.add_directive(quiet.parse().expect("a directive")));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let set = if io::stderr().is_terminal() {
         tracing::subscriber::set_global_default(builder.with_target(false).finish())

@@ -3,8 +3,8 @@
 //! Never: decides what a request means, or goes on after a second signal.
 
 mod banner;
+mod reload;
 mod stop;
-mod words;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -23,12 +23,13 @@ use crate::config::{AckMode, Config, Moderation, PushApp, RoundsMode};
 use crate::domain::VoterKey;
 use crate::engine::{Ack, CommentSettings, Engine, RoundSettings, Settings};
 use crate::error::Fault;
-use crate::http::{self, App, AppOptions, ServeOptions, StreamOptions};
+use crate::http::{self, App, AppOptions, ServeOptions, StreamOptions, Tls};
 use crate::hub;
 use crate::identity::{Identity, IdentityOptions};
 use crate::push::apps::Apps;
 use crate::push::sign::Signer;
 use crate::push::{self, Push, PushOptions};
+use crate::traces::Traces;
 use stop::Stop;
 
 /// Connections that the system holds for us until they are accepted.
@@ -41,14 +42,14 @@ const STOP_WITHIN: Duration = Duration::from_millis(9_500);
 pub(super) fn run(args: Serve) -> Result<Done, Fault> {
     let config = args.config;
     let mut warnings = config.check()?;
-    // Before anything is made: the key is of no account to the check.
-    engine_settings(&config, VoterKey::new([0; 32])).check()?;
+    check_engine(&config)?;
     let (connections, fewer) = config.connections(process::raise_open_files())?;
     warnings.extend(fewer);
     for warning in warnings {
         tracing::warn!("{warning}");
     }
     // The port before the store: a taken one is found before anything is made or changed on the disk.
+    let tls = config.tls.pair()?.map(|(cert, key)| Tls::load(cert, key)).transpose()?;
     let socket = bind(&config)?;
     let dir = config.store.data_dir.clone();
     let (secrets, made) = secrets::load_or_make(&dir)?;
@@ -56,10 +57,15 @@ pub(super) fn run(args: Serve) -> Result<Done, Fault> {
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|why| Fault::io("starting the runtime", &why))?;
-    let served = runtime.block_on(serve(config, connections, socket, secrets));
+    let served = runtime.block_on(serve(config, connections, socket, tls, secrets));
     // An opening or closing that outlived its time is left to the next start's recovery.
     runtime.shutdown_background();
     served.map(|()| Done::Well)
+}
+
+/// What the engine would refuse, before anything is made: the key is of no account to the check.
+pub(super) fn check_engine(config: &Config) -> Result<(), Fault> {
+    engine_settings(config, VoterKey::new([0; 32])).check()
 }
 
 /// How an engine is run by these settings.
@@ -112,7 +118,13 @@ pub(super) fn engine_ack(mode: AckMode) -> Ack {
     }
 }
 
-async fn serve(config: Config, connections: usize, socket: Socket, secrets: Secrets) -> Result<(), Fault> {
+async fn serve(
+    config: Config,
+    connections: usize,
+    socket: Socket,
+    tls: Option<Tls>,
+    secrets: Secrets,
+) -> Result<(), Fault> {
     let mut stop = Stop::install()?;
     let settings = engine_settings(&config, secrets.voter_key.clone());
     let opening = tokio::task::spawn_blocking(move || Engine::open(settings, Arc::new(SystemClock) as Arc<dyn Clock>));
@@ -125,7 +137,7 @@ async fn serve(config: Config, connections: usize, socket: Socket, secrets: Secr
     if started_empty && !config.no_demo {
         demo::load(&engine).await.map_err(|why| Fault::Setting(format!("the demo season can't be made: {why}")))?;
     }
-    let words = config.comments.blocked_words.clone().map(|path| words::watch(path, engine.clone())).transpose()?;
+    let reload = reload::watch(config.comments.blocked_words.clone(), tls.clone(), engine.clone())?;
     // Only now: who connects finds a server that has recovered.
     let (listener, at) = listen(&config, socket)?;
     let apps =
@@ -135,11 +147,14 @@ async fn serve(config: Config, connections: usize, socket: Socket, secrets: Secr
     tracing::info!(listen = %at, ack = engine.settings().ack.as_str(), recovered = engine.recovered(), "serving");
 
     let challenge = challenge(&config, &engine)?;
-    let app = app(&config, &secrets, engine.clone(), push, challenge);
+    let traces =
+        config.traces.otlp.as_ref().map(|url| Traces::new(url, config.traces.otlp_every)).transpose()?.map(Arc::new);
+    let app = app(&config, &secrets, engine.clone(), push, challenge, traces.clone());
     let options = ServeOptions {
         max_connections: connections,
         max_connections_per_address: config.limits.max_connections_per_address,
         spread: config.push.drain,
+        tls,
         ..ServeOptions::default()
     };
     let (asked, when_asked) = tokio::sync::oneshot::channel();
@@ -158,7 +173,11 @@ async fn serve(config: Config, connections: usize, socket: Socket, secrets: Secr
     };
     let served = http::serve(listener, app, options, shutdown).await;
     // It holds the engine.
-    words.inspect(tokio::task::JoinHandle::abort);
+    reload.abort();
+    if let Some(traces) = traces {
+        // Its thread waits for tasks of this runtime.
+        let _closed = tokio::task::spawn_blocking(move || traces.close()).await;
+    }
     let deadline = when_told.borrow().unwrap_or_else(tokio::time::Instant::now) + STOP_WITHIN;
     let closed = close(engine, deadline).await;
     signals.abort();
@@ -209,7 +228,14 @@ fn challenge(config: &Config, engine: &Engine) -> Result<Option<Challenge>, Faul
     Challenge::new(&options, Arc::clone(engine.clock()), Arc::clone(engine.metrics())).map(Some)
 }
 
-fn app(config: &Config, secrets: &Secrets, engine: Engine, push: Push, challenge: Option<Challenge>) -> App {
+fn app(
+    config: &Config,
+    secrets: &Secrets,
+    engine: Engine,
+    push: Push,
+    challenge: Option<Challenge>,
+    traces: Option<Arc<Traces>>,
+) -> App {
     let given = |flag: &Option<crate::config::Secret>, kept: &[u8]| flag.as_ref().map_or(kept, |f| f.bytes()).to_vec();
     let identity = Identity::new(IdentityOptions {
         jwt_secret: given(&config.tokens.jwt_secret, &secrets.jwt),
@@ -233,6 +259,7 @@ fn app(config: &Config, secrets: &Secrets, engine: Engine, push: Push, challenge
         stream: StreamOptions { spread: config.push.drain, ..StreamOptions::default() },
         push: Some(push),
         challenge,
+        traces,
         ..AppOptions::default()
     };
     App::new(engine, identity, admission, options)

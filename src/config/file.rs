@@ -45,7 +45,7 @@ enum Kind {
 fn keys(command: &Command, server: &str) -> Vec<(String, Kind)> {
     let server = command.find_subcommand(server).expect("the server is a subcommand");
     let named = server.get_arguments().filter_map(|arg| Some((arg.get_long()?.to_owned(), arg)));
-    let settings = named.filter(|(name, _)| !["config", "help", "version"].contains(&name.as_str()));
+    let settings = named.filter(|(name, _)| !["config", "help", "help-all", "version"].contains(&name.as_str()));
     settings.map(|(name, arg)| (name, if arg.is_hide_env_values_set() { Kind::Secret } else { Kind::Plain })).collect()
 }
 

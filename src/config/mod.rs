@@ -9,8 +9,10 @@
 mod challenge;
 pub mod file;
 mod history;
+mod observe;
 mod push;
 mod rounds;
+mod tls;
 mod values;
 
 use std::path::PathBuf;
@@ -20,8 +22,10 @@ use clap::{ArgAction, Args};
 
 pub use challenge::ChallengeSettings;
 pub use history::HistorySettings;
+pub use observe::TraceSettings;
 pub use push::{PushApp, PushSettings};
 pub use rounds::{RoundRules, RoundsMode};
+pub use tls::TlsSettings;
 pub use values::{
     AckMode, Listen, Moderation, Networks, RateLimit, Secret, VoteWeights, log_filter, parse_bytes, parse_duration,
     parse_duration_or_off,
@@ -45,13 +49,16 @@ pub struct Common {
     /// File with settings: TOML, keys named as the flags
     #[arg(long, value_name = "FILE", env = "PLAUDIT_CONFIG", help_heading = "General")]
     pub config: Option<PathBuf>,
-    /// What is logged: error, warn, info, debug, or a filter such as plaudit=debug,warn
+    /// Level of the log, or a filter such as plaudit=debug,warn
     #[arg(long, value_name = "FILTER", env = "PLAUDIT_LOG", default_value = "info", help_heading = "General")]
     #[arg(value_parser = log_filter)]
     pub log: String,
-    /// Print this help
-    #[arg(short, long, action = ArgAction::Help, help_heading = "General")]
+    /// Print what is mostly set
+    #[arg(short, long, action = ArgAction::HelpShort, help_heading = "General")]
     help: Option<bool>,
+    /// Print all there is
+    #[arg(long, action = ArgAction::HelpLong, help_heading = "General")]
+    help_all: Option<bool>,
 }
 
 /// The directory of a store.
@@ -65,7 +72,7 @@ pub struct DataDir {
 /// The secret of voters' tokens and what a token must say.
 #[derive(Args, Clone, Debug)]
 pub struct TokenSettings {
-    /// Secret of voters' tokens (HS256); default: made at the first start, kept in DIR/secrets.toml
+    /// Secret of voters' tokens (HS256); default: kept in DIR/secrets.toml
     #[arg(long, value_name = "SECRET", env = "PLAUDIT_JWT_SECRET", hide_env_values = true, help_heading = "Identity")]
     #[arg(value_parser = Secret::value_parser())]
     pub jwt_secret: Option<Secret>,
@@ -87,8 +94,7 @@ pub struct Limits {
     /// What each kind of vote weighs
     #[arg(long, value_name = "KINDS", env = "PLAUDIT_WEIGHTS", default_value = "standard=1,super=3,mega=10")]
     pub weights: VoteWeights,
-    /// Requests a minute of a voter and of an address, events a minute that an app's servers trigger; each can be off, and
-    /// all with a plain `off`
+    /// Requests a minute of a voter and an address, events a minute of an app's servers; each, or all, can be off
     #[arg(long, value_name = "RATES", env = "PLAUDIT_RATE_LIMIT", default_value = "voter=60,address=600,app=60000")]
     pub rate_limit: RateLimit,
     /// Open connections; default: the open-file limit less 256
@@ -131,7 +137,7 @@ pub struct CommentRules {
 /// Everything that `plaudit serve` can be told.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
-    /// Address to listen on, HOST:PORT; port 0 takes a free one
+    /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", env = "PLAUDIT_LISTEN", default_value = "127.0.0.1:8080")]
     #[arg(help_heading = "Server")]
     pub listen: Listen,
@@ -145,6 +151,9 @@ pub struct Config {
     )]
     #[arg(help_heading = "Server")]
     pub trusted_proxies: Networks,
+    /// Certificate and key.
+    #[command(flatten)]
+    pub tls: TlsSettings,
 
     /// The store's place.
     #[command(flatten)]
@@ -197,6 +206,10 @@ pub struct Config {
     /// The broadcaster.
     #[command(flatten)]
     pub push: PushSettings,
+
+    /// Traces.
+    #[command(flatten)]
+    pub traces: TraceSettings,
 }
 
 impl Config {
@@ -231,6 +244,7 @@ impl Config {
             return Err(Fault::Setting("--challenge-secret is given, and no --challenge-url to show it to".into()));
         }
         self.check_push()?;
+        self.tls.pair()?;
         let mut warnings: Vec<String> = secrets
             .iter()
             .filter_map(|(flag, secret)| Some((flag, secret.as_ref()?.bytes().len())))

@@ -46,7 +46,7 @@ use crate::error::{Fault, Reject};
 use crate::hub::Hub;
 use crate::jobs::{Rounds, Seal, SortedBallots};
 use crate::log::{Applier, Progress, Queue, Recovered, block, recover};
-use crate::metrics::Metrics;
+use crate::metrics::{Looked, Metrics, resident_bytes};
 use crate::stage::Stage;
 use crate::store::{Home, Store};
 use threads::Threads;
@@ -262,6 +262,17 @@ impl Engine {
     /// Bytes on disk of both stores.
     pub fn disk_bytes(&self) -> u64 {
         self.core.log.disk_bytes() + self.core.tables.disk_bytes()
+    }
+
+    /// What metrics say of disk and memory. Reads the disk.
+    pub fn looked(&self) -> Looked {
+        let disk = rustix::fs::statvfs(&self.core.settings.data_dir).ok();
+        Looked {
+            log_bytes: self.core.log.disk_bytes(),
+            tables_bytes: self.core.tables.disk_bytes(),
+            free_bytes: disk.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
+            resident_bytes: resident_bytes(),
+        }
     }
 }
 

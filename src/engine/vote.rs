@@ -1,5 +1,7 @@
 //! The whole journey of a vote, and of its retraction.
 
+use std::time::Instant;
+
 use tokio::sync::oneshot;
 
 use super::api::Receipt;
@@ -9,6 +11,8 @@ use crate::domain::{ClipNo, Event, Origin, Retraction, Seq, SlotNo, SlotStatus, 
 use crate::error::Reject;
 use crate::fold::Refusal;
 use crate::log::{Body, Entry, Outcome};
+use crate::metrics::{TIMED, VoteResult};
+use crate::traces;
 
 /// How often a request waits for what is in flight before it is told to come again.
 pub(super) const TRIES: usize = 16;
@@ -31,8 +35,17 @@ impl Engine {
         clip: &str,
         kind: VoteKind,
     ) -> Result<Receipt, Reject> {
+        let result = self.try_vote(origin, voter, clip, kind).await;
+        let counted = result.as_ref().map_or_else(VoteResult::of, |_| VoteResult::Counted);
+        self.core.metrics.results.count(counted);
+        result
+    }
+
+    async fn try_vote(&self, origin: Origin, voter: VoterId, clip: &str, kind: VoteKind) -> Result<Receipt, Reject> {
         let core = &*self.core;
         let weight = core.settings.weights.of(kind);
+        // A hash: as good as a die, and no state that all votes would share.
+        let timed = voter.0[15].is_multiple_of(TIMED) || traces::is_traced();
         for _ in 0..TRIES {
             core.takes_writes()?;
             let at = core.clock.now_ms();
@@ -41,24 +54,30 @@ impl Engine {
             // Duplicate, limit and enqueueing are one step under the lock of the voter's shard.
             let (waiter, answer) = oneshot::channel();
             let mut position = 0;
+            let began = timed.then(Instant::now);
             let claim = core.ballots.claim(voter, clip, weight, day_of(at), |day, claimed| {
                 let event = Event::voted(Vote { voter, clip, slot, kind, weight, day }, origin);
-                let entry = Entry { at, body: Body::Event(event), claimed, waiter: Some(waiter) };
+                let entry = Entry { claimed, ..Entry::new(at, Body::Event(event), Some(waiter)) };
                 let place = core.queue.claim(entry);
                 position = place.unwrap_or_default();
                 place.is_some()
             });
+            if let Some(began) = began {
+                core.metrics.claim.observe(began.elapsed());
+                traces::stage("claim", began);
+            }
             match claim {
                 Claim::Sent { remaining } => {
+                    let sent = began.map(|_| Instant::now());
                     let seq = core.outcome(answer).await?;
+                    if let (Some(began), Some(sent)) = (began, sent) {
+                        core.metrics.vote.observe(began.elapsed());
+                        traces::stage("commit", sent);
+                    }
                     return Ok(core.receipt(seq, clip, remaining, position));
                 }
-                Claim::Duplicate => {
-                    core.metrics.duplicates.inc();
-                    return Err(Reject::AlreadyVoted(core.clip_id(clip)));
-                }
+                Claim::Duplicate => return Err(Reject::AlreadyVoted(core.clip_id(clip))),
                 Claim::OverLimit { remaining } => {
-                    core.metrics.over_limit.inc();
                     return Err(Reject::DailyLimit { remaining, reset_at: core.reset_at(at) });
                 }
                 Claim::QueueFull | Claim::VotersFull => return Err(core.overloaded()),

@@ -8,24 +8,32 @@ use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body as AxumBody;
+use axum::extract::MatchedPath;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
+use super::compress::{self, Coding};
 use super::{App, push, reply, routes, slot, vote};
 use crate::domain::Origin;
 use crate::error::Reject;
+use crate::traces::{Stages, Trace, Traces};
 
 /// Bytes at hand, or what an axum handler made.
 pub(super) type Body = Either<Full<Bytes>, AxumBody>;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_MAX: usize = 128;
+/// The path that everything else makes way for.
+const HOT: &str = "/api/vote";
+/// What a filter of the log calls a request's line.
+const REQUESTS: &str = "plaudit::requests";
 const VOTE_METHODS: &str = "GET, HEAD, POST, DELETE, OPTIONS";
 
 /// What a connection holds for as long as it lives, as whatever becomes of it.
@@ -55,6 +63,56 @@ impl Front {
         request: Request<Incoming>,
         held: &Held,
     ) -> Result<Response<Body>, Infallible> {
+        let trace = self.app.0.options.traces.as_ref().and_then(|traces| self.traced(traces, peer, &request));
+        if trace.is_some() || tracing::enabled!(target: REQUESTS, tracing::Level::DEBUG) {
+            // Boxed: few are watched, and every connection would carry its size.
+            return Ok(Box::pin(self.watched(trace, peer, request, held)).await);
+        }
+        Ok(self.answered(peer, request, held).await)
+    }
+
+    /// The trace of a request, if it has one. Only listed proxies choose what is traced: others could have all of it sent.
+    fn traced(&self, traces: &Traces, peer: IpAddr, request: &Request<Incoming>) -> Option<Trace> {
+        let parent = request.headers().get("traceparent");
+        let parent = parent.filter(|_| self.app.0.options.trusted_proxies.trusts(peer));
+        traces.begin(parent.map(HeaderValue::as_bytes))
+    }
+
+    /// Answers a request, and tells of it: a line in the log at debug, a span if it is traced. Neither has its path, which may name
+    /// someone, nor a header.
+    async fn watched(
+        &self,
+        trace: Option<Trace>,
+        peer: IpAddr,
+        request: Request<Incoming>,
+        held: &Held,
+    ) -> Response<Body> {
+        let began = Instant::now();
+        let method = request.method().clone();
+        let path = request.uri().path();
+        let own = match path {
+            _ if path == HOT => Some(HOT),
+            _ if path.starts_with("/app/") => Some("/app/{key}"),
+            _ if path.starts_with("/apps/") => Some("/apps/{id}/…"),
+            _ => None,
+        };
+        let answer = self.answered(peer, request, held);
+        let (answer, stages) = match &self.app.0.options.traces {
+            Some(traces) if trace.is_some() => traces.record(answer).await,
+            _ => (answer.await, Stages::default()),
+        };
+        let matched = answer.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+        let (route, status) = (own.or(matched).unwrap_or("none"), answer.status().as_u16());
+        let took_ms = began.elapsed().as_secs_f64() * 1e3;
+        let id = answer.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+        tracing::debug!(target: REQUESTS, %method, route, status, took_ms, request_id = id, "answered");
+        if let (Some(traces), Some(trace)) = (&self.app.0.options.traces, trace) {
+            traces.end(trace, stages, method.as_str(), route, status);
+        }
+        answer
+    }
+
+    async fn answered(&self, peer: IpAddr, request: Request<Incoming>, held: &Held) -> Response<Body> {
         let id = self.ids.of(request.headers());
         let problem = reply::wants_problem(request.headers());
         let answer = guarded(self.dispatch(peer, request, held)).await;
@@ -69,33 +127,53 @@ impl Front {
             400..500 => metrics.answers_rejected.inc(),
             _ => metrics.answers_failed.inc(),
         };
-        Ok(answer)
+        answer
     }
 
     async fn dispatch(&self, peer: IpAddr, request: Request<Incoming>, held: &Held) -> Response<Body> {
         let client = self.app.0.options.trusted_proxies.client(peer, request.headers());
-        if request.uri().path() != "/api/vote" {
+        if request.uri().path() != HOT {
             if let Some(push) = push::takes(&self.app, request.uri().path()) {
                 return Box::pin(push::answer(&self.app, push, client, request, held)).await.map(Either::Left);
             }
             // Boxed: the router's future is large, and every connection would carry its size.
             return Box::pin(self.route(client, request)).await;
         }
+        let coding = if request.method() == Method::GET { Coding::wanted(request.headers()) } else { None };
         let (parts, body) = request.into_parts();
         let answer = match parts.method {
             Method::POST => {
                 vote::answer(&self.app, vote::Act::Cast(Origin::default()), client, &parts.headers, body).await
             }
             Method::DELETE => vote::answer(&self.app, vote::Act::Retract, client, &parts.headers, body).await,
-            Method::GET | Method::HEAD => slot::answer(&self.app, &parts.uri, &parts.headers),
+            Method::GET | Method::HEAD => {
+                let answer = slot::answer(&self.app, &parts.uri, &parts.headers);
+                match answer {
+                    Ok(answer) if coding.is_none() => return answer.map(Either::Left),
+                    Ok(answer) => return self.coded(coding, answer.map(Either::Left)).await,
+                    Err(reject) => Err(reject),
+                }
+            }
             Method::OPTIONS => Ok(reply::options(VOTE_METHODS)),
             _ => Err(Reject::MethodNotAllowed { allow: VOTE_METHODS }),
         };
         answer.unwrap_or_else(|reject| reply::refusal(&reject, reply::wants_problem(&parts.headers))).map(Either::Left)
     }
 
+    /// An answer to a read, compressed if that is wanted.
+    async fn coded(&self, coding: Option<Coding>, mut answer: Response<Body>) -> Response<Body> {
+        if coding.is_some() {
+            // Boxed: most clients of this path want none, and every connection would carry its size.
+            return Box::pin(self.app.0.packed.answer(coding, answer)).await;
+        }
+        compress::vary(&mut answer);
+        answer
+    }
+
     async fn route(&self, client: IpAddr, mut request: Request<Incoming>) -> Response<Body> {
         let problem = reply::wants_problem(request.headers());
+        let read = request.method() == Method::GET;
+        let coding = if read { Coding::wanted(request.headers()) } else { None };
         request.extensions_mut().insert(Client(client));
         let mut answer = match self.router.clone().oneshot(request).await {
             Ok(answer) => answer,
@@ -103,6 +181,7 @@ impl Front {
         };
         match answer.extensions_mut().remove::<Reject>() {
             Some(reject) => reply::refusal(&reject, problem).map(Either::Left),
+            None if read => self.coded(coding, answer.map(Either::Right)).await,
             None => answer.map(Either::Right),
         }
     }

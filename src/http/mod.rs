@@ -9,9 +9,12 @@ mod body;
 mod certificate;
 mod comment_view;
 mod comments;
+mod compress;
 mod counts;
 mod etag;
 mod front;
+mod gate;
+mod http2;
 mod idempotency;
 mod leaderboard;
 mod moderation;
@@ -25,6 +28,7 @@ mod serve;
 mod slot;
 mod stream;
 mod timeline;
+mod tls;
 mod view;
 mod vote;
 mod votes;
@@ -36,6 +40,7 @@ pub use body::BODY_MAX;
 pub use idempotency::IdempotencyOptions;
 pub use serve::{HEADERS_MAX, ServeOptions, serve};
 pub use stream::StreamOptions;
+pub use tls::Tls;
 
 use tokio::sync::{Semaphore, watch};
 
@@ -44,6 +49,7 @@ use crate::engine::Engine;
 use crate::error::Reject;
 use crate::identity::Identity;
 use crate::push::Push;
+use crate::traces::Traces;
 use idempotency::Idempotency;
 
 /// Requests that read pages of the store at once: enough to keep a disk busy, and few beside the threads that votes need.
@@ -70,6 +76,8 @@ pub struct AppOptions {
     pub stream: StreamOptions,
     /// The broadcaster; `None`: its paths are not there.
     pub push: Option<Push>,
+    /// Where traces go; `None`: no request has one.
+    pub traces: Option<Arc<Traces>>,
 }
 
 impl Default for AppOptions {
@@ -84,6 +92,7 @@ impl Default for AppOptions {
             body_timeout: Duration::from_secs(10),
             stream: StreamOptions::default(),
             push: None,
+            traces: None,
         }
     }
 }
@@ -99,6 +108,7 @@ struct Parts {
     risk: Risk,
     idempotency: Idempotency,
     slots: slot::Rendered,
+    packed: compress::Packed,
     readers: Arc<Semaphore>,
     options: AppOptions,
     /// Set by [`serve`] when it is told to stop; `/readyz` reads it, streams wait for it.
@@ -111,9 +121,21 @@ impl App {
         let idempotency = Idempotency::new(options.idempotency, Arc::clone(engine.clock()));
         let risk = Risk::new(engine.settings().voter_key.clone());
         let slots = slot::Rendered::default();
+        let packed = compress::Packed::default();
         let draining = watch::Sender::new(false);
         let readers = Arc::new(Semaphore::new(READERS));
-        Self(Arc::new(Parts { engine, identity, admission, risk, idempotency, slots, readers, options, draining }))
+        Self(Arc::new(Parts {
+            engine,
+            identity,
+            admission,
+            risk,
+            idempotency,
+            slots,
+            packed,
+            readers,
+            options,
+            draining,
+        }))
     }
 
     /// The engine that it serves.

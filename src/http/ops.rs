@@ -33,9 +33,11 @@ pub(super) async fn readyz(State(app): State<App>) -> Whole {
 }
 
 /// `GET /metrics`
-pub(super) async fn metrics(State(app): State<App>) -> Whole {
-    let text = app.engine().metrics().render(app.engine().settings().ack.as_str());
-    fresh(reply::bytes(StatusCode::OK, OPENMETRICS, text.into()))
+pub(super) async fn metrics(State(app): State<App>) -> Outcome {
+    // Sizes are looked up on the disk.
+    let looked = app.read(|engine| Ok(engine.looked())).await?;
+    let text = app.engine().metrics().render(app.engine().settings().ack.as_str(), &looked);
+    Ok(fresh(reply::bytes(StatusCode::OK, OPENMETRICS, text.into())))
 }
 
 /// `GET /api/queue`

@@ -2,6 +2,8 @@
 //! its reason in the response's extensions; `front` phrases it, as for the hot calls.
 
 use axum::Router;
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 use http::Method;
@@ -80,6 +82,7 @@ pub(super) fn router(app: App) -> Router {
         .route("/metrics", only(READ, get(ops::metrics)))
         .fallback(nothing)
         .with_state(app)
+        .layer(axum::middleware::from_fn(noted))
 }
 
 /// A route that takes these methods, and says so to whoever tries another or asks.
@@ -88,6 +91,16 @@ fn only(allow: &'static str, methods: MethodRouter<App>) -> MethodRouter<App> {
         let asked = method == Method::OPTIONS;
         if asked { Ok(reply::options(allow)) } else { Err(Refused(Reject::MethodNotAllowed { allow })) }
     })
+}
+
+/// Says in the answer which route it is of: the pattern, for a path may name someone.
+async fn noted(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let mut answer = next.run(request).await;
+    if let Some(route) = route {
+        answer.extensions_mut().insert(route);
+    }
+    answer
 }
 
 async fn nothing() -> Refused {

@@ -1,9 +1,9 @@
 //! Connections: accepts them, bounds them, runs hyper on each, and lets them finish when the server stops.
 //!
-//! HTTP/1.1 alone, with upgrades: the idle time before a first byte, headers and idle keep-alives all fall under hyper's
-//! header timeout; what a client doesn't read falls under the kernel's. Never reads a request itself.
+//! HTTP/1.1 with upgrades: the idle time before a first byte, headers and idle keep-alives all fall under hyper's header timeout;
+//! what a client doesn't read falls under the kernel's. HTTP/2, see `http2`, where the client chooses it: within TLS, or in clear
+//! by how it begins. Looking how costs a connection one system call and a request nothing. Never reads a request itself.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, TcpListener};
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,20 +11,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::server::conn::http1;
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use parking_lot::Mutex;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustix::process::{Resource, getrlimit};
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::App;
 use super::front::{Front, Held};
-use crate::admission::network;
+use super::gate::{Gate, Place};
+use super::{App, Tls};
 use crate::error::{Fault, Reject};
 
 /// Bytes of the largest request line and headers; a larger one is answered with 431.
@@ -39,8 +39,13 @@ const REFUSAL_TIME: Duration = Duration::from_secs(2);
 /// After an accept failed, as when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How a client that will speak HTTP/2 in clear begins; no request of HTTP/1 does.
+const HTTP_2: [u8; 3] = *b"PRI";
+/// Between two looks at a client that has sent only one or two bytes of that.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 /// How connections are held.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct ServeOptions {
     /// How long headers may take to arrive; also how long a connection may stay idle between two requests. A body has
     /// its own time, [`super::AppOptions::body_timeout`].
@@ -57,6 +62,8 @@ pub struct ServeOptions {
     pub drain: Duration,
     /// Over how long the closing of viewers is spread then; less than `drain`.
     pub spread: Duration,
+    /// With which certificate; `None`: in clear.
+    pub tls: Option<Tls>,
 }
 
 impl Default for ServeOptions {
@@ -71,6 +78,7 @@ impl Default for ServeOptions {
             stall: Duration::from_secs(30),
             drain: Duration::from_secs(8),
             spread: Duration::from_secs(5),
+            tls: None,
         }
     }
 }
@@ -85,7 +93,7 @@ pub async fn serve(
 ) -> Result<(), Fault> {
     let usable = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
     let listener = usable.map_err(|why| Fault::io("listening for connections", &why))?;
-    let server = Arc::new(Server::new(app, options));
+    let server = Arc::new(Server::new(app, options.clone()));
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -132,6 +140,9 @@ struct Server {
     app: App,
     front: Arc<Front>,
     http: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    tls: Option<Tls>,
+    header_timeout: Duration,
     stall: Duration,
     gate: Arc<Gate>,
     refusals: Arc<Semaphore>,
@@ -150,13 +161,11 @@ impl Server {
         Self {
             front: Arc::new(Front::new(app.clone())),
             http,
+            http2: super::http2::builder(),
+            tls: options.tls,
+            header_timeout: options.header_timeout,
             stall: options.stall,
-            gate: Arc::new(Gate {
-                max: options.max_connections,
-                max_of_one: options.max_connections_per_address.unwrap_or(usize::MAX),
-                app: app.clone(),
-                open: Mutex::default(),
-            }),
+            gate: Gate::new(app.clone(), options.max_connections, options.max_connections_per_address),
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
             refusal: in_full(503, "Service Unavailable", &Reject::Overloaded),
             too_slow: in_full(408, "Request Timeout", &Reject::RequestTimeout),
@@ -176,8 +185,10 @@ impl Server {
             return;
         }
         self.app.engine().metrics().connections_refused.inc();
-        // A refusal is a courtesy: when too many are due, closing says enough.
-        if let Ok(turn) = Arc::clone(&self.refusals).try_acquire_owned() {
+        // A refusal is a courtesy: when too many are due, closing says enough, and so it does where only a handshake would let it be read.
+        if self.tls.is_none()
+            && let Ok(turn) = Arc::clone(&self.refusals).try_acquire_owned()
+        {
             let refusal = self.refusal.clone();
             connections.spawn(async move {
                 let _turn = turn;
@@ -186,20 +197,58 @@ impl Server {
         }
     }
 
-    async fn converse(
-        self: Arc<Self>,
-        stream: TcpStream,
-        peer: IpAddr,
-        mut stopped: watch::Receiver<bool>,
-        place: Place,
-    ) {
+    async fn converse(self: Arc<Self>, stream: TcpStream, peer: IpAddr, stopped: watch::Receiver<bool>, place: Place) {
         // Shared with a viewer's connection, which goes on without this one.
         let place: Held = Arc::new(place);
         // Answers are small and whole: waiting to fill a packet would only delay them.
         let _ = stream.set_nodelay(true);
         bear_no_stall(&stream, self.stall);
+        // On the heap, all but the usual case: their futures are large, and every connection would carry their size.
+        if let Some(tls) = &self.tls {
+            return Box::pin(self.converse_in_secret(tls, stream, peer, stopped, place)).await;
+        }
+        match timeout(self.header_timeout, begins_http2(&stream, stopped.clone())).await {
+            Ok(false) => self.speak_http1(stream, peer, stopped, &place).await,
+            Ok(true) => Box::pin(self.speak_http2(stream, peer, stopped, place)).await,
+            // It was silent: closed without a word.
+            Err(_) => {}
+        }
+    }
+
+    async fn converse_in_secret(
+        &self,
+        tls: &Tls,
+        stream: TcpStream,
+        peer: IpAddr,
+        stopped: watch::Receiver<bool>,
+        place: Held,
+    ) {
+        match tls.accept(stream, self.header_timeout).await {
+            Ok((stream, false)) => self.speak_http1(stream, peer, stopped, &place).await,
+            Ok((stream, true)) => self.speak_http2(stream, peer, stopped, place).await,
+            Err(why) => {
+                self.app.engine().metrics().tls_failures.inc();
+                tracing::debug!(%peer, %why, "a handshake failed");
+            }
+        }
+    }
+
+    async fn speak_http2<S>(&self, stream: S, peer: IpAddr, stopped: watch::Receiver<bool>, place: Held)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let whose = (peer, Arc::clone(&self.front), place);
+        // Streams show by their heartbeats that their client is there, so it must be longer than those.
+        let quiet = self.header_timeout.max(self.stall);
+        super::http2::converse(&self.http2, stream, whose, quiet, stopped).await;
+    }
+
+    async fn speak_http1<S>(&self, stream: S, peer: IpAddr, mut stopped: watch::Receiver<bool>, place: &Held)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         // Borrowed, not counted: a count that all connections share is a cache line that all cores fight for.
-        let (front, place) = (&*self.front, &place);
+        let front = &*self.front;
         let service = service_fn(|request| front.answer(peer, request, place));
         let mut conversation = self.http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let ended = tokio::select! {
@@ -222,6 +271,25 @@ impl Server {
     }
 }
 
+/// Whether a client begins as HTTP/2 does in clear. One that has sent nothing when the server stops doesn't.
+async fn begins_http2(stream: &TcpStream, mut stopped: watch::Receiver<bool>) -> bool {
+    let mut first = [0; HTTP_2.len()];
+    loop {
+        let seen = tokio::select! {
+            seen = stream.peek(&mut first) => seen.unwrap_or(0),
+            _ = stopped.changed() => return false,
+        };
+        if seen == 0 || first[..seen] != HTTP_2[..seen] {
+            return false;
+        }
+        if seen == HTTP_2.len() {
+            return true;
+        }
+        // What is there already would be looked at again and again.
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
 /// A connection whose client has stopped reading holds its place and what waits for it: the system ends it.
 #[cfg(target_os = "linux")]
 fn bear_no_stall(stream: &TcpStream, at_most: Duration) {
@@ -231,57 +299,6 @@ fn bear_no_stall(stream: &TcpStream, at_most: Duration) {
 
 #[cfg(not(target_os = "linux"))]
 fn bear_no_stall(_: &TcpStream, _: Duration) {}
-
-/// Counts connections.
-struct Gate {
-    max: usize,
-    max_of_one: usize,
-    app: App,
-    open: Mutex<Open>,
-}
-
-#[derive(Default)]
-struct Open {
-    all: usize,
-    of_address: HashMap<IpAddr, usize>,
-}
-
-impl Gate {
-    fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
-        let max_of_one = if self.app.0.options.trusted_proxies.trusts(peer) { usize::MAX } else { self.max_of_one };
-        // As for every other limit: an IPv6 host has a whole /64 of addresses.
-        let peer = network(peer);
-        let mut open = self.open.lock();
-        let own = open.of_address.get(&peer).copied().unwrap_or(0);
-        if open.all >= self.max || own >= max_of_one {
-            return None;
-        }
-        open.all += 1;
-        open.of_address.insert(peer, own + 1);
-        self.app.engine().metrics().connections.inc();
-        Some(Place { gate: Arc::clone(self), peer })
-    }
-}
-
-/// A connection's place; leaving gives it back.
-struct Place {
-    gate: Arc<Gate>,
-    peer: IpAddr,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.gate.open.lock();
-        open.all -= 1;
-        if let Some(own) = open.of_address.get_mut(&self.peer) {
-            *own -= 1;
-            if *own == 0 {
-                open.of_address.remove(&self.peer);
-            }
-        }
-        self.gate.app.engine().metrics().connections.dec();
-    }
-}
 
 /// An answer as it goes over the wire where hyper writes none: to a connection past the bound, and to headers that don't arrive.
 fn in_full(status: u16, reason: &str, reject: &Reject) -> Bytes {
@@ -299,7 +316,7 @@ fn in_full(status: u16, reason: &str, reject: &Reject) -> Bytes {
     (head + &body).into()
 }
 
-async fn refuse(mut stream: TcpStream, refusal: &[u8]) -> std::io::Result<()> {
+async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin, refusal: &[u8]) -> std::io::Result<()> {
     stream.write_all(refusal).await?;
     stream.shutdown().await?;
     // Closing with bytes unread resets the connection, and the client may then lose the answer: so its request is read,

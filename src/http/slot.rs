@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use http::header::CACHE_CONTROL;
+use http::header::{CACHE_CONTROL, VARY};
 use http::{HeaderMap, HeaderValue, Uri};
 use parking_lot::RwLock;
 
 use super::query::{Query, invalid};
 use super::reply::Whole;
 use super::view::ClipBody;
-use super::{App, etag};
+use super::{App, compress, etag};
 use crate::domain::{SeasonId, SlotNo};
 use crate::engine::SlotClips;
 use crate::error::Reject;
@@ -40,6 +40,10 @@ pub(super) fn answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Whole,
     };
     let mut answer = etag::answer(headers, &page.body, &page.etag);
     answer.headers_mut().insert(CACHE_CONTROL, FRESH);
+    // Said here, where the size is known: most who ask want no coding, and their answer is looked at no more.
+    if page.body.len() >= compress::LEAST {
+        answer.headers_mut().insert(VARY, compress::BY_CODING);
+    }
     Ok(answer)
 }
 

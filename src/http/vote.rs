@@ -23,6 +23,7 @@ use crate::domain::{Origin, VoteKind, VoterId};
 use crate::engine::Receipt;
 use crate::error::Reject;
 use crate::identity::Identified;
+use crate::metrics::VoteResult;
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
@@ -40,6 +41,13 @@ impl Act {
         match self {
             Self::Cast(_) => "POST /api/vote",
             Self::Retract => "DELETE /api/vote",
+        }
+    }
+
+    /// Counts a vote that a rate keeps from the engine, which counts the others.
+    fn count(self, app: &App, reject: &Reject) {
+        if let Self::Cast(_) = self {
+            app.engine().metrics().results.count(VoteResult::of(reject));
         }
     }
 
@@ -61,13 +69,13 @@ pub(super) async fn answer(
     body: Incoming,
 ) -> Result<Whole, Reject> {
     let began = Instant::now();
-    admitted(app, app.0.admission.address(client))?;
+    admitted(app, app.0.admission.address(client)).inspect_err(|reject| act.count(app, reject))?;
     let text = body::read(headers, body, app.0.options.body_timeout).await?;
     let ballot = Ballot::read(&text)?;
     let now_ms = app.now_ms();
     let mut who = app.0.identity.resolve(headers, client, now_ms)?;
     let problem = reply::wants_problem(headers);
-    let mut admitted = admitted(app, app.0.admission.voter(who.voter));
+    let mut admitted = admitted(app, app.0.admission.voter(who.voter)).inspect_err(|reject| act.count(app, reject));
     if admitted.is_ok()
         && let (Act::Cast(_), Some(challenge)) = (act, &app.0.options.challenge)
     {

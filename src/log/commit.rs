@@ -188,10 +188,16 @@ impl Committer {
             return Turn::Took;
         }
         let before = self.end.seq;
+        let mut waited = first.stamp.elapsed();
         self.decide(first, &mut batch);
         while !self.closing && !self.pending.builder.is_full() && batch.decided.len() < super::block::EVENTS_MAX {
             let Ok(entry) = self.inbox.try_recv() else { break };
+            // In the order that they came: the first one that is timed waited longest.
+            waited = waited.or_else(|| entry.stamp.elapsed());
             self.decide(entry, &mut batch);
+        }
+        if let Some(waited) = waited {
+            self.metrics.queue_wait.observe(waited);
         }
         batch.last = self.end.seq;
         self.arrivals.count(batch.decided.len());
@@ -245,7 +251,7 @@ impl Committer {
     }
 
     fn decide(&mut self, entry: Entry, batch: &mut Batch) {
-        let Entry { at, body, claimed, waiter } = entry;
+        let Entry { at, body, claimed, stamp: _, waiter } = entry;
         let mut refused = None;
         if let Body::Event(event) = &body {
             let seq = self.end.seq + 1;

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -20,6 +19,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, WebSocket};
 use super::PushOptions;
 use super::close;
 use super::session::Session;
+use super::socket::Socket;
 use super::wire::Wire;
 use crate::hub::{Close, Frame};
 
@@ -78,7 +78,7 @@ struct End {
 impl Connection {
     /// Over a socket from which `read` was read already. `session` starts the session, or says why there is none.
     pub(super) fn new(
-        tcp: TcpStream,
+        socket: Socket,
         read: &[u8],
         options: &PushOptions,
         session: Result<Session, (u16, &'static str)>,
@@ -89,7 +89,7 @@ impl Connection {
             .max_write_buffer_size(HELD_BACK)
             .max_message_size(Some(MESSAGE_MAX))
             .max_frame_size(Some(MESSAGE_MAX));
-        let socket = WebSocket::from_partially_read(Wire::new(tcp), read.to_vec(), Role::Server, Some(config));
+        let socket = WebSocket::from_partially_read(Wire::new(socket), read.to_vec(), Role::Server, Some(config));
         let times =
             Times { activity: options.activity_timeout, pong: options.pong_timeout, close: options.close_timeout };
         let (session, refused) = match session {
@@ -159,7 +159,7 @@ impl Connection {
                 return Poll::Pending;
             }
             if !self.may_read {
-                if ready!(self.socket.get_ref().poll_readable(cx)).is_err() {
+                if ready!(self.socket.get_mut().poll_readable(cx)).is_err() {
                     return Poll::Ready(());
                 }
                 self.may_read = true;
@@ -210,6 +210,11 @@ impl Connection {
                 self.frames.clear();
                 self.frames.shrink_to(FRAMES_KEPT);
                 self.next = 0;
+                match self.socket.get_mut().poll_flush(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Pending => return self.stalled(cx),
+                }
                 if let Some(end) = &self.end {
                     // All is said; the end is the peer's to give, so that nothing of ours is lost on its way.
                     return if end.heard_out { Poll::Ready(()) } else { Poll::Pending };
@@ -226,17 +231,19 @@ impl Connection {
             match self.write_some(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => {
-                    // Nobody takes what it has: the hub may give it up meanwhile, or be told to end it.
-                    match self.session.as_ref().map(|session| session.outbox().poll_end(cx)) {
-                        Some(Poll::Ready(Close::Code(code, why))) => self.hurry(code, why),
-                        Some(Poll::Ready(_)) => self.end(close::OVER_CAPACITY, "too slow: what waited was dropped"),
-                        Some(Poll::Pending) | None => {}
-                    }
-                    return Poll::Pending;
-                }
+                Poll::Pending => return self.stalled(cx),
             }
         }
+    }
+
+    /// Nobody takes what it has: the hub may give it up meanwhile, or be told to end it.
+    fn stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.session.as_ref().map(|session| session.outbox().poll_end(cx)) {
+            Some(Poll::Ready(Close::Code(code, why))) => self.hurry(code, why),
+            Some(Poll::Ready(_)) => self.end(close::OVER_CAPACITY, "too slow: what waited was dropped"),
+            Some(Poll::Pending) | None => {}
+        }
+        Poll::Pending
     }
 
     /// One write of as much as goes into one: the rest of a frame, what is set aside, and the frames behind.

@@ -21,6 +21,7 @@ mod presence;
 mod rate;
 mod session;
 pub mod sign;
+mod socket;
 mod sockets;
 mod upgrade;
 pub mod webhooks;

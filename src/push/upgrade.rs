@@ -9,6 +9,7 @@ use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use super::Push;
@@ -16,6 +17,7 @@ use super::apps::AppNo;
 use super::close;
 use super::connection::Connection;
 use super::session::Session;
+use super::socket::Socket;
 use crate::error::Reject;
 
 /// The path in front of a key.
@@ -42,14 +44,14 @@ impl Push {
         tokio::spawn(async move {
             // Both go at the connection's end, the place last: the server's end waits for it.
             let _held = (held, &place);
-            let Some((tcp, read)) = handed_over(socket).await else { return };
+            let Some((socket, read)) = handed_over(socket).await else { return };
             let options = &push.0.options;
             let session = match (&admitted, &place) {
                 (Err(refused), _) | (Ok(_), Err(refused)) => Err(*refused),
                 _ if push.0.sockets.is_closing() => Err((close::STOPPING, close::STOPPING_WHY)),
                 (Ok(app), Ok(_)) => Ok(Session::new(push.clone(), *app)),
             };
-            let connection = Connection::new(tcp, &read, options, session);
+            let connection = Connection::new(socket, &read, options, session);
             // What hyper read it into.
             drop(read);
             connection.run().await;
@@ -87,8 +89,13 @@ impl Push {
 }
 
 /// The socket itself, and what was read from it.
-async fn handed_over(socket: OnUpgrade) -> Option<(TcpStream, bytes::Bytes)> {
+async fn handed_over(socket: OnUpgrade) -> Option<(Socket, bytes::Bytes)> {
     let upgraded = tokio::time::timeout(HANDOVER, socket).await.ok()?.ok()?;
-    let Parts { io, read_buf, .. } = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-    Some((io.into_inner(), read_buf))
+    match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(Parts { io, read_buf, .. }) => Some((io.into_inner().into(), read_buf)),
+        Err(upgraded) => {
+            let Parts { io, read_buf, .. } = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>().ok()?;
+            Some((io.into_inner().into(), read_buf))
+        }
+    }
 }

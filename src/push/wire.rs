@@ -2,12 +2,11 @@
 //! goes out between two of the hub's frames. So the one writer of the socket is [`super::connection`].
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
+
+use super::socket::Socket;
 
 /// Bytes that may be set aside. A peer that asks for more pongs than it reads isn't read from either.
 const ASIDE_MAX: usize = 1024;
@@ -19,7 +18,7 @@ const SLICES: usize = 32;
 /// A connection's socket.
 #[derive(Debug)]
 pub(super) struct Wire {
-    tcp: TcpStream,
+    socket: Socket,
     aside: Vec<u8>,
     /// Bytes that were read in this turn.
     read: usize,
@@ -29,8 +28,8 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Over a socket.
-    pub(super) fn new(tcp: TcpStream) -> Self {
-        Self { tcp, aside: Vec::new(), read: 0, heard: Instant::now() }
+    pub(super) fn new(socket: Socket) -> Self {
+        Self { socket, aside: Vec::new(), read: 0, heard: Instant::now() }
     }
 
     /// When the peer was last heard of.
@@ -67,8 +66,13 @@ impl Wire {
     }
 
     /// Ready once there is something to read.
-    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.tcp.poll_read_ready(cx)
+    pub(super) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_readable(cx)
+    }
+
+    /// Ready once what was written has left.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_flush(cx)
     }
 
     /// Writes to the socket itself, in one call: the rest of what was begun, what is set aside, and what comes behind.
@@ -89,13 +93,7 @@ impl Wire {
             slices[used] = IoSlice::new(bytes);
             used += 1;
         }
-        let tcp = Pin::new(&mut self.tcp);
-        // One frame is the usual case, and a plain write is the cheaper call for it.
-        let written = match &slices[..used] {
-            [one] => tcp.poll_write(cx, one),
-            several => tcp.poll_write_vectored(cx, several),
-        };
-        match ready!(written) {
+        match ready!(self.socket.poll_write(cx, &slices[..used])) {
             Ok(0) => Poll::Ready(Err(ErrorKind::WriteZero.into())),
             written => Poll::Ready(written),
         }
@@ -108,7 +106,7 @@ impl Wire {
             if ready!(self.poll_readable(cx)).is_err() {
                 return Poll::Ready(true);
             }
-            match self.tcp.try_read(&mut scrap) {
+            match self.socket.try_read(&mut scrap) {
                 Ok(0) => return Poll::Ready(true),
                 Ok(_) => {}
                 Err(why) if why.kind() == ErrorKind::WouldBlock => {}
@@ -123,7 +121,7 @@ impl Read for Wire {
         if self.is_turn_over() {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let read = self.tcp.try_read(into)?;
+        let read = self.socket.try_read(into)?;
         self.read += read;
         self.heard = Instant::now();
         Ok(read)

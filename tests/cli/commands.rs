@@ -7,13 +7,13 @@ use serde_json::Value;
 use crate::running::{err, out, run, serve};
 
 #[test]
-fn help_shows_every_command_and_every_setting() {
+fn help_shows_every_command_and_all_of_it_every_setting() {
     let top = run(["--help"]);
     assert_eq!(top.status.code(), Some(0));
-    for command in ["serve", "verify", "token", "bench", "log", "export"] {
+    for command in ["serve", "verify", "token", "bench", "log", "export", "doctor", "completions"] {
         assert!(out(&top).contains(&format!("\n  {command} ")), "{command}");
     }
-    let serve = out(&run(["serve", "--help"]));
+    let serve = out(&run(["serve", "--help-all"]));
     for flag in [
         "listen",
         "data-dir",
@@ -37,8 +37,84 @@ fn help_shows_every_command_and_every_setting() {
         "config",
         "log",
     ] {
-        assert!(serve.contains(&format!("--{flag} ")), "--{flag} in\n{serve}");
+        assert!(serve.split_whitespace().any(|word| word == format!("--{flag}")), "--{flag} in\n{serve}");
     }
+}
+
+/// Each code that the help names comes from a command here, and no other does.
+#[test]
+fn exit_codes_are_those_of_the_help() {
+    let top = out(&run(["--help"]));
+    let (_, codes) = top.split_once("Exit codes:\n").unwrap();
+    let named: Vec<i32> = codes.lines().map(|line| line.split_whitespace().next().unwrap().parse().unwrap()).collect();
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let (store, none) = (store.to_str().unwrap(), dir.path().join("none"));
+    let none = none.to_str().unwrap();
+    let kept = run(["bench", "--engine", "--votes", "10", "--keep", store]);
+    assert_eq!(kept.status.code(), Some(0), "{}", err(&kept));
+    let mut seen = Vec::new();
+    for (args, code) in [
+        (&["--version"][..], 0),
+        (&["serve", "-h"], 0),
+        (&["verify", "--data-dir", store], 0),
+        (&["doctor", "--listen", "127.0.0.1:0", "--data-dir", store], 0),
+        (&["verify", "--data-dir", none], 1),
+        (&["doctor", "--listen", "127.0.0.1:0", "--data-dir", "/dev/null"], 1),
+        (&["serve", "--daily-limit", "1", "--data-dir", none], 1),
+        (&["serve", "--daily-limit", "many"], 2),
+        (&["verify", "--config", none], 2),
+        (&["completions", "cobol"], 2),
+    ] {
+        let ended = run(args);
+        assert_eq!(ended.status.code(), Some(code), "{args:?}: {}{}", out(&ended), err(&ended));
+        seen.push(code);
+    }
+    seen.dedup();
+    assert_eq!(seen, named);
+}
+
+#[test]
+fn the_doctor_says_what_to_do_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("a/b");
+    let doctor = |more: &[&str]| {
+        let base = ["doctor", "--listen", "127.0.0.1:0", "--data-dir", store.to_str().unwrap(), "--json"];
+        let ended = run([&base[..], more].concat());
+        let report: Value = serde_json::from_str(&out(&ended)).unwrap();
+        (ended.status.code(), report)
+    };
+    let (code, report) = doctor(&[]);
+    assert_eq!((code, &report["ok"]), (Some(0), &true.into()), "{report}");
+    let of = |report: &Value, what: &str| {
+        report["findings"].as_array().unwrap().iter().find(|finding| finding["what"] == what).unwrap().clone()
+    };
+    for what in ["settings", "open files", "port", "memory", "clock", "directory", "disk space", "flush", "durability"]
+    {
+        assert!(of(&report, what)["found"].as_str().is_some_and(|found| !found.is_empty()), "{what}");
+    }
+    let (code, report) = doctor(&["--tls-cert", "/no/cert", "--tls-key", "/no/key"]);
+    assert_eq!((code, &report["ok"]), (Some(1), &false.into()));
+    assert!(of(&report, "certificate")["advice"].as_str().unwrap().contains("PEM"), "{report}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was made");
+}
+
+#[test]
+fn shells_get_scripts_that_they_can_read() {
+    for (shell, names) in [("bash", "complete "), ("zsh", "#compdef plaudit"), ("fish", "complete -c plaudit")] {
+        let script = run(["completions", shell]);
+        assert_eq!(script.status.code(), Some(0));
+        let text = out(&script);
+        for part in [names, "doctor", "daily-limit"] {
+            assert!(text.contains(part), "{part} for {shell}");
+        }
+    }
+    let script = out(&run(["completions", "bash"]));
+    let completes = format!(
+        "{script}\nCOMP_WORDS=(plaudit serve --daily-l); COMP_CWORD=2; _plaudit plaudit --daily-l serve; echo \"${{COMPREPLY[@]}}\""
+    );
+    let bash = std::process::Command::new("bash").args(["-c", &completes]).output().unwrap();
+    assert_eq!(out(&bash).trim(), "--daily-limit", "{}", err(&bash));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod benching;
 mod commands;
 mod commenting;
+mod observing;
 mod running;
 mod serving;
 mod settings;

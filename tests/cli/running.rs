@@ -77,7 +77,7 @@ impl Running {
         }
         thread::spawn(move || lines.for_each(drop));
         let address = banner.lines().find_map(|line| line.trim().strip_prefix("listening")).unwrap();
-        let address = address.trim().strip_prefix("http://").unwrap().to_owned();
+        let address = address.trim().split_once("://").unwrap().1.to_owned();
         Self { child, banner, address, complaints }
     }
 

@@ -148,3 +148,64 @@ fn a_taken_port_is_said_before_anything_is_made() {
     assert!(err(&refused).contains(&format!("{at} is in use by another program")), "{}", err(&refused));
     assert!(!dir.path().join("new").exists());
 }
+
+#[test]
+fn over_tls_the_banners_vote_works_and_a_new_certificate_needs_no_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let issue = || {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(file("cert.pem"), made.cert.pem()).unwrap();
+        fs::write(file("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    };
+    issue();
+    let store = dir.path().join("store");
+    let server = serve(&store, &["--tls-cert", &file("cert.pem"), "--tls-key", &file("key.pem")]);
+    let vote = server.banner.lines().find(|line| line.trim().starts_with("curl ")).unwrap();
+    let voted = Command::new("sh").args(["-c", &format!("{vote} -s")]).output().unwrap();
+    assert!(out(&voted).contains("\"success\":true"), "{vote}: {}{}", out(&voted), err(&voted));
+
+    let (_, port) = server.address.rsplit_once(':').unwrap();
+    let trusts = |cert: &str| {
+        let mut curl = Command::new("curl");
+        curl.args([
+            "-s",
+            "--http2",
+            "--max-time",
+            "20",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code} %{http_version}",
+            "--cacert",
+            cert,
+        ]);
+        curl.args(["--resolve", &format!("localhost:{port}:127.0.0.1"), &format!("https://localhost:{port}/livez")]);
+        out(&curl.output().unwrap())
+    };
+    assert_eq!(trusts(&file("cert.pem")), "200 2");
+    fs::copy(file("cert.pem"), file("old.pem")).unwrap();
+    issue();
+    assert_eq!(trusts(&file("old.pem")), "200 2", "not before it is told to");
+    server.signal(Signal::HUP);
+    server.wait_for("the certificate was read again");
+    assert_eq!((trusts(&file("cert.pem")).as_str(), &trusts(&file("old.pem"))[..3]), ("200 2", "000"));
+    fs::write(file("key.pem"), "no key").unwrap();
+    server.signal(Signal::HUP);
+    server.wait_for("the certificate stays as it was");
+    assert_eq!(trusts(&file("cert.pem")), "200 2");
+    server.stop();
+
+    let refused = run(["serve", "--data-dir", store.to_str().unwrap(), "--tls-cert", &file("cert.pem")]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(err(&refused).contains("--tls-key"), "{}", err(&refused));
+}
+
+#[test]
+fn a_sighup_with_nothing_to_read_again_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = serve(dir.path(), &[]);
+    server.signal(Signal::HUP);
+    assert_eq!(server.ask("GET", "/livez", &[], "").0, 200);
+    server.stop();
+}

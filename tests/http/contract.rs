@@ -386,7 +386,10 @@ async fn machines_ask_whether_it_lives_and_what_it_counts() {
     let text = String::from_utf8(metrics.body.to_vec()).unwrap();
     for line in [
         "plaudit_votes_total 1",
-        "plaudit_votes_duplicate_total 1",
+        "plaudit_vote_attempts_total{result=\"counted\"} 1",
+        "plaudit_vote_attempts_total{result=\"duplicate\"} 1",
+        "plaudit_queue_wait_seconds_count ",
+        "plaudit_storage_log_bytes ",
         "plaudit_answers_rejected_total 1",
         "ack=\"durable\"",
     ] {

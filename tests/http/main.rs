@@ -5,6 +5,7 @@
 mod certificate;
 mod challenge;
 mod comments;
+mod compression;
 mod connections;
 mod contract;
 mod fraud;
@@ -15,4 +16,5 @@ mod storage;
 mod stream;
 #[path = "../support/through.rs"]
 mod through;
+mod tls;
 mod voters;

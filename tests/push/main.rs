@@ -7,4 +7,5 @@ mod hostile;
 mod server;
 mod slow;
 mod stories;
+mod tls;
 mod viewer;

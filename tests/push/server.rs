@@ -10,7 +10,7 @@ use plaudit::clock::{Clock, SystemClock};
 use plaudit::domain::VoterKey;
 use plaudit::engine::{Engine, Settings};
 use plaudit::error::Fault;
-use plaudit::http::{App, AppOptions, ServeOptions, serve};
+use plaudit::http::{App, AppOptions, ServeOptions, Tls, serve};
 use plaudit::hub::{self, Publication};
 use plaudit::identity::{Identity, IdentityOptions};
 use plaudit::push::apps::{self, Apps};
@@ -35,6 +35,11 @@ pub(crate) struct TestServer {
 impl TestServer {
     /// A server with these bounds.
     pub(crate) fn with(bounds: hub::Settings, options: PushOptions) -> Self {
+        Self::over(bounds, options, None)
+    }
+
+    /// The same over TLS.
+    pub(crate) fn over(bounds: hub::Settings, options: PushOptions, tls: Option<Tls>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let voter_key = VoterKey::new([7; 32]);
@@ -62,6 +67,7 @@ impl TestServer {
             spread: Duration::from_millis(200),
             // The system's own end of a stalled connection must not stand in for ours.
             stall: Duration::from_mins(10),
+            tls,
             ..ServeOptions::default()
         };
         let task = tokio::spawn(serve(listener, app, serve_options, async move { drop(stopped.await) }));

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
@@ -13,8 +13,8 @@ const HELLO: &str = "GET /app/key?protocol=7 HTTP/1.1\r\nhost: test\r\nconnectio
                      sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
 
 /// A connected viewer.
-pub(crate) struct Viewer {
-    stream: TcpStream,
+pub(crate) struct Viewer<S = TcpStream> {
+    stream: S,
     unread: Vec<u8>,
 }
 
@@ -36,7 +36,20 @@ impl Viewer {
         if let Some(bytes) = buffer {
             socket.set_recv_buffer_size(bytes).unwrap();
         }
-        let mut stream = socket.connect(to).await.unwrap();
+        Self::over(socket.connect(to).await.unwrap()).await
+    }
+
+    /// Its socket, for a thread that writes what it likes.
+    pub(crate) fn into_socket(self) -> std::net::TcpStream {
+        let socket = self.stream.into_std().unwrap();
+        socket.set_nonblocking(false).unwrap();
+        socket
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Viewer<S> {
+    /// Shakes hands.
+    pub(crate) async fn over(mut stream: S) -> Self {
         stream.write_all(HELLO.as_bytes()).await.unwrap();
         let mut viewer = Self { stream, unread: Vec::new() };
         let end = loop {
@@ -67,13 +80,6 @@ impl Viewer {
             frames.extend_from_slice(text.as_bytes());
         }
         self.stream.write_all(&frames).await.unwrap();
-    }
-
-    /// Its socket, for a thread that writes what it likes.
-    pub(crate) fn into_socket(self) -> std::net::TcpStream {
-        let socket = self.stream.into_std().unwrap();
-        socket.set_nonblocking(false).unwrap();
-        socket
     }
 
     /// Asks for a channel.

@@ -12,7 +12,8 @@ pub(super) fn text(config: &Config, apps: &[PushApp], engine: &Engine, at: Socke
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.clone());
     let mut text = String::new();
     let mut line = |name: &str, what: &str| writeln!(text, "  {name:<11} {what}").expect("writing to a string");
-    line("listening", &format!("http://{at}"));
+    let scheme = if config.tls.tls_cert.is_some() { "https" } else { "http" };
+    line("listening", &format!("{scheme}://{at}"));
     line("data", &dir.display().to_string());
     line("durability", durability(engine.settings().ack));
     line("recovered", &recovered(engine, started_empty));
@@ -22,7 +23,7 @@ pub(super) fn text(config: &Config, apps: &[PushApp], engine: &Engine, at: Socke
         line("push", &format!("app {}, key {}, secret {}{off}", app.id, app.key, secret_source(config)));
     }
     let vote = match open_clip(engine) {
-        Some(clip) => format!("cast a vote:\n  {}\n", curl(at, &clip)),
+        Some(clip) => format!("cast a vote:\n  {}\n", curl(scheme, at, &clip)),
         None => "no slot is open for voting: an admin opens one\n".to_owned(),
     };
     format!("plaudit {}\n{text}\n{vote}", env!("CARGO_PKG_VERSION"))
@@ -70,14 +71,18 @@ fn open_clip(engine: &Engine) -> Option<String> {
 }
 
 /// A command that casts a vote as a device. An id is of `[A-Za-z0-9_.=@-]`, so it needs no quoting.
-fn curl(at: SocketAddr, clip: &str) -> String {
+fn curl(scheme: &str, at: SocketAddr, clip: &str) -> String {
     let reached = match at.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
     let at = SocketAddr::new(reached, at.port());
-    format!("curl -X POST http://{at}/api/vote -H 'content-type: application/json' -d '{{\"clipId\":\"{clip}\"}}'")
+    // The certificate is for the name that others use.
+    let unchecked = if scheme == "https" { "-k " } else { "" };
+    format!(
+        "curl {unchecked}-X POST {scheme}://{at}/api/vote -H 'content-type: application/json' -d '{{\"clipId\":\"{clip}\"}}'"
+    )
 }
 
 #[cfg(test)]
@@ -87,10 +92,17 @@ mod tests {
     #[test]
     fn the_vote_goes_to_an_address_that_can_be_reached() {
         for (at, to) in [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:81", "[::1]:81"), ("10.1.2.3:82", "10.1.2.3:82")] {
-            let line = curl(at.parse().unwrap(), "clip-1");
+            let line = curl("http", at.parse().unwrap(), "clip-1");
             assert!(line.contains(&format!("http://{to}/api/vote")), "{line}");
+            assert!(!line.contains(" -k "), "{line}");
             assert!(line.ends_with(r#"-d '{"clipId":"clip-1"}'"#), "{line}");
         }
+    }
+
+    #[test]
+    fn a_vote_over_tls_is_cast_so_that_it_works_at_once() {
+        let line = curl("https", "127.0.0.1:443".parse().unwrap(), "clip-1");
+        assert!(line.starts_with("curl -k -X POST https://127.0.0.1:443/api/vote"), "{line}");
     }
 
     #[test]

@@ -1,0 +1,175 @@
+//! HTTP/2 on a connection: hyper's, with what it has no time limits for. A connection on which nothing moves, no request, no
+//! body, is asked to leave and then dropped; pings find a peer that is gone. Never reads a request itself.
+
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::front::{Body, Front, Held};
+use super::serve::HEADERS_MAX;
+
+/// Requests under way at once on a connection. A browser's page needs a few dozen.
+const STREAMS_MAX: u32 = 100;
+/// Bytes that a peer may send of one body, and of all on a connection, before any of it is read: no body is larger than the first.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// Bytes that hyper may hold of one answer that isn't taken.
+const SEND_MAX: usize = 64 * 1024;
+/// A peer that sent nothing for so long is asked for a sign of life; how long that may take.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_WITHIN: Duration = Duration::from_secs(20);
+
+/// What all connections share.
+pub(super) fn builder() -> http2::Builder<TokioExecutor> {
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(u32::try_from(HEADERS_MAX).expect("a few KiB"))
+        .max_send_buf_size(SEND_MAX)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_WITHIN);
+    http
+}
+
+/// Serves a connection to its end: until the peer leaves, nothing has moved for `quiet` twice, or the server has stopped and
+/// what is under way is done.
+pub(super) async fn converse<S>(
+    http: &http2::Builder<TokioExecutor>,
+    stream: S,
+    (peer, front, held): (IpAddr, Arc<Front>, Held),
+    quiet: Duration,
+    mut stopped: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let pulse = Arc::new(Pulse::new());
+    let service = {
+        let pulse = Arc::clone(&pulse);
+        service_fn(move |request| {
+            let (front, held, busy) = (Arc::clone(&front), Arc::clone(&held), Busy::new(&pulse));
+            async move {
+                let answer = front.answer(peer, request, &held).await;
+                answer.map(|answer| answer.map(|body| Beating { body, pulse: Arc::clone(&busy.0) }))
+            }
+        })
+    };
+    let mut conversation = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let (mut stopping, mut asked) = (false, None);
+    loop {
+        let last = pulse.last();
+        tokio::select! {
+            biased;
+            ended = &mut conversation => {
+                if let Err(why) = ended {
+                    tracing::debug!(%peer, %why, "a connection broke off");
+                }
+                return;
+            }
+            _ = stopped.changed(), if !stopping => {
+                stopping = true;
+                conversation.as_mut().graceful_shutdown();
+            }
+            () = sleep_until(asked.unwrap_or(last) + quiet) => {
+                if pulse.is_busy() {
+                    pulse.beat();
+                    asked = None;
+                } else if asked.is_some() && pulse.last() == last {
+                    return;
+                } else if pulse.last() == last {
+                    asked = Some(Instant::now());
+                    conversation.as_mut().graceful_shutdown();
+                } else {
+                    asked = None;
+                }
+            }
+        }
+    }
+}
+
+/// When something last moved on a connection.
+#[derive(Debug)]
+struct Pulse {
+    began: Instant,
+    /// Milliseconds since it began.
+    last: AtomicU64,
+    /// Requests that are being answered.
+    busy: AtomicUsize,
+}
+
+impl Pulse {
+    fn new() -> Self {
+        Self { began: Instant::now(), last: AtomicU64::new(0), busy: AtomicUsize::new(0) }
+    }
+
+    fn beat(&self) {
+        let passed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(passed, Ordering::Relaxed);
+    }
+
+    fn last(&self) -> Instant {
+        self.began + Duration::from_millis(self.last.load(Ordering::Relaxed))
+    }
+
+    fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// A request that is being answered, until its answer begins.
+struct Busy(Arc<Pulse>);
+
+impl Busy {
+    fn new(pulse: &Arc<Pulse>) -> Self {
+        pulse.busy.fetch_add(1, Ordering::Relaxed);
+        pulse.beat();
+        Self(Arc::clone(pulse))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+        self.0.beat();
+    }
+}
+
+/// An answer's body, each frame of which that is taken shows that the peer is there.
+struct Beating {
+    body: Body,
+    pulse: Arc<Pulse>,
+}
+
+impl HttpBody for Beating {
+    type Data = Bytes;
+    type Error = <Body as HttpBody>::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if frame.is_ready() {
+            self.pulse.beat();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

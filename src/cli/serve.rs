@@ -232,6 +232,7 @@ fn app(config: &Config, secrets: &Secrets, engine: Engine, push: Push, challenge
         anonymous_comments: config.comments.anonymous_comments,
         stream: StreamOptions { spread: config.push.drain, ..StreamOptions::default() },
         push: Some(push),
+        embed_origins: config.pages.embed_origin.clone(),
         challenge,
         ..AppOptions::default()
     };

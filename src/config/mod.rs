@@ -9,6 +9,7 @@
 mod challenge;
 pub mod file;
 mod history;
+mod pages;
 mod push;
 mod rounds;
 mod values;
@@ -20,6 +21,7 @@ use clap::{ArgAction, Args};
 
 pub use challenge::ChallengeSettings;
 pub use history::HistorySettings;
+pub use pages::PageSettings;
 pub use push::{PushApp, PushSettings};
 pub use rounds::{RoundRules, RoundsMode};
 pub use values::{
@@ -197,6 +199,10 @@ pub struct Config {
     /// The broadcaster.
     #[command(flatten)]
     pub push: PushSettings,
+
+    /// The pages.
+    #[command(flatten)]
+    pub pages: PageSettings,
 }
 
 impl Config {

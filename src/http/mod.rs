@@ -16,6 +16,7 @@ mod idempotency;
 mod leaderboard;
 mod moderation;
 mod ops;
+mod pages;
 mod push;
 mod query;
 mod reply;
@@ -70,6 +71,8 @@ pub struct AppOptions {
     pub stream: StreamOptions,
     /// The broadcaster; `None`: its paths are not there.
     pub push: Option<Push>,
+    /// Sites that may show `/embed/{clipId}` in a frame, scheme and host each; none: this server's own pages alone.
+    pub embed_origins: Vec<String>,
 }
 
 impl Default for AppOptions {
@@ -84,6 +87,7 @@ impl Default for AppOptions {
             body_timeout: Duration::from_secs(10),
             stream: StreamOptions::default(),
             push: None,
+            embed_origins: Vec::new(),
         }
     }
 }
@@ -100,6 +104,7 @@ struct Parts {
     idempotency: Idempotency,
     slots: slot::Rendered,
     readers: Arc<Semaphore>,
+    pages: pages::Pages,
     options: AppOptions,
     /// Set by [`serve`] when it is told to stop; `/readyz` reads it, streams wait for it.
     draining: watch::Sender<bool>,
@@ -113,7 +118,19 @@ impl App {
         let slots = slot::Rendered::default();
         let draining = watch::Sender::new(false);
         let readers = Arc::new(Semaphore::new(READERS));
-        Self(Arc::new(Parts { engine, identity, admission, risk, idempotency, slots, readers, options, draining }))
+        let pages = pages::Pages::new(&options);
+        Self(Arc::new(Parts {
+            engine,
+            identity,
+            admission,
+            risk,
+            idempotency,
+            slots,
+            readers,
+            pages,
+            options,
+            draining,
+        }))
     }
 
     /// The engine that it serves.

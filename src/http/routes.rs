@@ -80,6 +80,7 @@ pub(super) fn router(app: App) -> Router {
         .route("/readyz", only(READ, get(ops::readyz)))
         .route("/metrics", only(READ, get(ops::metrics)))
         .route("/", only(READ, get(pages::viewer)))
+        .route("/admin", only(READ, get(pages::admin)))
         .route("/embed/{clip}", only(READ, get(pages::embed)))
         .route("/embed.js", only(READ, get(pages::loader)))
         .route("/pages/{file}", only(READ, get(pages::file)))

@@ -95,6 +95,16 @@ export async function says(locator, text) {
   await locator.filter({ hasText: text }).first().waitFor({ timeout: 20_000 });
 }
 
+// What `so` finds, once it finds something.
+export async function until(so) {
+  for (const end = Date.now() + 20_000; Date.now() < end;) {
+    const found = await so();
+    if (found) return found;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new Error('waited in vain');
+}
+
 export async function shot(page, name, options = {}) {
   mkdirSync(SHOTS, { recursive: true });
   await page.screenshot({ path: join(SHOTS, `${name}.png`), ...options });

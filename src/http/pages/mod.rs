@@ -1,4 +1,4 @@
-//! What people see: the viewer's page, the frame for other sites, and the charts. The files are part of the program and are
+//! What people see: the viewer's and the operator's page, the frame for other sites, and the charts. The files are part of the program and are
 //! sent as they lie in `site/`: no build step, nothing from elsewhere.
 //!
 //! The pages are clients of the API like any other. Never renders what a user wrote: that is the browser's, as text.
@@ -22,7 +22,11 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// What lies below `/pages/`.
-const FILES: [(&str, &str, &str); 14] = [
+const FILES: [(&str, &str, &str); 18] = [
+    ("admin.js", SCRIPT, include_str!("site/admin.js")),
+    ("office.js", SCRIPT, include_str!("site/office.js")),
+    ("meters.js", SCRIPT, include_str!("site/meters.js")),
+    ("admin.css", CSS, include_str!("site/admin.css")),
     ("app.js", SCRIPT, include_str!("site/app.js")),
     ("api.js", SCRIPT, include_str!("site/api.js")),
     ("art.js", SCRIPT, include_str!("site/art.js")),
@@ -48,6 +52,7 @@ const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 /// The pages as this server sends them.
 pub(super) struct Pages {
     viewer: Page,
+    admin: Page,
     embed: Page,
     loader: Page,
     files: Vec<(&'static str, Page)>,
@@ -61,6 +66,7 @@ impl Pages {
         let framed_by = framed_by.collect::<Vec<_>>().join(" ");
         Self {
             viewer: page(include_str!("site/viewer.html")).under("'none'"),
+            admin: page(include_str!("site/admin.html")).under("'none'"),
             embed: page(include_str!("site/embed.html")).under(&framed_by),
             loader: Page::new(SCRIPT, include_str!("site/embed.js").into()),
             files: FILES.iter().map(|(name, kind, text)| (*name, Page::new(kind, (*text).into()))).collect(),
@@ -104,6 +110,11 @@ impl Page {
 /// `GET /`
 pub(super) async fn viewer(State(app): State<App>, headers: HeaderMap) -> Whole {
     app.0.pages.viewer.answer(&headers)
+}
+
+/// `GET /admin`: for everyone, and empty; what it shows asks for the token.
+pub(super) async fn admin(State(app): State<App>, headers: HeaderMap) -> Whole {
+    app.0.pages.admin.answer(&headers)
 }
 
 /// `GET /embed/{clipId}`: the page is the same for every clip, and reads from its address which one it shows.
@@ -154,7 +165,8 @@ mod tests {
 
     #[test]
     fn a_page_holds_no_script_and_no_style_of_its_own() {
-        for text in [include_str!("site/viewer.html"), include_str!("site/embed.html")] {
+        for text in [include_str!("site/viewer.html"), include_str!("site/admin.html"), include_str!("site/embed.html")]
+        {
             for tag in text.split('<').filter(|tag| tag.starts_with("script")) {
                 assert!(tag.contains("src=") && tag.trim_end().ends_with('>'), "{tag}");
             }
@@ -167,7 +179,11 @@ mod tests {
     fn what_a_page_names_is_there() {
         let pages = Pages::new(&AppOptions::default());
         let texts = FILES.iter().map(|(_, _, text)| *text);
-        let texts = texts.chain([include_str!("site/viewer.html"), include_str!("site/embed.html")]);
+        let texts = texts.chain([
+            include_str!("site/viewer.html"),
+            include_str!("site/admin.html"),
+            include_str!("site/embed.html"),
+        ]);
         let mut named = 0;
         for text in texts {
             for part in text.split("'./").chain(text.split("\"/pages/")).skip(1) {

@@ -75,7 +75,7 @@
 //! | 8 | [`identity`] | credentials → voter | storing them |
 //! | 8 | [`admission`] | rate limits, client addresses, votes' risk, devices' challenge | whether a vote counts |
 //! | 9 | [`push`] | the Pusher protocol: apps, viewers' sockets, the API for triggers, webhooks | what is worth telling |
-//! | 10 | [`http`] | hyper's server, routes, answers | a decision about a vote |
+//! | 10 | [`http`] | hyper's server, routes, answers; in `http/pages/` what people see | a decision about a vote |
 //! | 11 | [`cli`] | commands and wiring | |
 //!
 

@@ -258,6 +258,7 @@ fn app(
         anonymous_comments: config.comments.anonymous_comments,
         stream: StreamOptions { spread: config.push.drain, ..StreamOptions::default() },
         push: Some(push),
+        embed_origins: config.pages.embed_origin.clone(),
         challenge,
         traces,
         ..AppOptions::default()

@@ -10,6 +10,7 @@ mod challenge;
 pub mod file;
 mod history;
 mod observe;
+mod pages;
 mod push;
 mod rounds;
 mod tls;
@@ -23,6 +24,7 @@ use clap::{ArgAction, Args};
 pub use challenge::ChallengeSettings;
 pub use history::HistorySettings;
 pub use observe::TraceSettings;
+pub use pages::PageSettings;
 pub use push::{PushApp, PushSettings};
 pub use rounds::{RoundRules, RoundsMode};
 pub use tls::TlsSettings;
@@ -210,6 +212,9 @@ pub struct Config {
     /// Traces.
     #[command(flatten)]
     pub traces: TraceSettings,
+    /// The pages.
+    #[command(flatten)]
+    pub pages: PageSettings,
 }
 
 impl Config {

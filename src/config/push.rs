@@ -100,7 +100,7 @@ fn drain(text: &str) -> Result<Duration, String> {
 }
 
 /// `https://example.com`, as browsers send it: no path, no slash behind it.
-fn origin(text: &str) -> Result<String, String> {
+pub(super) fn origin(text: &str) -> Result<String, String> {
     let text = text.trim();
     let host = text.split_once("://").map_or("", |(_, host)| host);
     if host.is_empty() || host.contains(['/', '?', '#', '*']) {

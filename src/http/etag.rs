@@ -12,13 +12,18 @@ pub(super) fn of(body: &[u8]) -> HeaderValue {
     HeaderValue::try_from(format!("\"{}\"", &hash[..32])).expect("hex digits in quotes")
 }
 
-/// The body with its tag, or 304 when the client has it.
+/// The body, JSON, with its tag, or 304 when the client has it.
 pub(super) fn answer(headers: &HeaderMap, body: &Bytes, etag: &HeaderValue) -> Whole {
+    typed(headers, reply::JSON, body, etag)
+}
+
+/// The same for a body of another type.
+pub(super) fn typed(headers: &HeaderMap, content_type: HeaderValue, body: &Bytes, etag: &HeaderValue) -> Whole {
     let known = headers.get_all(IF_NONE_MATCH).iter().any(|line| names(line.as_bytes(), etag.as_bytes()));
     let mut answer = if known {
         reply::empty(StatusCode::NOT_MODIFIED)
     } else {
-        reply::bytes(StatusCode::OK, reply::JSON, body.clone())
+        reply::bytes(StatusCode::OK, content_type, body.clone())
     };
     answer.headers_mut().insert(ETAG, etag.clone());
     answer

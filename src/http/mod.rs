@@ -19,6 +19,7 @@ mod idempotency;
 mod leaderboard;
 mod moderation;
 mod ops;
+mod pages;
 mod push;
 mod query;
 mod reply;
@@ -78,6 +79,8 @@ pub struct AppOptions {
     pub push: Option<Push>,
     /// Where traces go; `None`: no request has one.
     pub traces: Option<Arc<Traces>>,
+    /// Sites that may show `/embed/{clipId}` in a frame, scheme and host each; none: this server's own pages alone.
+    pub embed_origins: Vec<String>,
 }
 
 impl Default for AppOptions {
@@ -93,6 +96,7 @@ impl Default for AppOptions {
             stream: StreamOptions::default(),
             push: None,
             traces: None,
+            embed_origins: Vec::new(),
         }
     }
 }
@@ -110,6 +114,7 @@ struct Parts {
     slots: slot::Rendered,
     packed: compress::Packed,
     readers: Arc<Semaphore>,
+    pages: pages::Pages,
     options: AppOptions,
     /// Set by [`serve`] when it is told to stop; `/readyz` reads it, streams wait for it.
     draining: watch::Sender<bool>,
@@ -124,6 +129,7 @@ impl App {
         let packed = compress::Packed::default();
         let draining = watch::Sender::new(false);
         let readers = Arc::new(Semaphore::new(READERS));
+        let pages = pages::Pages::new(&options);
         Self(Arc::new(Parts {
             engine,
             identity,
@@ -133,6 +139,7 @@ impl App {
             slots,
             packed,
             readers,
+            pages,
             options,
             draining,
         }))

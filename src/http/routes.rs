@@ -10,7 +10,7 @@ use http::Method;
 
 use super::reply::{self, Whole};
 use super::{
-    App, admin, certificate, comments, counts, leaderboard, moderation, ops, seasons, stream, timeline, votes,
+    App, admin, certificate, comments, counts, leaderboard, moderation, ops, pages, seasons, stream, timeline, votes,
 };
 use crate::error::Reject;
 
@@ -52,6 +52,7 @@ pub(super) fn router(app: App) -> Router {
         .route("/api/leaderboard", only(READ, get(leaderboard::page)))
         .route("/api/leaderboard/me", only(READ, get(leaderboard::me)))
         .route("/api/clips/{id}/timeline", only(READ, get(timeline::timeline)))
+        .route("/api/clips/{id}/timeline.svg", only(READ, get(pages::chart::timeline)))
         .route("/api/seasons/{season}/slots/{position}/certificate", only(READ, get(certificate::certificate)))
         .route("/api/seasons/{season}/slots/{position}/proof", only(READ, get(certificate::proof)))
         .route("/api/comments", only(BOTH, get(comments::list).post(comments::post)))
@@ -80,6 +81,11 @@ pub(super) fn router(app: App) -> Router {
         .route("/livez", only(READ, get(ops::livez)))
         .route("/readyz", only(READ, get(ops::readyz)))
         .route("/metrics", only(READ, get(ops::metrics)))
+        .route("/", only(READ, get(pages::viewer)))
+        .route("/admin", only(READ, get(pages::admin)))
+        .route("/embed/{clip}", only(READ, get(pages::embed)))
+        .route("/embed.js", only(READ, get(pages::loader)))
+        .route("/pages/{file}", only(READ, get(pages::file)))
         .fallback(nothing)
         .with_state(app)
         .layer(axum::middleware::from_fn(noted))

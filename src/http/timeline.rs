@@ -68,7 +68,9 @@ pub(super) async fn timeline(State(app): State<App>, path: Result<Path<String>, 
 }
 
 /// Reads of pages, beside the threads that serve.
-async fn blocking(read: impl FnOnce() -> Result<Value, Reject> + Send + 'static) -> Result<Value, Reject> {
+pub(super) async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, Reject> + Send + 'static,
+) -> Result<T, Reject> {
     tokio::task::spawn_blocking(read).await.map_err(|_| Reject::Overloaded)?
 }
 
@@ -79,7 +81,7 @@ fn public(body: &Value) -> Whole {
 }
 
 /// `15m`, `1h`, `1d`: a whole number of minutes, hours or days.
-fn step(text: &str) -> Result<u64, Reject> {
+pub(super) fn step(text: &str) -> Result<u64, Reject> {
     let wrong = || invalid("step", "a whole number of m, h or d up to 30d, as 1m, 5m, 1h or 1d");
     let unit = match text.chars().last() {
         Some('m') => MINUTE_MS,

@@ -1,0 +1,56 @@
+// One clip's count and this viewer's vote, while answers and pushes come in any order. No element, no network.
+
+export class Ballot {
+  constructor(clip, { votes, weight = null, voted = false }) {
+    Object.assign(this, { clip, votes, weight, voted, seq: 0, wish: null });
+  }
+
+  // What is shown: the wish counts at once, on top of what was known when it was made.
+  get shown() {
+    if (this.votes === null || this.wish === null) return this.votes;
+    return Math.max(0, this.votes + (this.wish ? 1 : -1));
+  }
+
+  get isOn() {
+    return this.wish ?? this.voted;
+  }
+
+  begin(on) {
+    if (this.wish !== null || on === this.voted) return false;
+    Object.assign(this, { wish: on, waits: null });
+    return true;
+  }
+
+  // A count that was pushed. While a wish is under way it may hold that vote already, or not yet: it waits.
+  pushed(votes, weight, seq) {
+    const at = Number(seq);
+    if (at < this.seq) return;
+    if (this.wish !== null) {
+      if (!this.waits || at >= this.waits.seq) this.waits = { votes, weight, seq: at };
+      return;
+    }
+    Object.assign(this, { votes, weight, seq: at });
+  }
+
+  // The server's answer to the wish: the newer of it and of what was pushed meanwhile is true.
+  settled({ voteCount, weightedScore, eventId }) {
+    this.voted = this.wish;
+    this.wish = null;
+    const at = Number(eventId);
+    if (at >= this.seq) Object.assign(this, { votes: voteCount, weight: weightedScore, seq: at });
+    this.take();
+  }
+
+  // The wish was refused; `stands`, where the refusal says whether there is a vote.
+  refused(stands) {
+    if (stands !== undefined) this.voted = stands;
+    this.wish = null;
+    this.take();
+  }
+
+  take() {
+    const waits = this.waits;
+    this.waits = null;
+    if (waits) this.pushed(waits.votes, waits.weight, waits.seq);
+  }
+}

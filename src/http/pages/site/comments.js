@@ -1,0 +1,213 @@
+// A clip's comments: the newest first, with replies and likes. What others write meanwhile waits behind a button.
+
+import { call, mayComment, reason } from './api.js';
+import { h, plural, say } from './dom.js';
+import { ago } from './time.js';
+
+const DEPTH_MAX = 5;
+const HIDDEN = { hidden: 'Hidden by a moderator.', pending: 'Waits for a moderator.', deleted: 'Deleted.' };
+
+export class Comments {
+  constructor(clip, changed = () => {}) {
+    Object.assign(this, { clip, changed, total: 0, cursor: null, shown: new Map(), waiting: new Set() });
+    this.heading = h('h3', { class: 'heading' }, 'Comments');
+    this.fresh = h('button', { type: 'button', class: 'fresh', hidden: true, onclick: () => this.load(true) });
+    this.threads = h('ol', { class: 'threads' });
+    this.more = h('button', { type: 'button', class: 'plain', hidden: true, onclick: () => this.load() }, 'Show older comments');
+    this.problem = h('p', { class: 'problem', role: 'alert' });
+    const write = mayComment() ? this.form(null) : h('p', { class: 'small' }, 'Sign in on the site to comment.');
+    this.element = h('section', { class: 'comments', 'aria-label': 'Comments' }, this.heading, write, this.fresh, this.problem, this.threads, this.more);
+  }
+
+  async load(anew = false) {
+    const cursor = anew ? null : this.cursor;
+    try {
+      const page = await call('GET', `/api/comments?clipId=${encodeURIComponent(this.clip)}&limit=20${cursor ? `&cursor=${cursor}` : ''}`);
+      if (!cursor) {
+        // An answer that someone is writing must not go with the list.
+        if (anew && this.threads.querySelector('textarea')) return this.showFresh();
+        this.threads.replaceChildren();
+        this.shown.clear();
+        this.waiting.clear();
+      }
+      for (const one of page.comments) if (!this.shown.has(one.id)) this.threads.append(this.thread(one));
+      Object.assign(this, { cursor: page.nextCursor, total: page.total });
+      this.problem.textContent = '';
+    } catch (refusal) {
+      this.problem.textContent = reason(refusal);
+    }
+    this.show();
+  }
+
+  show() {
+    this.more.hidden = !this.cursor;
+    this.heading.textContent = this.total ? plural(this.total, 'comment') : 'No comments yet';
+    this.showFresh();
+    this.changed(this.total);
+  }
+
+  showFresh() {
+    const was = this.fresh.hidden;
+    this.fresh.hidden = !this.waiting.size;
+    this.fresh.textContent = plural(this.waiting.size, 'new comment');
+    // Said for the first of them alone.
+    if (was && !this.fresh.hidden) say('There are new comments.');
+  }
+
+  thread(comment) {
+    const { id } = comment;
+    const body = h('p', { class: 'content' });
+    const like = h('button', { type: 'button', class: 'plain like' });
+    const more = h('button', { type: 'button', class: 'plain', onclick: () => this.replies(id) });
+    const answers = h('ol', { class: 'threads' });
+    const slot = h('div');
+    const problem = h('p', { class: 'problem', role: 'alert' });
+    const mine = () => this.shown.get(id);
+    like.addEventListener('click', () => this.like(mine()));
+    const acts = h('p', { class: 'acts' }, like);
+    if (mayComment() && (comment.depth ?? 0) < DEPTH_MAX) {
+      acts.append(h('button', { type: 'button', class: 'plain', 'aria-label': `Reply to ${comment.username}`, onclick: () => {
+        if (slot.firstChild) return slot.replaceChildren();
+        slot.replaceChildren(this.form(id, () => slot.replaceChildren()));
+        slot.querySelector('textarea').focus();
+      } }, 'Reply'));
+    }
+    if (comment.is_own) acts.append(h('button', { type: 'button', class: 'plain', onclick: () => this.act(id, problem, 'DELETE', '', () => this.erase(id)) }, 'Delete'));
+    else acts.append(h('button', { type: 'button', class: 'plain', onclick: () => this.act(id, problem, 'POST', '/report', () => { problem.textContent = 'Reported. Thank you.'; }) }, 'Report'));
+    const name = h('strong', {}, comment.username ?? '—');
+    const head = h('p', { class: 'small by' }, name, ' · ', h('time', { datetime: new Date(comment.createdAt).toISOString() }, ago(comment.createdAt)));
+    const element = h('li', { class: 'comment' }, head, body, acts, problem, slot, answers, more);
+    this.shown.set(id, { comment: { likes_count: 0, total_replies: 0, status: 'visible', ...comment }, body, like, more, answers, acts, problem, element });
+    for (const reply of comment.replies ?? []) answers.append(this.thread(reply));
+    this.draw(id);
+    return element;
+  }
+
+  draw(id) {
+    const { comment, body, like, more, answers, acts } = this.shown.get(id);
+    const gone = comment.content === null || comment.content === undefined;
+    body.textContent = gone ? HIDDEN[comment.status] ?? 'Not shown.' : comment.content;
+    body.classList.toggle('gone', gone);
+    acts.hidden = gone;
+    like.textContent = `${comment.is_liked ? '♥' : '♡'} ${comment.likes_count}`;
+    like.setAttribute('aria-pressed', String(Boolean(comment.is_liked)));
+    like.setAttribute('aria-label', `Like, ${comment.likes_count} so far`);
+    const rest = comment.total_replies - answers.children.length;
+    more.hidden = rest <= 0;
+    more.textContent = `Show ${rest === 1 ? '1 more reply' : `${rest} more replies`}`;
+  }
+
+  async replies(id) {
+    const { comment, answers, problem } = this.shown.get(id);
+    try {
+      let cursor = '';
+      const found = [];
+      do {
+        const page = await call('GET', `/api/comments?clipId=${encodeURIComponent(this.clip)}&parentId=${id}&limit=100${cursor}`);
+        found.push(...page.comments);
+        cursor = page.nextCursor && `&cursor=${page.nextCursor}`;
+      } while (cursor);
+      answers.replaceChildren(...found.map((reply) => this.thread(reply)));
+      comment.total_replies = found.length;
+      this.draw(id);
+    } catch (refusal) {
+      problem.textContent = reason(refusal);
+    }
+  }
+
+  async like({ comment, problem }) {
+    const before = [comment.is_liked, comment.likes_count];
+    const on = !comment.is_liked;
+    Object.assign(comment, { is_liked: on, likes_count: Math.max(0, comment.likes_count + (on ? 1 : -1)) });
+    this.draw(comment.id);
+    try {
+      const { likes_count, is_liked } = await call(on ? 'PUT' : 'DELETE', `/api/comments/${comment.id}/like`);
+      Object.assign(comment, { likes_count, is_liked });
+      problem.textContent = '';
+    } catch (refusal) {
+      [comment.is_liked, comment.likes_count] = before;
+      problem.textContent = reason(refusal);
+    }
+    this.draw(comment.id);
+  }
+
+  async act(id, problem, method, path, done) {
+    try {
+      await call(method, `/api/comments/${id}${path}`);
+      done();
+    } catch (refusal) {
+      problem.textContent = reason(refusal);
+    }
+  }
+
+  erase(id, status = 'deleted') {
+    const found = this.shown.get(id);
+    if (!found) return;
+    Object.assign(found.comment, { content: null, status });
+    this.draw(id);
+  }
+
+  form(parent, done = () => {}) {
+    const text = h('textarea', { rows: 2, maxlength: 500, required: true, 'aria-label': parent ? 'Your reply' : 'Your comment', placeholder: parent ? 'Reply …' : 'Say something kind …' });
+    const problem = h('p', { class: 'problem', role: 'alert' });
+    const send = h('button', { type: 'submit', class: 'send' }, parent ? 'Reply' : 'Comment');
+    return h('form', { class: 'write', onsubmit: async (event) => {
+      event.preventDefault();
+      if (!text.value.trim()) return;
+      send.disabled = true;
+      problem.textContent = '';
+      try {
+        const answer = await call('POST', '/api/comments', { clipId: this.clip, content: text.value, parentId: parent });
+        text.value = '';
+        done();
+        this.own(answer.comment ?? answer, parent);
+      } catch (refusal) {
+        problem.textContent = reason(refusal);
+      }
+      send.disabled = false;
+    } }, text, send, problem);
+  }
+
+  // One's own, at once; its push may have been faster.
+  own(comment, parent) {
+    this.waiting.delete(comment.id);
+    if (this.shown.has(comment.id)) return;
+    const isNew = !this.counted?.has(comment.id);
+    const element = this.thread({ ...comment, is_own: true, depth: comment.depth ?? (parent ? (this.shown.get(parent)?.comment.depth ?? 0) + 1 : 0) });
+    if (parent && this.shown.has(parent)) {
+      const { comment: above, answers } = this.shown.get(parent);
+      answers.append(element);
+      if (isNew) above.total_replies += 1;
+      this.draw(parent);
+    } else this.threads.prepend(element);
+    if (isNew) this.total += 1;
+    this.show();
+    say('Your comment is there.');
+  }
+
+  // What is pushed of this clip.
+  pushed(name, data) {
+    if (name === 'new-comment') {
+      const { comment } = data;
+      if (this.shown.has(comment.id) || this.waiting.has(comment.id)) return;
+      (this.counted ??= new Set()).add(comment.id);
+      this.total += 1;
+      if (!comment.parentId) this.waiting.add(comment.id);
+      else if (this.shown.has(comment.parentId)) {
+        this.shown.get(comment.parentId).comment.total_replies += 1;
+        this.draw(comment.parentId);
+      }
+      this.show();
+    } else if (name === 'delete-comment') {
+      this.waiting.delete(data.commentId);
+      this.erase(data.commentId);
+      this.showFresh();
+    } else if (name === 'comment-updated') {
+      const found = this.shown.get(data.commentId);
+      if (data.likesCount !== undefined && found) {
+        found.comment.likes_count = data.likesCount;
+        this.draw(data.commentId);
+      } else if (data.status && data.status !== 'visible') this.erase(data.commentId, data.status);
+    }
+  }
+}

@@ -1,0 +1,100 @@
+// The operator's page in Chromium.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { quantile, read } from '../../src/http/pages/site/meters.js';
+import { ADMIN, browser, call, comment, faults, says, serve, shot, until, viewer, vote } from './support.js';
+
+async function entered(t, server, options) {
+  const page = await viewer(t, await browser(t), `${server.url}/admin`, options);
+  await page.getByLabel('Token').fill(ADMIN);
+  await page.getByRole('button', { name: 'Open', exact: true }).click();
+  await page.locator('#office').waitFor();
+  return page;
+}
+
+test('an operator runs a round from its creation to its certificate', async (t) => {
+  const server = await serve(t, ['--no-demo', '--rounds', 'manual']);
+  const page = await entered(t, server);
+  const button = (name) => page.getByRole('button', { name, exact: true });
+  await page.locator('#seasons').getByLabel('Name').fill('Spring');
+  await page.locator('#seasons').getByLabel('Id (optional)').fill('spring');
+  await button('Create season').click();
+  await button('Add round 1').click();
+  await page.locator('summary').click();
+  for (const title of ['Neon', 'Rain']) {
+    await page.getByLabel('Title').fill(title);
+    await page.locator('details').getByLabel('Id (optional)').fill(title.toLowerCase());
+    await button('Add clip').click();
+    await says(page.locator('tbody th'), title);
+  }
+  await page.locator('details').getByRole('button', { name: 'Open', exact: true }).click();
+  await says(page.locator('summary'), 'voting');
+  await vote(server, 'rain', 'ada');
+  await page.getByLabel('End', { exact: true }).fill('2099-01-01T12:00');
+  await button('Set end').click();
+  await says(page.locator('summary'), '2099');
+  await button('Freeze').click();
+  await says(page.locator('#sure li'), '1 vote in 2 clips');
+  await page.locator('#sure').getByRole('button', { name: 'Leave it' }).click();
+  await says(page.locator('summary'), 'voting');
+  await button('Freeze').click();
+  await page.locator('#sure').getByRole('button', { name: 'Freeze' }).click();
+  await says(page.locator('summary'), 'frozen');
+  await assert.rejects(vote(server, 'neon', 'ben'), /VOTING_CLOSED/);
+  await button('Lock').click();
+  await says(page.locator('#sure li'), 'The winner is Rain');
+  await button('Lock for good').click();
+  await says(page.locator('summary'), 'locked');
+  const link = page.getByRole('link', { name: 'Certificate of round 1 of spring' });
+  const href = await link.getAttribute('href');
+  // Its ballots are sorted in the background first.
+  const certificate = await until(() => call(server, 'GET', href).catch((why) => (/WRONG_STATE/.test(why.message) ? null : Promise.reject(why))));
+  assert.ok(JSON.stringify(certificate).includes('rain'));
+});
+
+for (const colorScheme of ['light', 'dark']) {
+  test(`moderation, bans and meters, without a serious fault: ${colorScheme}`, async (t) => {
+    const server = await serve(t, ['--moderation', 'before']);
+    const { comment: held } = await comment(server, 'clip-1', 'Is it up yet?', 'lena');
+    const page = await entered(t, server, { colorScheme });
+    await says(page.locator('#moderation .content'), 'Is it up yet?');
+    await says(page.locator('.meter', { hasText: 'Drift' }).locator('strong'), '0');
+    assert.deepEqual(await faults(page), []);
+    await shot(page, `admin-${colorScheme}`);
+    await page.getByRole('button', { name: 'Approve' }).click();
+    await says(page.locator('#moderation h3'), 'pending (0)');
+    const { comments } = await call(server, 'GET', '/api/comments?clipId=clip-1');
+    assert.deepEqual(comments.map((one) => one.id), [held.id]);
+    await page.getByLabel('User (sub or userId)').fill('mallory');
+    await page.getByRole('button', { name: 'Ban', exact: true }).click();
+    await page.locator('#sure').getByRole('button', { name: 'Ban', exact: true }).click();
+    await page.getByRole('button', { name: 'Lift' }).waitFor();
+    await assert.rejects(vote(server, 'clip-1', 'mallory'), /BANNED/);
+    await page.getByRole('button', { name: 'Lift' }).click();
+    await page.getByRole('button', { name: 'Lift' }).waitFor({ state: 'detached' });
+    await vote(server, 'clip-1', 'mallory');
+  });
+}
+
+test('a wrong token opens nothing, and the right one is forgotten with a reload', async (t) => {
+  const server = await serve(t);
+  const page = await viewer(t, await browser(t), `${server.url}/admin`);
+  await page.getByLabel('Token').fill('wrong');
+  await page.getByRole('button', { name: 'Open', exact: true }).click();
+  await says(page.getByRole('alert'), 'bearer secret');
+  assert.ok(await page.locator('#office').isHidden());
+  await page.getByLabel('Token').fill(ADMIN);
+  await page.getByRole('button', { name: 'Open', exact: true }).click();
+  await page.locator('#office').waitFor();
+  assert.ok(!(await page.evaluate((secret) => JSON.stringify({ ...localStorage, ...sessionStorage }) .includes(secret) || document.cookie.includes(secret), ADMIN)));
+  await page.reload();
+  assert.ok(await page.locator('#office').isHidden());
+});
+
+test('a quantile is of what came between two readings', () => {
+  const text = (a, b, c) => read(`plaudit_x_seconds_bucket{le="0.1"} ${a}\nplaudit_x_seconds_bucket{le="1"} ${b}\nplaudit_x_seconds_bucket{le="+Inf"} ${c}\n`).buckets.get('plaudit_x_seconds_bucket');
+  assert.equal(quantile(0.99, text(100, 100, 100), text(100, 110, 110)), 1);
+  assert.equal(quantile(0.5, undefined, text(6, 10, 10)), 0.1);
+  assert.equal(quantile(0.99, text(5, 5, 5), text(5, 5, 5)), null);
+});

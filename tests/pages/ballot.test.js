@@ -1,0 +1,57 @@
+// A count and a wish, in every order in which answers and pushes can come.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Ballot } from '../../src/http/pages/site/ballot.js';
+import { ago, left } from '../../src/http/pages/site/time.js';
+
+const fresh = () => new Ballot('c', { votes: 5 });
+const answer = (voteCount, eventId) => ({ voteCount, weightedScore: voteCount, eventId: String(eventId) });
+
+test('a wish counts at once, and once', () => {
+  for (const pushFirst of [true, false]) {
+    const one = fresh();
+    assert.ok(one.begin(true));
+    assert.equal(one.begin(true), false, 'no second while one is under way');
+    assert.deepEqual([one.shown, one.isOn], [6, true]);
+    if (pushFirst) one.pushed(6, 6, 10);
+    assert.equal(one.shown, 6, 'a push may hold the vote already');
+    one.settled(answer(6, 10));
+    if (!pushFirst) one.pushed(6, 6, 10);
+    assert.deepEqual([one.shown, one.voted], [6, true]);
+  }
+});
+
+test('the newer of answer and push is true', () => {
+  const one = fresh();
+  one.begin(true);
+  one.pushed(9, 9, 14);
+  one.settled(answer(6, 10));
+  assert.equal(one.shown, 9);
+  one.pushed(7, 7, 12);
+  assert.equal(one.shown, 9, 'an older push changes nothing');
+});
+
+test('a refusal takes back the wish and nothing else', () => {
+  const one = fresh();
+  one.begin(true);
+  one.pushed(8, 8, 9);
+  one.refused();
+  assert.deepEqual([one.shown, one.isOn], [8, false]);
+  one.begin(true);
+  one.refused(true);
+  assert.deepEqual([one.shown, one.isOn], [8, true], 'it stood already');
+});
+
+test('a hidden count stays hidden', () => {
+  const one = new Ballot('c', { votes: null });
+  one.begin(true);
+  assert.equal(one.shown, null);
+  one.settled(answer(null, 3));
+  assert.deepEqual([one.shown, one.voted], [null, true]);
+});
+
+test('times read as people say them', () => {
+  assert.deepEqual([left(61_000), left(3_661_000), left(90_000_000), left(-5)], ['1:01', '1:01:01', '1 d 1 h', '0:00']);
+  assert.deepEqual([ago(0, 59_000), ago(0, 120_000), ago(0, 7_200_000)], ['just now', '2 min ago', '2 h ago']);
+});

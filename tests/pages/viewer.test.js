@@ -1,0 +1,165 @@
+// The viewer's page in Chromium.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { browser, call, card, comment, faults, operate, says, serve, shot, token, until, viewer, vote } from './support.js';
+
+const HOUR = 3_600_000;
+
+test('two browsers vote and comment, and see each other', async (t) => {
+  const server = await serve(t);
+  const chrome = await browser(t);
+  const [ada, ben] = await Promise.all(['ada', 'ben'].map((sub) => viewer(t, chrome, `${server.url}/#token=${token(sub)}`)));
+  assert.ok(!ada.url().includes('token'), 'a token does not stay in the address');
+  for (const page of [ada, ben]) await says(card(page, 'Neon Rain').locator('.votes'), '0');
+  await card(ada, 'Neon Rain').locator('.vote').click();
+  await says(card(ben, 'Neon Rain').locator('.votes'), '1');
+  await card(ben, 'Neon Rain').locator('.vote').click();
+  for (const page of [ada, ben]) await says(card(page, 'Neon Rain').locator('.votes'), '2');
+  await says(ada.locator('#left'), '199 votes left');
+  await card(ben, 'Neon Rain').locator('.vote').click();
+  await says(card(ada, 'Neon Rain').locator('.votes'), '1');
+
+  for (const page of [ada, ben]) {
+    await card(page, 'Neon Rain').locator('.title').click();
+    await says(page.getByRole('heading', { name: 'No comments yet' }), '');
+  }
+  await ada.getByLabel('Your comment').fill('<b>Rain</b> & neon');
+  await ada.getByRole('button', { name: 'Comment', exact: true }).click();
+  await says(ada.locator('.content'), '<b>Rain</b> & neon');
+  // It waits until it is asked for: nothing jumps.
+  await says(ben.locator('.fresh'), '1 new comment');
+  assert.equal(await ben.locator('.content').count(), 0);
+  await ben.locator('.fresh').click();
+  await says(ben.locator('.content'), '<b>Rain</b> & neon');
+  await ben.getByRole('button', { name: 'Reply to ada' }).click();
+  await ben.getByLabel('Your reply').fill('I saw it too');
+  await ben.getByRole('button', { name: 'Reply', exact: true }).last().click();
+  await says(ben.locator('.threads .threads .content'), 'I saw it too');
+  await ada.getByRole('button', { name: 'Show 1 more reply' }).click();
+  await says(ada.locator('.threads .threads .content'), 'I saw it too');
+  await ben.getByRole('button', { name: 'Like, 0 so far' }).first().click();
+  await says(ada.locator('.like'), '♡ 1');
+  await ada.getByRole('button', { name: 'Delete' }).first().click();
+  await says(ben.locator('.content.gone'), 'Deleted.');
+});
+
+test('a refused vote is taken back with its reason', async (t) => {
+  const server = await serve(t, ['--daily-limit', '1', '--weights', 'standard=1,super=1,mega=1']);
+  const page = await viewer(t, await browser(t), server.url);
+  await card(page, 'Neon Rain').locator('.vote').click();
+  await says(page.locator('#left'), '0 votes left');
+  const second = card(page, 'Paper Tigers');
+  await second.locator('.vote').click();
+  await says(second.getByRole('alert'), 'used today’s votes');
+  await says(second.locator('.votes'), '0');
+  assert.equal(await second.locator('.vote').getAttribute('aria-pressed'), 'false');
+  await shot(page, 'refused');
+});
+
+test('a restart of the server heals without a reload', async (t) => {
+  const server = await serve(t);
+  const page = await viewer(t, await browser(t), server.url);
+  await says(card(page, 'Neon Rain').locator('.votes'), '0');
+  await page.evaluate(() => { globalThis.same = true; });
+  await server.stop();
+  await page.locator('#offline').waitFor({ state: 'visible' });
+  // Asked while nobody is there: it is sent again until somebody is.
+  await card(page, 'Paper Tigers').locator('.vote').click();
+  await server.start();
+  await vote(server, 'clip-1', 'ada');
+  await says(card(page, 'Neon Rain').locator('.votes'), '1');
+  await says(card(page, 'Paper Tigers').locator('.votes'), '1');
+  await page.locator('#offline').waitFor({ state: 'hidden' });
+  await vote(server, 'clip-1', 'ben');
+  await says(card(page, 'Neon Rain').locator('.votes'), '2');
+  assert.equal(await page.evaluate(() => globalThis.same), true);
+});
+
+test('a round ends before the viewers’ eyes, and its result is there', async (t) => {
+  const server = await serve(t);
+  const page = await viewer(t, await browser(t), server.url);
+  await vote(server, 'clip-2', 'ada');
+  await says(card(page, 'The Last Tram Home').locator('.votes'), '1');
+  await operate(server, 'seasons/demo/slots/1/extend', { votingEndsAt: Date.now() + HOUR });
+  await page.locator('#clock').waitFor({ state: 'visible' });
+  await operate(server, 'seasons/demo/slots/1/freeze');
+  await says(page.locator('#about'), 'Voting has closed');
+  assert.ok(await page.locator('.vote').first().isDisabled());
+  await operate(server, 'seasons/demo/slots/1/lock');
+  await says(page.locator('.past h3'), 'The Last Tram Home');
+  const link = await page.getByRole('link', { name: 'Certificate of round 1' }).getAttribute('href');
+  const certificate = await until(() => call(server, 'GET', link).catch((why) => (/WRONG_STATE/.test(why.message) ? null : Promise.reject(why))));
+  assert.ok(JSON.stringify(certificate).includes('clip-2'));
+  assert.deepEqual(await faults(page), []);
+  await shot(page, 'history', { fullPage: true });
+});
+
+test('hidden counts are shown as hidden', async (t) => {
+  const server = await serve(t, ['--no-demo']);
+  await operate(server, 'seasons', { id: 's', name: 'Spring' });
+  await operate(server, 'seasons/s/slots');
+  for (const title of ['One', 'Two']) await operate(server, 'seasons/s/slots/1/clips', { id: title.toLowerCase(), title });
+  await operate(server, 'seasons/s/slots/1/open', { resultsHidden: true });
+  const page = await viewer(t, await browser(t), server.url);
+  await card(page, 'One').locator('.vote').click();
+  await says(page.locator('#left'), '199 votes left');
+  await says(card(page, 'One').locator('.votes'), 'hidden');
+  await says(page.locator('#about'), 'Counts stay hidden');
+});
+
+test('the keyboard alone can vote', async (t) => {
+  const server = await serve(t);
+  const page = await viewer(t, await browser(t), server.url);
+  await says(card(page, 'Neon Rain').locator('.votes'), '0');
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  for (let tabs = 0; tabs < 10; tabs += 1) {
+    if ((await page.evaluate(() => document.activeElement.getAttribute('aria-label'))) === 'Vote for Neon Rain') break;
+    await page.keyboard.press('Tab');
+  }
+  await page.keyboard.press('Space');
+  await says(card(page, 'Neon Rain').locator('.votes'), '1');
+  await says(page.locator('#said'), 'Voted for Neon Rain. 199 votes left today.');
+  await page.keyboard.press('Shift+Tab');
+  await page.keyboard.press('Enter');
+  await page.getByRole('dialog').waitFor();
+  await page.keyboard.press('Escape');
+  await page.getByRole('dialog').waitFor({ state: 'hidden' });
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Neon Rain');
+});
+
+for (const colorScheme of ['light', 'dark']) {
+  test(`axe finds no serious fault, and a phone no sideways scroll: ${colorScheme}`, async (t) => {
+    const server = await serve(t);
+    await operate(server, 'seasons/demo/slots/1/extend', { votingEndsAt: Date.now() + 2 * HOUR });
+    for (let at = 0; at < 40; at += 1) await vote(server, `clip-${1 + ((at * at) % 16)}`, `voter-${at}`);
+    const { comment: first } = await comment(server, 'clip-1', 'The colours at 0:40 are unreal. How long did the rig take?', 'lena');
+    await comment(server, 'clip-1', 'Two weekends, and a lot of tape.', 'mika', first.id);
+    await comment(server, 'clip-1', 'My vote, no contest.', 'ravi');
+    const chrome = await browser(t);
+    for (const [size, viewport] of [['desktop', { width: 1280, height: 860 }], ['phone', { width: 360, height: 740 }]]) {
+      const page = await viewer(t, chrome, `${server.url}/#token=${token('ada')}`, { viewport, colorScheme, reducedMotion: 'reduce' });
+      await card(page, 'Neon Rain').locator('.vote').click();
+      await says(card(page, 'Neon Rain').locator('.vote'), 'Voted');
+      await says(page.locator('#left'), 'left today');
+      await page.mouse.move(0, 0);
+      assert.deepEqual(await faults(page), [], `${size}`);
+      const flat = () => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
+      assert.ok(await flat());
+      await shot(page, `viewer-${size}-${colorScheme}`);
+      await card(page, 'Neon Rain').locator('.title').click();
+      await says(page.locator('.content'), 'tape');
+      await page.waitForFunction(() => document.querySelector('.chart img').naturalWidth > 0);
+      assert.deepEqual(await faults(page), [], `${size}, a clip`);
+      assert.ok(await flat());
+      await shot(page, `clip-${size}-${colorScheme}`);
+      if (size === 'desktop') {
+        // The same voter again, on the phone: the vote there takes it back otherwise.
+        await page.keyboard.press('Escape');
+        await card(page, 'Neon Rain').locator('.vote').click();
+        await says(card(page, 'Neon Rain').locator('.vote'), 'Vote');
+      }
+    }
+  });
+}

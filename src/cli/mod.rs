@@ -5,6 +5,7 @@
 
 mod args;
 pub mod bench;
+mod data;
 mod demo;
 pub mod process;
 mod results;
@@ -45,7 +46,10 @@ pub fn main() -> ExitCode {
         Command::Token(token) => log_to(&token.common).and_then(|()| token::run(&token)),
         Command::Bench(bench) => log_to(&bench.common).and_then(|()| bench::run(&bench)),
         Command::Log(log) => log_to(&log.common).and_then(|()| store::log(&log)),
-        Command::Export(export) => log_to(&export.common).and_then(|()| results::export(&export)),
+        Command::Export(export) => log_to(&export.common).and_then(|()| data::export(&export)),
+        Command::Import(import) => log_to(&import.common).and_then(|()| data::import(&import)),
+        Command::Backup(backup) => log_to(&backup.common).and_then(|()| data::backup(&backup)),
+        Command::Restore(restore) => log_to(&restore.common).and_then(|()| data::restore(&restore)),
     };
     match done {
         Ok(Done::Well) => ExitCode::SUCCESS,

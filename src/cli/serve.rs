@@ -231,6 +231,7 @@ fn app(config: &Config, secrets: &Secrets, engine: Engine, push: Push, challenge
         trusted_proxies: TrustedProxies(config.trusted_proxies.0.clone()),
         anonymous_comments: config.comments.anonymous_comments,
         stream: StreamOptions { spread: config.push.drain, ..StreamOptions::default() },
+        secrets: secrets.text.clone(),
         push: Some(push),
         challenge,
         ..AppOptions::default()

@@ -6,6 +6,7 @@
 mod api;
 mod certify;
 mod comment;
+mod data;
 mod leaderboard;
 mod live;
 mod load;
@@ -32,6 +33,7 @@ pub use api::{
     SlotView, VotePage, VotePlace, VoteView,
 };
 pub use comment::{CommentDraft, CommentQuery, Liked, Posted};
+pub use data::{Building, read_records, stopped_source};
 pub use leaderboard::{Leaderboard, Moment, Ranked, RankedClip, Standing};
 pub use operate::REASON_MAX;
 pub use recheck::{Rechecked, export_slot, recheck, recheck_stores};

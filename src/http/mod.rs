@@ -10,6 +10,7 @@ mod certificate;
 mod comment_view;
 mod comments;
 mod counts;
+mod data;
 mod etag;
 mod front;
 mod idempotency;
@@ -68,6 +69,8 @@ pub struct AppOptions {
     pub body_timeout: Duration,
     /// How streams of events are held.
     pub stream: StreamOptions,
+    /// The file of the store's secrets, as it is: backups and exports take it along.
+    pub secrets: Vec<u8>,
     /// The broadcaster; `None`: its paths are not there.
     pub push: Option<Push>,
 }
@@ -83,6 +86,7 @@ impl Default for AppOptions {
             idempotency: IdempotencyOptions::default(),
             body_timeout: Duration::from_secs(10),
             stream: StreamOptions::default(),
+            secrets: Vec::new(),
             push: None,
         }
     }

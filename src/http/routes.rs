@@ -8,7 +8,7 @@ use http::Method;
 
 use super::reply::{self, Whole};
 use super::{
-    App, admin, certificate, comments, counts, leaderboard, moderation, ops, seasons, stream, timeline, votes,
+    App, admin, certificate, comments, counts, data, leaderboard, moderation, ops, seasons, stream, timeline, votes,
 };
 use crate::error::Reject;
 
@@ -75,6 +75,8 @@ pub(super) fn router(app: App) -> Router {
         .route(&format!("{SLOT}/winner"), only(WRITE, post(admin::winner)))
         .route("/api/admin/bans", only(READ, get(admin::bans)))
         .route("/api/admin/bans/{sub}", only("PUT, DELETE, OPTIONS", put(admin::ban).delete(admin::unban)))
+        .route("/api/admin/export", only(READ, get(data::export)))
+        .route("/api/admin/backup", only(READ, get(data::backup)))
         .route("/livez", only(READ, get(ops::livez)))
         .route("/readyz", only(READ, get(ops::readyz)))
         .route("/metrics", only(READ, get(ops::metrics)))

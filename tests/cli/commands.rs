@@ -10,7 +10,7 @@ use crate::running::{err, out, run, serve};
 fn help_shows_every_command_and_every_setting() {
     let top = run(["--help"]);
     assert_eq!(top.status.code(), Some(0));
-    for command in ["serve", "verify", "token", "bench", "log", "export"] {
+    for command in ["serve", "verify", "token", "bench", "log", "export", "import", "backup", "restore"] {
         assert!(out(&top).contains(&format!("\n  {command} ")), "{command}");
     }
     let serve = out(&run(["serve", "--help"]));
@@ -71,6 +71,8 @@ fn commands_on_a_store_make_none() {
         &["log"],
         &["token", "--sub", "alice"],
         &["export", "--slot", "s/1", "--to", "-"],
+        &["export", "--to", "out"],
+        &["backup", "--to", "out"],
     ] {
         let ended = run([args, &["--data-dir", absent]].concat());
         assert_eq!(ended.status.code(), Some(1), "{args:?}");

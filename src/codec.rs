@@ -114,8 +114,21 @@ pub fn record<T: Encode>(kind: Kind, key: &[u8], value: &T) -> Vec<u8> {
     record
 }
 
+/// Checks a record of whatever kind: its length, its checksum, its version.
+pub fn check(tree: &'static str, key: &[u8], record: &[u8]) -> Result<(), Fault> {
+    envelope(tree, key, record).map(drop)
+}
+
 /// Checks a record's envelope; gives its body and H.
 pub fn open<'a>(tree: &'static str, kind: Kind, key: &[u8], record: &'a [u8]) -> Result<(&'a [u8], Chain), Fault> {
+    let hash = envelope(tree, key, record)?;
+    if record[3] != kind as u8 {
+        return Err(Fault::damaged(tree, key, "it is of another kind"));
+    }
+    Ok((&record[HEADER..], hash))
+}
+
+fn envelope(tree: &'static str, key: &[u8], record: &[u8]) -> Result<Chain, Fault> {
     let damaged = |why: &str| Fault::damaged(tree, key, why);
     if record.len() < HEADER || record[..2] != *b"Pl" {
         return Err(damaged("it does not begin as a record does"));
@@ -132,10 +145,7 @@ pub fn open<'a>(tree: &'static str, kind: Kind, key: &[u8], record: &'a [u8]) ->
     if record[2] == 0 || record[2] > VERSION {
         return Err(Fault::WrongVersion { found: record[2], readable: VERSION });
     }
-    if record[3] != kind as u8 {
-        return Err(damaged("it is of another kind"));
-    }
-    Ok((&record[HEADER..], hash))
+    Ok(hash)
 }
 
 /// Checks and decodes a record of one value.

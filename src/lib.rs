@@ -46,6 +46,16 @@
 //! engine/certify.rs        certificate and proofs, from the pages
 //! ```
 //!
+//! # A whole store, read while votes go on
+//!
+//! ```text
+//! http/data.rs             GET /api/admin/export, /api/admin/backup: all that was acknowledged is applied first
+//! log/hold.rs              between two steps the applier holds the tables: that is N
+//! store/versions.rs        what the applier changes from then on is copied first; the reader takes the copies
+//! jobs/export, backup.rs   a table, a record at a time, to whoever reads; its end lets the applier forget the copies
+//! engine/data.rs           and back: an empty directory, the records, a recount, the marker last
+//! ```
+//!
 //! # The code map
 //!
 //! A file imports downwards only, and freely inside its own folder; `tests/levels.rs` holds the code to this table.

@@ -69,6 +69,36 @@ impl Outbound {
     }
 }
 
+impl Outbound {
+    /// Sends a request, and has each part of a good answer's body taken as it comes. Fails when nothing comes for `patience`, when
+    /// the answer is another, and with what the taker says.
+    pub async fn each_part(
+        &self,
+        request: Request<Full<Bytes>>,
+        patience: Duration,
+        take: &mut dyn FnMut(&Bytes) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let url = request.uri().to_string();
+        let failed = |why: String| Fault::Io { doing: format!("GET {url}"), why };
+        let late = |_| failed(format!("nothing came for {} s", patience.as_secs()));
+        let answer = tokio::time::timeout(patience, self.0.request(request)).await.map_err(late)?;
+        let answer = answer.map_err(|why| failed(reasons(&why)))?;
+        let status = answer.status();
+        let mut body = answer.into_body();
+        if !status.is_success() {
+            let said = Limited::new(body, 4096).collect().await.map(http_body_util::Collected::to_bytes);
+            let said = said.unwrap_or_default();
+            return Err(failed(format!("{status} {}", String::from_utf8_lossy(&said))));
+        }
+        while let Some(frame) = tokio::time::timeout(patience, body.frame()).await.map_err(late)? {
+            if let Ok(part) = frame.map_err(|why| failed(reasons(&why)))?.into_data() {
+                take(&part)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// An error and what it came from: the outermost alone says too little.
 fn reasons(why: &dyn std::error::Error) -> String {
     let mut text = why.to_string();

@@ -392,8 +392,8 @@ async fn a_lock_leaves_leaderboards_and_timelines_as_they_were() {
         let made = ClipDraft { title: "Made".into(), owner: Some("7".into()), ..ClipDraft::default() };
         engine.add_clip("s", 1, Some(ClipId::new("c3").unwrap()), made).await.unwrap();
         vote(&engine, 600).await;
-        engine.vote(voter(8), "c3", VoteKind::Super).await.unwrap();
-        let last = engine.drain().await.unwrap();
+        let last = engine.vote(voter(8), "c3", VoteKind::Super).await.unwrap().seq;
+        engine.drain().await.unwrap();
         let before = if asked_before { history(&engine, last).await } else { Vec::new() };
         engine.lock_slot("s", 1).await.unwrap();
         cleared(&disk).await;

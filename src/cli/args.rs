@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{AckMode, Common, Config, DataDir, PushApp, TokenSettings, parse_duration};
+use crate::config::{AckMode, Common, Config, DataDir, PushApp, Secret, TokenSettings, parse_duration};
+use crate::jobs::export::Format;
 
 /// The command that a line without one means.
 pub(super) const SERVE: &str = "serve";
@@ -30,12 +31,18 @@ pub(super) enum Command {
     Bench(Box<Bench>),
     /// Print the events that a stopped store's log still holds, as JSON lines
     Log(Log),
-    /// Write a locked slot's certificate and ballots, for anyone to check
+    /// Write all tables of a store, or a locked slot's certificate and ballots, for anyone to check
     Export(Export),
     /// Say whether this machine is fit to serve, and what to do where it isn't
     Doctor(Box<Doctor>),
     /// Print a shell's script that completes commands and flags
     Completions(Completions),
+    /// Make a store of an export, exactly as it was
+    Import(Import),
+    /// Add a backup of a running server or a stopped store to a file
+    Backup(Backup),
+    /// Make a store of a backup
+    Restore(Restore),
 }
 
 impl Command {
@@ -49,6 +56,9 @@ impl Command {
             Self::Export(export) => &export.common,
             Self::Doctor(doctor) => &doctor.common,
             Self::Completions(completions) => &completions.common,
+            Self::Import(import) => &import.common,
+            Self::Backup(backup) => &backup.common,
+            Self::Restore(restore) => &restore.common,
         }
     }
 }
@@ -113,18 +123,117 @@ pub(super) struct Token {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Lines of JSON: the certificate, then every ballot. It names no voter: see --export of `plaudit verify`.\n\
-    Example: plaudit export --slot spring/1 --to spring-1.jsonl"
+    after_help = "Votes, comments, seasons, slots, clips, voters and voids as of one moment, a file each, and a manifest with\n\
+    their hashes; without --pseudonymous the secrets and records too, which `plaudit import` makes the store of again.\n\
+    Run it again after an interruption: it goes on.\n\n\
+    With --slot: lines of JSON: the certificate, then every ballot. It names no voter: see --export of `plaudit verify`.\n\n\
+    Example: plaudit export --to out --target http://127.0.0.1:8080 --admin-token TOKEN"
 )]
 pub(super) struct Export {
     #[command(flatten)]
     pub(super) store: DataDir,
-    /// The slot, by its season's id and its position
-    #[arg(long, value_name = "SEASON/N", value_parser = slot)]
-    pub(super) slot: (String, u32),
-    /// The file to write, which must not be there yet; - for standard output
+    #[command(flatten)]
+    pub(super) remote: Remote,
+    /// A locked slot alone, by its season's id and its position
+    #[arg(long, value_name = "SEASON/N", value_parser = slot, conflicts_with_all = ["target", "format", "pseudonymous", "json"])]
+    pub(super) slot: Option<(String, u32)>,
+    /// The directory to fill, empty or begun; with --slot the file, which must not be there yet, or - for standard output
+    #[arg(long, value_name = "DIR")]
+    pub(super) to: PathBuf,
+    /// How rows are written: jsonl or csv
+    #[arg(long, value_name = "FORMAT", default_value = "jsonl", value_parser = format)]
+    pub(super) format: Format,
+    /// Leave out secrets, names and records
+    #[arg(long)]
+    pub(super) pseudonymous: bool,
+    /// Print the manifest as a line of JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+/// A running server, in the place of a stopped store.
+#[derive(Args, Debug)]
+pub(super) struct Remote {
+    /// A running server, http://HOST:PORT, in the place of --data-dir
+    #[arg(long, value_name = "URL", requires = "admin_token", help_heading = "Server")]
+    pub(super) target: Option<String>,
+    /// Its admin token
+    #[arg(long, value_name = "TOKEN", env = "PLAUDIT_ADMIN_TOKEN", hide_env_values = true, help_heading = "Server")]
+    #[arg(value_parser = Secret::value_parser())]
+    pub(super) admin_token: Option<Secret>,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Holds every file of the export against its manifest, makes the store in an empty --data-dir, and recounts all\n\
+    of it before it counts as one. Sequences, certificates and voters are what they were.\n\
+    A CSV file of votes has clip_id, voter_key, user_id, vote_weight, vote_type, slot_position, flagged, created_at; one of\n\
+    comments id, clip_id, user_id, username, avatar_url, comment_text, parent_comment_id, is_deleted, created_at.\n\n\
+    Example: plaudit import --from out --data-dir new/db"
+)]
+pub(super) struct Import {
+    #[command(flatten)]
+    pub(super) store: DataDir,
+    /// The export's directory, or a CSV file of another site's votes
+    #[arg(long, value_name = "DIR|FILE")]
+    pub(super) from: PathBuf,
+    /// A CSV file of that site's comments
+    #[arg(long, value_name = "FILE", help_heading = "Another site's tables")]
+    pub(super) comments: Option<PathBuf>,
+    /// What one of our columns is called there; again for each
+    #[arg(long, value_name = "OURS=THEIRS", value_parser = column, help_heading = "Another site's tables")]
+    pub(super) map: Vec<(String, String)>,
+    /// The season that all of it is put into
+    #[arg(long, value_name = "ID", default_value = "imported", help_heading = "Another site's tables")]
+    pub(super) season: String,
+    /// File for rows that can't be taken, with line and reason; must not be there yet
+    #[arg(long, value_name = "FILE", default_value = "rejects.csv", help_heading = "Another site's tables")]
+    pub(super) rejects: PathBuf,
+    /// Check the export, and make nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Print the manifest as a line of JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "The first backup of a file holds everything, secrets included; each later one adds what has changed. A later one that\n\
+    is cut short leaves the one before it, and the next goes on.\n\n\
+    Example: plaudit backup --to plaudit.backup --target http://127.0.0.1:8080 --admin-token TOKEN"
+)]
+pub(super) struct Backup {
+    #[command(flatten)]
+    pub(super) store: DataDir,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+    /// The file of backups, made if it is not there
     #[arg(long, value_name = "FILE")]
     pub(super) to: PathBuf,
+    /// Print what was written as a line of JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Makes the store in an empty --data-dir, and recounts all of it before it counts as one.\n\n\
+    Example: plaudit restore --from plaudit.backup --data-dir new/db")]
+pub(super) struct Restore {
+    #[command(flatten)]
+    pub(super) store: DataDir,
+    /// The file of backups; the last that was finished counts
+    #[arg(long, value_name = "FILE")]
+    pub(super) from: PathBuf,
+    /// Print what was restored as a line of JSON
+    #[arg(long)]
+    pub(super) json: bool,
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -242,6 +351,31 @@ pub(super) struct Completions {
 
 fn subject(text: &str) -> Result<String, &'static str> {
     if (1..=256).contains(&text.len()) { Ok(text.to_owned()) } else { Err("must be 1 to 256 bytes") }
+}
+
+fn column(text: &str) -> Result<(String, String), &'static str> {
+    const OURS: [&str; 14] = [
+        "clip_id",
+        "voter_key",
+        "user_id",
+        "vote_weight",
+        "vote_type",
+        "slot_position",
+        "flagged",
+        "created_at",
+        "id",
+        "username",
+        "avatar_url",
+        "comment_text",
+        "parent_comment_id",
+        "is_deleted",
+    ];
+    let parts = text.split_once('=').filter(|(ours, theirs)| OURS.contains(ours) && !theirs.is_empty());
+    parts.map(|(ours, theirs)| (ours.to_owned(), theirs.to_owned())).ok_or("must be one of our columns, = and theirs")
+}
+
+fn format(text: &str) -> Result<Format, &'static str> {
+    [Format::Jsonl, Format::Csv].into_iter().find(|format| format.extension() == text).ok_or("must be jsonl or csv")
 }
 
 fn slot(text: &str) -> Result<(String, u32), &'static str> {

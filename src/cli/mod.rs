@@ -7,6 +7,7 @@
 mod args;
 pub mod bench;
 mod completions;
+mod data;
 mod demo;
 mod doctor;
 mod help;
@@ -51,7 +52,10 @@ pub fn main() -> ExitCode {
         Command::Log(log) => log_to(&log.common).and_then(|()| store::log(&log)),
         Command::Doctor(doctor) => log_to(&doctor.common).and_then(|()| doctor::run(&doctor)),
         Command::Completions(completions) => log_to(&completions.common).and_then(|()| completions::run(&completions)),
-        Command::Export(export) => log_to(&export.common).and_then(|()| results::export(&export)),
+        Command::Export(export) => log_to(&export.common).and_then(|()| data::export(&export)),
+        Command::Import(import) => log_to(&import.common).and_then(|()| data::import(&import)),
+        Command::Backup(backup) => log_to(&backup.common).and_then(|()| data::backup(&backup)),
+        Command::Restore(restore) => log_to(&restore.common).and_then(|()| data::restore(&restore)),
     };
     match done {
         Ok(Done::Well) => ExitCode::SUCCESS,

@@ -40,7 +40,9 @@ pub(super) fn export(args: &Export) -> Result<Done, Fault> {
     if !secrets::holds_store(dir) {
         return Err(Fault::NoStore(dir.clone()));
     }
-    let (season, position) = &args.slot;
+    let Some((season, position)) = &args.slot else {
+        return Err(Fault::Setting("--slot names the slot".into()));
+    };
     let leaves = if args.to.as_os_str() == "-" {
         let mut out = BufWriter::new(io::stdout().lock());
         let leaves = engine::export_slot(dir, season, *position, &mut out)?;

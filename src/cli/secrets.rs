@@ -35,6 +35,8 @@ pub(super) struct Secrets {
     pub(super) cookie_key: [u8; 32],
     /// Turns names into voters.
     pub(super) voter_key: VoterKey,
+    /// Their file, as it is.
+    pub(super) text: Vec<u8>,
     /// The broadcaster's app.
     pub(super) push_app: PushApp,
 }
@@ -102,9 +104,19 @@ fn read(dir: &Path) -> Result<Option<Secrets>, Fault> {
     if mode & 0o077 != 0 {
         tracing::warn!("others can read {}: chmod 600 it", path.display());
     }
+    parse(&text, &path).map(Some)
+}
+
+/// New secrets, for a store that is made from something else.
+pub(super) fn make() -> Result<Secrets, Fault> {
+    parse(&fresh()?, Path::new(FILE))
+}
+
+fn parse(text: &str, path: &Path) -> Result<Secrets, Fault> {
     // The parser's message quotes the line, which may be a secret.
     let wrong = |what: &str| Fault::Setting(format!("{}: {what}. Bring the file back from a backup", path.display()));
-    let text: Text = toml::from_str(&text).map_err(|_| wrong("not the secrets, each once, as TOML"))?;
+    let whole = text.as_bytes().to_owned();
+    let text: Text = toml::from_str(text).map_err(|_| wrong("not the secrets, each once, as TOML"))?;
     let key = |text: &str, name: &str| {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok();
         bytes
@@ -116,14 +128,15 @@ fn read(dir: &Path) -> Result<Option<Secrets>, Fault> {
     }
     let cookie_key = key(&text.cookie_key, "cookie-key")?;
     let push_app = text.push_app.unwrap_or_else(|| push_app(&cookie_key));
-    Ok(Some(Secrets {
+    Ok(Secrets {
+        text: whole,
         push_app: push_app.parse().map_err(|_| wrong("push-app is not ID:KEY:SECRET"))?,
         cookie_key,
         voter_key: VoterKey::new(key(&text.voter_key, "voter-key")?),
         jwt: text.jwt_secret.into_bytes(),
         cron: text.cron_secret.into_bytes(),
         admin: text.admin_token.into_bytes(),
-    }))
+    })
 }
 
 fn fresh() -> Result<String, Fault> {

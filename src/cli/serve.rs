@@ -257,6 +257,7 @@ fn app(
         trusted_proxies: TrustedProxies(config.trusted_proxies.0.clone()),
         anonymous_comments: config.comments.anonymous_comments,
         stream: StreamOptions { spread: config.push.drain, ..StreamOptions::default() },
+        secrets: secrets.text.clone(),
         push: Some(push),
         embed_origins: config.pages.embed_origin.clone(),
         challenge,

@@ -52,6 +52,11 @@ impl NetworkHash {
         Self(key.network(network.0.to_be_bytes()))
     }
 
+    /// Its bytes; `None` when it is unknown.
+    pub fn known(self) -> Option<[u8; 8]> {
+        (self != Self::UNKNOWN).then_some(self.0)
+    }
+
     /// In hex; `None` when it is unknown.
     pub fn hex(self) -> Option<String> {
         (self != Self::UNKNOWN).then(|| format!("{:016x}", u64::from_be_bytes(self.0)))

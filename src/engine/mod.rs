@@ -6,6 +6,7 @@
 mod api;
 mod certify;
 mod comment;
+mod data;
 mod leaderboard;
 mod live;
 mod load;
@@ -32,6 +33,7 @@ pub use api::{
     SlotView, VotePage, VotePlace, VoteView,
 };
 pub use comment::{CommentDraft, CommentQuery, Liked, Posted};
+pub use data::{Building, read_records, stopped_source};
 pub use leaderboard::{Leaderboard, Moment, Ranked, RankedClip, Standing};
 pub use operate::REASON_MAX;
 pub use recheck::{Rechecked, export_slot, recheck, recheck_stores};
@@ -45,10 +47,10 @@ use crate::domain::{ClipNo, Event};
 use crate::error::{Fault, Reject};
 use crate::hub::Hub;
 use crate::jobs::{Rounds, Seal, SortedBallots};
-use crate::log::{Applier, Progress, Queue, Recovered, block, recover};
+use crate::log::{Applier, Holds, Progress, Queue, Recovered, block, recover};
 use crate::metrics::{Looked, Metrics, resident_bytes};
 use crate::stage::Stage;
-use crate::store::{Home, Store};
+use crate::store::{Home, Store, Versions};
 use threads::Threads;
 
 /// A running engine over one data directory. Clones share it; [`Engine::close`] ends it for all, and so does dropping
@@ -77,6 +79,8 @@ struct Core {
     hub: Hub,
     /// Slots that move by themselves. The keeper steps it; locked for a step.
     rounds: Arc<parking_lot::Mutex<Rounds>>,
+    /// Who wants to read the tables as they are at one moment.
+    holds: Arc<Holds>,
     /// What a lock waits for.
     seal: Arc<dyn Seal>,
     /// One operator's change at a time.
@@ -121,6 +125,8 @@ impl Engine {
         tables: Arc<dyn Store>,
         home: Option<Home>,
     ) -> Result<Self, Fault> {
+        let holds = Arc::new(Holds::new(Versions::over(tables)));
+        let tables: Arc<dyn Store> = Arc::<Versions>::clone(holds.versions());
         let genesis = block::genesis(home.as_ref().map_or([0; 16], Home::store_id));
         let recovered = recover(log.as_ref(), Arc::clone(&tables), genesis)?;
         if let Some(home) = &home {
@@ -167,6 +173,7 @@ impl Engine {
             metrics,
             hub,
             rounds,
+            holds,
             seal,
             operator,
             closing,

@@ -20,7 +20,7 @@ use crate::fold::Transitions;
 use crate::hub::{Feed, Step, Worker};
 use crate::jobs::{Forget, Reconcile, Rounds};
 use crate::log::commit::refuse;
-use crate::log::{Applier, Batch, Body, Committer, End, Entry, Outlet, Turn};
+use crate::log::{Applier, Batch, Body, Committer, End, Entry, Holds, Outlet, Turn};
 
 /// Batches between commit and settlement: enough that neither waits for the other's scheduling.
 const BATCHES: usize = 8;
@@ -110,8 +110,11 @@ impl Threads {
         let apply = {
             // Not the core itself: it would keep the engine alive that stops these threads when it is dropped.
             let (progress, metrics) = (Arc::clone(&core.progress), Arc::clone(&core.metrics));
-            let (clock, stop) = (Arc::clone(&core.clock), Arc::clone(&stop));
-            move || apply(applier, &progress, &metrics, clock.as_ref(), &stop)
+            let (clock, stop, holds) = (Arc::clone(&core.clock), Arc::clone(&stop), Arc::clone(&core.holds));
+            move || {
+                let _ends = EndHolds(Arc::clone(&holds));
+                apply(applier, &progress, &metrics, clock.as_ref(), &stop, &holds);
+            }
         };
         let follower = Follower {
             boards: Arc::clone(&core.boards),
@@ -195,6 +198,15 @@ impl Drop for Ends {
             self.metrics.storage_failed.set(1);
             self.progress.fail(Fault::Latched(format!("the {} thread panicked: see the log", self.name)));
         }
+    }
+}
+
+/// Ends what is being read of the tables with the thread that keeps it readable, however that ends.
+struct EndHolds(Arc<Holds>);
+
+impl Drop for EndHolds {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 
@@ -286,6 +298,7 @@ fn apply(
     metrics: &crate::metrics::Metrics,
     clock: &dyn crate::clock::Clock,
     stop: &Stop,
+    holds: &Holds,
 ) {
     loop {
         // Before the step: then one that finds nothing has found that nothing is left.
@@ -305,6 +318,11 @@ fn apply(
         };
         if applied > 0 {
             metrics.apply.observe(began.elapsed());
+        }
+        if let Err(failure) = holds.step(&applier) {
+            metrics.storage_failed.set(1);
+            progress.fail(failure);
+            return;
         }
         metrics.unapplied.set(i64::try_from(progress.unapplied()).unwrap_or(i64::MAX));
         if progress.failure().is_some() {

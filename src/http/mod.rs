@@ -11,6 +11,7 @@ mod comment_view;
 mod comments;
 mod compress;
 mod counts;
+mod data;
 mod etag;
 mod front;
 mod gate;
@@ -75,6 +76,8 @@ pub struct AppOptions {
     pub body_timeout: Duration,
     /// How streams of events are held.
     pub stream: StreamOptions,
+    /// The file of the store's secrets, as it is: backups and exports take it along.
+    pub secrets: Vec<u8>,
     /// The broadcaster; `None`: its paths are not there.
     pub push: Option<Push>,
     /// Where traces go; `None`: no request has one.
@@ -94,6 +97,7 @@ impl Default for AppOptions {
             idempotency: IdempotencyOptions::default(),
             body_timeout: Duration::from_secs(10),
             stream: StreamOptions::default(),
+            secrets: Vec::new(),
             push: None,
             traces: None,
             embed_origins: Vec::new(),

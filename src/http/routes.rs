@@ -10,7 +10,8 @@ use http::Method;
 
 use super::reply::{self, Whole};
 use super::{
-    App, admin, certificate, comments, counts, leaderboard, moderation, ops, pages, seasons, stream, timeline, votes,
+    App, admin, certificate, comments, counts, data, leaderboard, moderation, ops, pages, seasons, stream, timeline,
+    votes,
 };
 use crate::error::Reject;
 
@@ -78,6 +79,8 @@ pub(super) fn router(app: App) -> Router {
         .route(&format!("{SLOT}/winner"), only(WRITE, post(admin::winner)))
         .route("/api/admin/bans", only(READ, get(admin::bans)))
         .route("/api/admin/bans/{sub}", only("PUT, DELETE, OPTIONS", put(admin::ban).delete(admin::unban)))
+        .route("/api/admin/export", only(READ, get(data::export)))
+        .route("/api/admin/backup", only(READ, get(data::backup)))
         .route("/livez", only(READ, get(ops::livez)))
         .route("/readyz", only(READ, get(ops::readyz)))
         .route("/metrics", only(READ, get(ops::metrics)))

@@ -1,6 +1,9 @@
 //! What can wait: each a `step()` that does a little and returns. They change things through the queue alone.
 
+pub mod backup;
 mod certify;
+pub mod export;
+pub mod foreign;
 mod forget;
 mod reconcile;
 mod rounds;

@@ -15,7 +15,7 @@ use crate::domain::{Logged, Seq};
 use crate::error::Fault;
 use crate::fold::sorted::FreezeBlock;
 use crate::fold::{Mark, Tables, Transitions, fold, judge};
-use crate::store::Store;
+use crate::store::{Store, Value};
 
 /// Events that a step folds at most: its changed pages stay in memory until they are stored.
 const STEP_EVENTS: u64 = 64 * 1024;
@@ -71,6 +71,14 @@ impl Applier {
         }
         self.progress.note_applied(self.folded.seq, now_ms);
         Ok(self.folded.seq - from)
+    }
+
+    /// Where the tables end, with the record of the log's block that ends there; `None` before the first commit.
+    pub fn end(&self) -> Result<Option<(Mark, Value)>, Fault> {
+        let Some(mark) = self.tables.mark() else { return Ok(None) };
+        let key = block::key(mark.block);
+        let lost = || Fault::damaged("log", &key, "the block that the tables end with is lost");
+        Ok(Some((mark, self.log.get(&key)?.ok_or_else(lost)?)))
     }
 
     /// Does a little of what closed slots need: a few milliseconds, so that steps come in between. Whether there is more.

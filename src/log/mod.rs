@@ -4,15 +4,19 @@
 //! queue ─▶ commit (sequence, verdict, block, flush) ─▶ settlement ─▶ apply (tables, mark, drop)
 //! ```
 
+pub mod append;
 pub mod apply;
 pub mod block;
 pub mod commit;
+pub mod hold;
 pub mod progress;
 pub mod queue;
 pub mod recover;
 
+pub use append::Appender;
 pub use apply::Applier;
 pub use commit::{Batch, Committer, Decided, End, Outlet, Turn};
+pub use hold::{Held, Holds};
 pub use progress::Progress;
 pub use queue::{Body, Entry, Outcome, Queue, Reading, queue};
 pub use recover::{Recovered, recover};

@@ -53,6 +53,13 @@ impl Home {
         Ok(home)
     }
 
+    /// A data directory that is no store yet: [`Home::note_clean`] writes its marker, once everything is in it.
+    pub fn prepare(dir: &Path, store_id: [u8; 16], voter_key: [u8; 16]) -> Result<Self, Fault> {
+        let home = Self::open_stores(dir, Marker { store_id, voter_key, clean: None })?;
+        Ballast::ensure(dir)?;
+        Ok(home)
+    }
+
     /// Opens a data directory for reading; [`Fault::NoStore`] if there is none.
     pub fn open_existing(dir: &Path) -> Result<Self, Fault> {
         let Some(marker) = Marker::read(dir)? else {

@@ -12,6 +12,7 @@ mod faulty;
 mod files;
 mod home;
 mod marker;
+mod versions;
 mod watch;
 
 use std::fmt;
@@ -24,6 +25,7 @@ pub use faulty::FaultyDisk;
 pub use files::sync_dir;
 pub use home::Home;
 pub use marker::Marker;
+pub use versions::{END, Snapshot, Versions};
 pub use watch::Watch;
 
 use crate::error::Fault;

@@ -10,7 +10,9 @@ use crate::running::{err, out, run, serve};
 fn help_shows_every_command_and_all_of_it_every_setting() {
     let top = run(["--help"]);
     assert_eq!(top.status.code(), Some(0));
-    for command in ["serve", "verify", "token", "bench", "log", "export", "doctor", "completions"] {
+    for command in
+        ["serve", "verify", "token", "bench", "log", "export", "import", "backup", "restore", "doctor", "completions"]
+    {
         assert!(out(&top).contains(&format!("\n  {command} ")), "{command}");
     }
     let serve = out(&run(["serve", "--help-all"]));
@@ -147,6 +149,8 @@ fn commands_on_a_store_make_none() {
         &["log"],
         &["token", "--sub", "alice"],
         &["export", "--slot", "s/1", "--to", "-"],
+        &["export", "--to", "out"],
+        &["backup", "--to", "out"],
     ] {
         let ended = run([args, &["--data-dir", absent]].concat());
         assert_eq!(ended.status.code(), Some(1), "{args:?}");

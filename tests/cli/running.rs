@@ -174,7 +174,8 @@ impl Unfinished {
     }
 }
 
-fn wait_until(mut holds: impl FnMut() -> bool, what: &dyn Fn() -> String) {
+/// Waits for a condition; what hangs must fail.
+pub(crate) fn wait_until(mut holds: impl FnMut() -> bool, what: &dyn Fn() -> String) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < GIVE_UP, "waited in vain for {}", what());

@@ -1,0 +1,256 @@
+//! What a store holds, as tables for others: rows of JSON or CSV, and beside them the very records, from which an import makes
+//! the same store again.
+//!
+//! Everything is of one sequence N: over a running engine's held tables, or over a stopped store's with its log's tail. A
+//! table at a time and a row at a time, so memory is bounded whatever the store holds. Never: writes into a store.
+
+mod folder;
+mod rows;
+mod stream;
+mod tables;
+mod voters;
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+pub use folder::{Folder, MANIFEST, SECRETS, read_manifest};
+pub use stream::{Line, Splitter, stream};
+
+use crate::domain::{Seq, VoterKey};
+use crate::error::Fault;
+use crate::fold::{Mark, Tables};
+use crate::log::block;
+use crate::store::{Store, Value};
+
+/// The version of exports that this program writes and reads.
+pub const VERSION: u32 = 1;
+
+/// How rows are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// An object a line.
+    Jsonl,
+    /// A header, then a line a row; nothing stands for null.
+    Csv,
+}
+
+impl Format {
+    /// What its files' names end with.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+        }
+    }
+}
+
+/// What an export consists of, in the order that it is written in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Table {
+    /// The file of the store's secrets, as it is. Left out of a pseudonymous export.
+    Secrets,
+    /// Seasons, by number.
+    Seasons,
+    /// Slots of all seasons, by number.
+    Slots,
+    /// Clips with their counts, by number.
+    Clips,
+    /// Whoever voted, commented or was banned.
+    Voters,
+    /// Ballots by slot: in log order, retractions among them; of a locked slot those that stand, in the certificate's order.
+    Votes,
+    /// Voids of votes.
+    Voids,
+    /// Comments by clip.
+    Comments,
+    /// The records of both stores, in JSON lines whatever the format is. Left out of a pseudonymous export.
+    Records,
+}
+
+impl Table {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Secrets,
+        Self::Seasons,
+        Self::Slots,
+        Self::Clips,
+        Self::Voters,
+        Self::Votes,
+        Self::Voids,
+        Self::Comments,
+        Self::Records,
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Secrets => "secrets",
+            Self::Seasons => "seasons",
+            Self::Slots => "slots",
+            Self::Clips => "clips",
+            Self::Voters => "voters",
+            Self::Votes => "votes",
+            Self::Voids => "voids",
+            Self::Comments => "comments",
+            Self::Records => "records",
+        }
+    }
+
+    /// The file that holds it.
+    pub fn file(self, format: Format) -> String {
+        match self {
+            Self::Secrets => SECRETS.to_owned(),
+            Self::Records => "records.jsonl".to_owned(),
+            _ => format!("{}.{}", self.name(), format.extension()),
+        }
+    }
+
+    /// Whether a pseudonymous export leaves it out.
+    pub fn tells_secrets(self) -> bool {
+        matches!(self, Self::Secrets | Self::Records)
+    }
+}
+
+/// What an export is of.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// [`VERSION`].
+    pub plaudit_export: u32,
+    /// Everything up to this sequence is in it, and nothing behind.
+    pub sequence: Seq,
+    /// The log's hash there, in hex.
+    pub chain: String,
+    /// The store's id, in hex.
+    pub store: String,
+    /// The fingerprint of the secret that its voters were made with, in hex.
+    pub voter_key: String,
+    /// How rows are written.
+    pub format: Format,
+    /// Whether it leaves out the secrets, names and records.
+    pub pseudonymous: bool,
+    /// Its tables, once they are whole.
+    pub tables: Vec<Written>,
+}
+
+/// A table that is written.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Written {
+    /// Which.
+    pub table: Table,
+    /// The file's name.
+    pub file: String,
+    /// Rows in it.
+    pub rows: u64,
+    /// Bytes of it.
+    pub bytes: u64,
+    /// Their BLAKE3, in hex.
+    pub blake3: String,
+}
+
+/// Where the log's part of a store's records is.
+#[derive(Debug)]
+pub enum LogPart {
+    /// The block alone that the tables end with.
+    Block(Seq, Value),
+    /// That block and all behind it.
+    From(Seq, Arc<dyn Store>),
+}
+
+/// What is exported or backed up.
+#[derive(Debug)]
+pub struct Source {
+    /// The tables as they were at `end`.
+    pub tables: Tables,
+    /// Where they end, and with them what is exported.
+    pub end: Mark,
+    /// What belongs to them of the log.
+    pub log: LogPart,
+    /// Makes voters' public names.
+    pub key: VoterKey,
+    /// The store's own id.
+    pub store_id: [u8; 16],
+    /// The file of secrets, as it is.
+    pub secrets: Vec<u8>,
+    /// A directory for what does not fit into memory; nothing stays in it.
+    pub scratch: PathBuf,
+}
+
+/// What becomes of a row count now and then; an error ends the export.
+pub type Tick<'a> = &'a mut dyn FnMut(u64) -> Result<(), Fault>;
+
+/// What is called with each record: its tree, key and bytes.
+pub type VisitRecord<'a> = &'a mut dyn FnMut(&'static str, &[u8], &[u8]) -> Result<(), Fault>;
+
+impl Source {
+    /// What an export of it says about itself, before any table is written.
+    pub fn manifest(&self, format: Format, pseudonymous: bool) -> Manifest {
+        Manifest {
+            plaudit_export: VERSION,
+            sequence: self.end.seq,
+            chain: hex(&self.end.chain),
+            store: hex(&self.store_id),
+            voter_key: hex(&self.key.fingerprint()),
+            format,
+            pseudonymous,
+            tables: Vec::new(),
+        }
+    }
+
+    /// About how many rows of votes and comments there are: for progress.
+    pub fn estimate(&self) -> Result<u64, Fault> {
+        let mut rows = 0;
+        self.tables.each_total(|_, votes, _| rows += votes)?;
+        self.tables.each_comment_count(|_, comments| rows += comments)?;
+        Ok(rows)
+    }
+
+    /// Writes a table; says how many rows it has. `tick` hears of rows of votes and comments.
+    pub fn write(&self, table: Table, of: &Manifest, out: &mut dyn Write, tick: Tick<'_>) -> Result<u64, Fault> {
+        let view = tables::View { source: self, format: of.format, named: !of.pseudonymous };
+        match table {
+            Table::Secrets => {
+                out.write_all(&self.secrets).map_err(|why| writing(&why))?;
+                Ok(1)
+            }
+            Table::Seasons => view.seasons(out),
+            Table::Slots => view.slots(out),
+            Table::Clips => view.clips(out),
+            Table::Voters => view.voters(out, tick),
+            Table::Votes => view.votes(out, tick),
+            Table::Voids => view.voids(out),
+            Table::Comments => view.comments(out, tick),
+            Table::Records => view.records(out),
+        }
+    }
+
+    /// Visits every record of both stores: the tree, the key, the record. The tables are as they are stored, the log holds what is
+    /// not in them yet.
+    pub fn each_record(&self, visit: VisitRecord<'_>) -> Result<(), Fault> {
+        self.tables.store().scan(&[0], crate::store::END, &mut |key, record| {
+            visit("tables", key, record)?;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        match &self.log {
+            LogPart::Block(first, record) => visit("log", &block::key(*first), record),
+            LogPart::From(first, log) => log.scan(&block::key(*first), &[0xff; 9], &mut |key, record| {
+                visit("log", key, record)?;
+                Ok(ControlFlow::Continue(()))
+            }),
+        }
+    }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |text, byte| text + &format!("{byte:02x}"))
+}
+
+pub(super) fn writing(why: &std::io::Error) -> Fault {
+    Fault::io("writing the export", why)
+}

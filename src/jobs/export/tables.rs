@@ -1,0 +1,357 @@
+//! The tables' rows, each as it is read.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::ops::ControlFlow;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use super::rows::{Cell, Rows};
+use super::voters::{Entry, Voters};
+use super::{Format, Source, Tick, writing};
+use crate::closed::SlotPages;
+use crate::domain::{Clip, ClipNo, Decided, Origin, Season, SeasonNo, Seq, SlotNo, VoteKind, VoterId};
+use crate::error::Fault;
+use crate::fold::ballot_block::{self, Act};
+use crate::fold::records::SlotRecord;
+use crate::fold::sorted::Who;
+
+/// Rows between two calls of the caller's.
+const TICK: u64 = 8_192;
+
+/// A store as an export shows it.
+pub(super) struct View<'a> {
+    pub(super) source: &'a Source,
+    pub(super) format: Format,
+    /// Whether names are shown.
+    pub(super) named: bool,
+}
+
+/// A row of votes, of either form that a store keeps it in.
+struct Ballot<'a> {
+    who: Who,
+    seq: Seq,
+    at: u64,
+    clip: ClipNo,
+    /// `None`: it takes the vote at that sequence back.
+    kind: Result<VoteKind, Seq>,
+    weight: u16,
+    day: u16,
+    origin: Origin,
+    slot: &'a SlotRecord,
+}
+
+impl View<'_> {
+    pub(super) fn seasons(&self, out: &mut dyn Write) -> Result<u64, Fault> {
+        let mut rows = Rows::new(self.format, &["number", "id", "name"], out).map_err(|why| writing(&why))?;
+        for season in self.all_seasons()? {
+            let cells = [number(season.no.0), Cell::Text(season.id.as_str()), Cell::Text(&season.name)];
+            rows.row(&cells).map_err(|why| writing(&why))?;
+        }
+        rows.end().map_err(|why| writing(&why))
+    }
+
+    pub(super) fn slots(&self, out: &mut dyn Write) -> Result<u64, Fault> {
+        let columns = [
+            "number",
+            "season_id",
+            "position",
+            "status",
+            "voting_started_at",
+            "voting_ends_at",
+            "results_hidden",
+            "frozen_at",
+            "frozen_by",
+            "winner_clip_id",
+            "decided_by_hand",
+            "root",
+            "leaves",
+        ];
+        let mut rows = Rows::new(self.format, &columns, out).map_err(|why| writing(&why))?;
+        let (seasons, clips) = (self.all_seasons()?, self.all_clips()?);
+        for record in self.all_slots()? {
+            let outcome = record.outcome.as_ref();
+            let reason = outcome.and_then(|outcome| match &outcome.decided {
+                Decided::Tally => None,
+                Decided::ByHand { reason } => Some(reason.as_str()),
+            });
+            let root = outcome.and_then(|outcome| outcome.root);
+            let winner = record.winner().and_then(|clip| clips.get(clip.index())).map(|clip| clip.id.as_str());
+            let cells = [
+                number(record.slot.no.0),
+                season_id(&seasons, record.slot.season),
+                number(record.slot.position),
+                Cell::Text(record.status().as_str()),
+                record.span.started_at.into(),
+                record.span.ends_at.into(),
+                Cell::Bool(record.hidden),
+                record.frozen_at().map_or(Cell::Null, Cell::Id),
+                record.frozen_by.map(crate::domain::FrozenBy::as_str).into(),
+                winner.into(),
+                reason.into(),
+                root.as_ref().map_or(Cell::Null, |root| Cell::Hex(&root.hash)),
+                root.map(|root| root.leaves).into(),
+            ];
+            rows.row(&cells).map_err(|why| writing(&why))?;
+        }
+        rows.end().map_err(|why| writing(&why))
+    }
+
+    pub(super) fn clips(&self, out: &mut dyn Write) -> Result<u64, Fault> {
+        let columns = [
+            "number",
+            "id",
+            "season_id",
+            "slot_position",
+            "title",
+            "owner_id",
+            "username",
+            "avatar_url",
+            "video_url",
+            "thumbnail_url",
+            "vote_count",
+            "weighted_score",
+            "comment_count",
+        ];
+        let mut rows = Rows::new(self.format, &columns, out).map_err(|why| writing(&why))?;
+        let (seasons, slots) = (self.all_seasons()?, self.all_slots()?);
+        let (mut votes, mut comments) = (HashMap::new(), HashMap::new());
+        self.source.tables.each_total(|clip, count, weight| {
+            votes.insert(clip, (count, weight));
+        })?;
+        self.source.tables.each_comment_count(|clip, count| {
+            comments.insert(clip, count);
+        })?;
+        for clip in self.all_clips()? {
+            let slot = slots.get(clip.slot.index()).ok_or_else(|| lost("slot", clip.slot.0))?;
+            let (count, weight) = votes.get(&clip.no).copied().unwrap_or_default();
+            let name = |text: &'_ Option<String>| text.clone().filter(|_| self.named);
+            let (owner, username, avatar) =
+                (name(&clip.draft.owner), name(&clip.draft.username), name(&clip.draft.avatar_url));
+            let cells = [
+                number(clip.no.0),
+                Cell::Text(clip.id.as_str()),
+                season_id(&seasons, slot.slot.season),
+                number(slot.slot.position),
+                Cell::Text(&clip.draft.title),
+                owner.as_deref().into(),
+                username.as_deref().into(),
+                avatar.as_deref().into(),
+                clip.draft.video_url.as_deref().into(),
+                clip.draft.thumbnail_url.as_deref().into(),
+                Cell::Number(count),
+                Cell::Number(weight),
+                Cell::Number(comments.get(&clip.no).copied().unwrap_or(0)),
+            ];
+            rows.row(&cells).map_err(|why| writing(&why))?;
+        }
+        rows.end().map_err(|why| writing(&why))
+    }
+
+    pub(super) fn voters(&self, out: &mut dyn Write, tick: Tick<'_>) -> Result<u64, Fault> {
+        let columns = ["voter", "user_id", "votes", "comments", "banned", "banned_until"];
+        let mut rows = Rows::new(self.format, &columns, out).map_err(|why| writing(&why))?;
+        let mut voters = Voters::new(&self.source.scratch)?;
+        self.each_ballot(&mut |ballot| {
+            let Who::Voter(voter) = ballot.who else { return Ok(()) };
+            voters.add(Entry { voter, votes: if ballot.kind.is_ok() { 1 } else { -1 }, comments: 0 })
+        })?;
+        self.source
+            .tables
+            .each_comment(|comment| voters.add(Entry { voter: comment.author, votes: 0, comments: 1 }))?;
+        let mut bans: HashMap<VoterId, Option<u64>> = HashMap::new();
+        self.source.tables.each_ban(|voter, moves| {
+            if let Some(last) = moves.last().filter(|last| !last.lifted) {
+                bans.insert(voter, last.until);
+            }
+        })?;
+        bans.keys().try_for_each(|voter| voters.add(Entry { voter: *voter, votes: 0, comments: 0 }))?;
+        voters.each(|Entry { voter, votes, comments }| {
+            let name = if self.named { Some(self.source.key.public(voter)) } else { None };
+            let ban = bans.get(&voter);
+            let cells = [
+                Cell::Hex(&voter.0),
+                name.as_deref().into(),
+                Cell::Number(u64::try_from(votes).unwrap_or(0)),
+                number(comments),
+                Cell::Bool(ban.is_some()),
+                ban.copied().flatten().into(),
+            ];
+            rows.row(&cells).map_err(|why| writing(&why))?;
+            if rows.count().is_multiple_of(TICK) { tick(0) } else { Ok(()) }
+        })?;
+        rows.end().map_err(|why| writing(&why))
+    }
+
+    pub(super) fn votes(&self, out: &mut dyn Write, tick: Tick<'_>) -> Result<u64, Fault> {
+        let columns = [
+            "sequence",
+            "created_at",
+            "season_id",
+            "slot_position",
+            "clip_id",
+            "voter",
+            "erased",
+            "vote_type",
+            "vote_weight",
+            "day",
+            "risk",
+            "flagged",
+            "network",
+            "retracts",
+        ];
+        let mut rows = Rows::new(self.format, &columns, out).map_err(|why| writing(&why))?;
+        let (seasons, clips) = (self.all_seasons()?, self.all_clips()?);
+        self.each_ballot(&mut |ballot| {
+            let (voter, erased) = match &ballot.who {
+                Who::Voter(voter) => (Cell::Hex(&voter.0), Cell::Null),
+                Who::Erased(c) => (Cell::Null, Cell::Hex(c)),
+            };
+            let clip = clips.get(ballot.clip.index()).ok_or_else(|| lost("clip", ballot.clip.0))?;
+            let network = ballot.origin.network.known();
+            let cells = [
+                Cell::Id(ballot.seq),
+                Cell::Number(ballot.at),
+                season_id(&seasons, ballot.slot.slot.season),
+                number(ballot.slot.slot.position),
+                Cell::Text(clip.id.as_str()),
+                voter,
+                erased,
+                match ballot.kind {
+                    Ok(VoteKind::Standard) => Cell::Text("standard"),
+                    Ok(VoteKind::Super) => Cell::Text("super"),
+                    Ok(VoteKind::Mega) => Cell::Text("mega"),
+                    Err(_) => Cell::Null,
+                },
+                number(ballot.weight.into()),
+                number(ballot.day.into()),
+                number(ballot.origin.risk.into()),
+                Cell::Bool(ballot.origin.is_flagged()),
+                network.as_ref().map_or(Cell::Null, |network| Cell::Hex(network)),
+                ballot.kind.err().map_or(Cell::Null, Cell::Id),
+            ];
+            rows.row(&cells).map_err(|why| writing(&why))?;
+            if rows.count().is_multiple_of(TICK) { tick(TICK) } else { Ok(()) }
+        })?;
+        rows.end().map_err(|why| writing(&why))
+    }
+
+    /// Voids of votes: there are none yet, and so there is an empty table, whose columns are theirs.
+    pub(super) fn voids(&self, out: &mut dyn Write) -> Result<u64, Fault> {
+        let columns = ["id", "season_id", "slot_position", "reason", "created_at", "lifted_at", "ballots"];
+        Rows::new(self.format, &columns, out).and_then(Rows::end).map_err(|why| writing(&why))
+    }
+
+    pub(super) fn comments(&self, out: &mut dyn Write, tick: Tick<'_>) -> Result<u64, Fault> {
+        let columns = [
+            "id",
+            "clip_id",
+            "parent_id",
+            "depth",
+            "created_at",
+            "voter",
+            "user_id",
+            "username",
+            "avatar_url",
+            "content",
+            "status",
+            "likes_count",
+            "reports",
+        ];
+        let mut rows = Rows::new(self.format, &columns, out).map_err(|why| writing(&why))?;
+        let clips = self.all_clips()?;
+        self.source.tables.each_comment(|comment| {
+            let clip = clips.get(comment.place.clip.index()).ok_or_else(|| lost("clip", comment.place.clip.0))?;
+            let user = self.named.then(|| self.source.key.public(comment.author));
+            let cells = [
+                Cell::Id(comment.place.id),
+                Cell::Text(clip.id.as_str()),
+                Some(comment.place.parent).filter(|parent| *parent > 0).map_or(Cell::Null, Cell::Id),
+                number(comment.depth.into()),
+                Cell::Number(comment.at),
+                Cell::Hex(&comment.author.0),
+                user.as_deref().into(),
+                Some(comment.profile.name.as_str()).filter(|_| self.named).into(),
+                comment.profile.avatar.as_deref().filter(|_| self.named).into(),
+                Cell::Text(&comment.text),
+                Cell::Text(comment.status.as_str()),
+                number(comment.likes),
+                number(comment.reports),
+            ];
+            rows.row(&cells).map_err(|why| writing(&why))?;
+            if rows.count().is_multiple_of(TICK) { tick(TICK) } else { Ok(()) }
+        })?;
+        rows.end().map_err(|why| writing(&why))
+    }
+
+    pub(super) fn records(&self, out: &mut dyn Write) -> Result<u64, Fault> {
+        let mut rows = Rows::new(Format::Jsonl, &["tree", "key", "record"], out).map_err(|why| writing(&why))?;
+        let mut text = String::new();
+        self.source.each_record(&mut |tree, key, record| {
+            text.clear();
+            BASE64_STANDARD.encode_string(record, &mut text);
+            rows.row(&[Cell::Text(tree), Cell::Hex(key), Cell::Text(&text)]).map_err(|why| writing(&why))
+        })?;
+        rows.end().map_err(|why| writing(&why))
+    }
+
+    /// Every ballot, by slot.
+    fn each_ballot(&self, visit: &mut dyn FnMut(&Ballot<'_>) -> Result<(), Fault>) -> Result<(), Fault> {
+        let tables = &self.source.tables;
+        for slot in &self.all_slots()? {
+            let no: SlotNo = slot.slot.no;
+            if let Some(pages) = tables.sorted_pages(slot)? {
+                SlotPages::new(tables.store().as_ref(), no, pages).each(|sorted| {
+                    let crate::fold::sorted::Sorted { who, seq, at, clip, kind, weight, day, origin } = sorted;
+                    visit(&Ballot { who, seq, at, clip, kind: Ok(kind), weight, day, origin, slot })
+                })?;
+                continue;
+            }
+            tables.each_ballot_block(no, 0, &mut |key, record| {
+                ballot_block::read(key, record, |stored| {
+                    let ballot = stored.ballot;
+                    let kind = match ballot.act {
+                        Act::Cast(kind) => Ok(kind),
+                        Act::Retract(vote) => Err(vote),
+                    };
+                    let (who, clip, weight) = (Who::Voter(ballot.voter), ballot.clip, ballot.weight);
+                    let (day, origin) = (ballot.day, ballot.origin);
+                    visit(&Ballot { who, seq: stored.seq, at: stored.at, clip, kind, weight, day, origin, slot })
+                })?;
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn all_seasons(&self) -> Result<Vec<Season>, Fault> {
+        let mut all = Vec::new();
+        self.source.tables.each_season(|season| all.push(season.clone()))?;
+        Ok(all)
+    }
+
+    fn all_slots(&self) -> Result<Vec<SlotRecord>, Fault> {
+        let mut all = Vec::new();
+        self.source.tables.each_slot(|slot| all.push(slot.clone()))?;
+        Ok(all)
+    }
+
+    fn all_clips(&self) -> Result<Vec<Clip>, Fault> {
+        let mut all = Vec::new();
+        self.source.tables.each_clip(|clip| all.push(clip.clone()))?;
+        Ok(all)
+    }
+}
+
+fn number<'a>(n: u32) -> Cell<'a> {
+    Cell::Number(n.into())
+}
+
+fn season_id(seasons: &[Season], no: SeasonNo) -> Cell<'_> {
+    seasons.get(no.index()).map(|season| season.id.as_str()).into()
+}
+
+fn lost(what: &str, number: u32) -> Fault {
+    Fault::Inconsistent { why: format!("{what} number {number} is named, and its record is not there") }
+}

@@ -17,6 +17,7 @@ use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
+use super::openapi::Promises;
 use super::{App, push, reply, routes, slot, vote};
 use crate::domain::Origin;
 use crate::error::Reject;
@@ -39,13 +40,15 @@ pub(super) struct Client(pub(super) IpAddr);
 pub(super) struct Front {
     app: App,
     router: Router,
+    promises: Promises,
     ids: RequestIds,
 }
 
 impl Front {
     pub(super) fn new(app: App) -> Self {
         let router = routes::router(app.clone());
-        Self { app, router, ids: RequestIds::new() }
+        let promises = Promises::of(&routes::table());
+        Self { app, router, promises, ids: RequestIds::new() }
     }
 
     /// Answers one request of a peer, whose connection holds `held`. Never fails: whatever goes wrong is an answer.
@@ -74,9 +77,14 @@ impl Front {
 
     async fn dispatch(&self, peer: IpAddr, request: Request<Incoming>, held: &Held) -> Response<Body> {
         let client = self.app.0.options.trusted_proxies.client(peer, request.headers());
-        if request.uri().path() != "/api/vote" {
+        if request.uri().path() != routes::VOTE {
             if let Some(push) = push::takes(&self.app, request.uri().path()) {
-                return Box::pin(push::answer(&self.app, push, client, request, held)).await.map(Either::Left);
+                let asked = cfg!(debug_assertions).then(|| (request.method().clone(), request.uri().path().to_owned()));
+                let answer = Box::pin(push::answer(&self.app, push, client, request, held)).await;
+                if let Some((method, path)) = asked {
+                    self.promises.hold(&method, &path, &answer);
+                }
+                return answer.map(Either::Left);
             }
             // Boxed: the router's future is large, and every connection would carry its size.
             return Box::pin(self.route(client, request)).await;
@@ -91,7 +99,11 @@ impl Front {
             Method::OPTIONS => Ok(reply::options(VOTE_METHODS)),
             _ => Err(Reject::MethodNotAllowed { allow: VOTE_METHODS }),
         };
-        answer.unwrap_or_else(|reject| reply::refusal(&reject, reply::wants_problem(&parts.headers))).map(Either::Left)
+        let answer = answer.unwrap_or_else(|reject| reply::refusal(&reject, reply::wants_problem(&parts.headers)));
+        if cfg!(debug_assertions) {
+            self.promises.hold(&parts.method, routes::VOTE, &answer);
+        }
+        answer.map(Either::Left)
     }
 
     async fn route(&self, client: IpAddr, mut request: Request<Incoming>) -> Response<Body> {

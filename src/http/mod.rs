@@ -15,6 +15,7 @@ mod front;
 mod idempotency;
 mod leaderboard;
 mod moderation;
+mod openapi;
 mod ops;
 mod push;
 mod query;
@@ -29,7 +30,7 @@ mod view;
 mod vote;
 mod votes;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use body::BODY_MAX;
@@ -99,6 +100,8 @@ struct Parts {
     risk: Risk,
     idempotency: Idempotency,
     slots: slot::Rendered,
+    /// Made when it is first asked for.
+    documents: OnceLock<openapi::Documents>,
     readers: Arc<Semaphore>,
     options: AppOptions,
     /// Set by [`serve`] when it is told to stop; `/readyz` reads it, streams wait for it.
@@ -111,9 +114,21 @@ impl App {
         let idempotency = Idempotency::new(options.idempotency, Arc::clone(engine.clock()));
         let risk = Risk::new(engine.settings().voter_key.clone());
         let slots = slot::Rendered::default();
+        let documents = OnceLock::new();
         let draining = watch::Sender::new(false);
         let readers = Arc::new(Semaphore::new(READERS));
-        Self(Arc::new(Parts { engine, identity, admission, risk, idempotency, slots, readers, options, draining }))
+        Self(Arc::new(Parts {
+            engine,
+            identity,
+            admission,
+            risk,
+            idempotency,
+            slots,
+            documents,
+            readers,
+            options,
+            draining,
+        }))
     }
 
     /// The engine that it serves.

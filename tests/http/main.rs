@@ -7,6 +7,7 @@ mod challenge;
 mod comments;
 mod connections;
 mod contract;
+mod document;
 mod fraud;
 mod leaderboard;
 mod rounds;

@@ -63,6 +63,11 @@ pub(super) fn load_or_make(dir: &Path) -> Result<(Secrets, bool), Fault> {
     Ok((secrets, made))
 }
 
+/// Secrets for one run, which are written nowhere.
+pub(super) fn for_this_run() -> Result<Secrets, Fault> {
+    parse(&fresh()?, Path::new("the secrets of this run"))
+}
+
 /// Whether `dir` holds a store, whole or not.
 pub(super) fn holds_store(dir: &Path) -> bool {
     STORE_PARTS.iter().any(|part| dir.join(part).exists())
@@ -102,9 +107,13 @@ fn read(dir: &Path) -> Result<Option<Secrets>, Fault> {
     if mode & 0o077 != 0 {
         tracing::warn!("others can read {}: chmod 600 it", path.display());
     }
+    parse(&text, &path).map(Some)
+}
+
+fn parse(text: &str, path: &Path) -> Result<Secrets, Fault> {
     // The parser's message quotes the line, which may be a secret.
     let wrong = |what: &str| Fault::Setting(format!("{}: {what}. Bring the file back from a backup", path.display()));
-    let text: Text = toml::from_str(&text).map_err(|_| wrong("not the secrets, each once, as TOML"))?;
+    let text: Text = toml::from_str(text).map_err(|_| wrong("not the secrets, each once, as TOML"))?;
     let key = |text: &str, name: &str| {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok();
         bytes
@@ -116,14 +125,14 @@ fn read(dir: &Path) -> Result<Option<Secrets>, Fault> {
     }
     let cookie_key = key(&text.cookie_key, "cookie-key")?;
     let push_app = text.push_app.unwrap_or_else(|| push_app(&cookie_key));
-    Ok(Some(Secrets {
+    Ok(Secrets {
         push_app: push_app.parse().map_err(|_| wrong("push-app is not ID:KEY:SECRET"))?,
         cookie_key,
         voter_key: VoterKey::new(key(&text.voter_key, "voter-key")?),
         jwt: text.jwt_secret.into_bytes(),
         cron: text.cron_secret.into_bytes(),
         admin: text.admin_token.into_bytes(),
-    }))
+    })
 }
 
 fn fresh() -> Result<String, Fault> {

@@ -9,6 +9,7 @@
 mod challenge;
 pub mod file;
 mod history;
+mod offline;
 mod push;
 mod rounds;
 mod values;
@@ -20,6 +21,7 @@ use clap::{ArgAction, Args};
 
 pub use challenge::ChallengeSettings;
 pub use history::HistorySettings;
+pub use offline::OfflineSettings;
 pub use push::{PushApp, PushSettings};
 pub use rounds::{RoundRules, RoundsMode};
 pub use values::{
@@ -135,6 +137,9 @@ pub struct Config {
     #[arg(long, value_name = "ADDRESS", env = "PLAUDIT_LISTEN", default_value = "127.0.0.1:8080")]
     #[arg(help_heading = "Server")]
     pub listen: Listen,
+    /// Port to listen on, in the place of the one in --listen; 0 takes a free one
+    #[arg(long, value_name = "PORT", env = "PLAUDIT_PORT", help_heading = "Server")]
+    pub port: Option<u16>,
     /// Proxies whose X-Forwarded-For counts: addresses or networks, separated by commas
     #[arg(
         long,
@@ -197,6 +202,10 @@ pub struct Config {
     /// The broadcaster.
     #[command(flatten)]
     pub push: PushSettings,
+
+    /// For a site's own tests.
+    #[command(flatten)]
+    pub offline: OfflineSettings,
 }
 
 impl Config {
@@ -246,7 +255,15 @@ impl Config {
         if !limits.rate_limit.holds_voters() && !self.listen.is_loopback() {
             warnings.push(format!("--rate-limit is off for voters and {} can be reached from outside", self.listen));
         }
+        if self.offline.memory && !self.listen.is_loopback() {
+            warnings.push(format!("--memory: whoever reaches {} can begin it anew with /api/test", self.listen));
+        }
         Ok(warnings)
+    }
+
+    /// Where to listen.
+    pub fn listen_at(&self) -> Listen {
+        self.port.map_or_else(|| self.listen.clone(), |port| self.listen.at_port(port))
     }
 
     fn check_push(&self) -> Result<(), Fault> {

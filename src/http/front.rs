@@ -47,8 +47,13 @@ pub(super) struct Front {
 impl Front {
     pub(super) fn new(app: App) -> Self {
         let router = routes::router(app.clone());
-        let promises = Promises::of(&routes::table());
+        let promises = Promises::of(&routes::table(app.0.options.testing.is_some()));
         Self { app, router, promises, ids: RequestIds::new() }
+    }
+
+    /// What it answers for.
+    pub(super) fn app(&self) -> &App {
+        &self.app
     }
 
     /// Answers one request of a peer, whose connection holds `held`. Never fails: whatever goes wrong is an answer.

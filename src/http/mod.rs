@@ -25,6 +25,7 @@ mod seasons;
 mod serve;
 mod slot;
 mod stream;
+mod testing;
 mod timeline;
 mod view;
 mod vote;
@@ -37,6 +38,7 @@ pub use body::BODY_MAX;
 pub use idempotency::IdempotencyOptions;
 pub use serve::{HEADERS_MAX, ServeOptions, serve};
 pub use stream::StreamOptions;
+pub use testing::{Making, Testing};
 
 use tokio::sync::{Semaphore, watch};
 
@@ -71,6 +73,8 @@ pub struct AppOptions {
     pub stream: StreamOptions,
     /// The broadcaster; `None`: its paths are not there.
     pub push: Option<Push>,
+    /// What begins the server anew for a site's own tests; `None`, as everywhere but in memory mode: its paths are not there.
+    pub testing: Option<Arc<Testing>>,
 }
 
 impl Default for AppOptions {
@@ -85,6 +89,7 @@ impl Default for AppOptions {
             body_timeout: Duration::from_secs(10),
             stream: StreamOptions::default(),
             push: None,
+            testing: None,
         }
     }
 }

@@ -13,20 +13,21 @@ use http::Method;
 use tower::util::MapResponseLayer;
 
 use super::openapi::{
-    self, About, Promise, comments as said_comments, operators as said, push as said_push, votes as said_votes,
+    self, About, Promise, comments as said_comments, operators as said, push as said_push, testing as said_testing,
+    votes as said_votes,
 };
 use super::reply::{self, Whole};
 use super::{
-    App, admin, certificate, comments, counts, leaderboard, moderation, ops, seasons, stream, timeline, votes,
+    App, admin, certificate, comments, counts, leaderboard, moderation, ops, seasons, stream, testing, timeline, votes,
 };
 use crate::error::Reject;
 
 /// The path of the hot calls, which `front` answers itself.
 pub(super) const VOTE: &str = "/api/vote";
 
-/// Every route.
-pub(super) fn table() -> Vec<Route> {
-    vec![
+/// Every route; `for_tests`: those of a server for a site's own tests too.
+pub(super) fn table(for_tests: bool) -> Vec<Route> {
+    let mut routes = vec![
         at(
             VOTE,
             [
@@ -94,7 +95,15 @@ pub(super) fn table() -> Vec<Route> {
         at("/apps/{app}/channels/{channel}", [elsewhere(Verb::Get, said_push::channel())]),
         at("/apps/{app}/channels/{channel}/users", [elsewhere(Verb::Get, said_push::members())]),
         at("/apps/{app}/users/{user}/terminate_connections", [elsewhere(Verb::Post, said_push::terminate())]),
-    ]
+    ];
+    if for_tests {
+        routes.push(at("/api/test/reset", [post(testing::reset, said_testing::reset())]));
+        routes.push(at(
+            "/api/test/clock",
+            [get(testing::clock, said_testing::clock()), post(testing::set_clock, said_testing::set_clock())],
+        ));
+    }
+    routes
 }
 
 /// A path and what it takes.
@@ -176,7 +185,7 @@ impl IntoResponse for Refused {
 /// Every route that no one before the router answers.
 pub(super) fn router(app: App) -> Router {
     let mut router = Router::new();
-    for Route { path, operations } in table() {
+    for Route { path, operations } in table(app.0.options.testing.is_some()) {
         let allow = allow(&operations);
         let handlers = operations.into_iter().filter_map(Operation::held);
         if let Some(methods) = handlers.reduce(MethodRouter::merge) {

@@ -23,7 +23,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::App;
-use super::front::{Front, Held};
+use super::front::Held;
+use super::testing::{self, Face};
 use crate::admission::network;
 use crate::error::{Fault, Reject};
 
@@ -89,9 +90,8 @@ pub async fn serve(
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
-    let push = server.app.0.options.push.clone();
     let mut pushing = JoinSet::new();
-    if let Some(push) = push.clone() {
+    if let Some(push) = server.app.0.options.push.clone() {
         pushing.spawn(async move { push.run().await });
     }
     loop {
@@ -110,13 +110,14 @@ pub async fn serve(
         }
     }
     // Not ready first, and only then no longer there.
-    server.app.begin_draining();
+    let app = server.face.app();
+    app.begin_draining();
     drop(listener);
     // Nobody left to tell is as good as told.
     let _ = stop.send(true);
     let requests = async { while connections.join_next().await.is_some() {} };
     let viewers = async {
-        if let Some(push) = &push {
+        if let Some(push) = &app.0.options.push {
             push.drain(options.spread).await;
         }
     };
@@ -130,7 +131,7 @@ pub async fn serve(
 
 struct Server {
     app: App,
-    front: Arc<Front>,
+    face: Face,
     http: http1::Builder,
     stall: Duration,
     gate: Arc<Gate>,
@@ -148,7 +149,7 @@ impl Server {
             .max_header_size(HEADERS_MAX)
             .max_buf_size(BUFFER_MAX);
         Self {
-            front: Arc::new(Front::new(app.clone())),
+            face: Face::of(app.clone()),
             http,
             stall: options.stall,
             gate: Arc::new(Gate {
@@ -175,7 +176,7 @@ impl Server {
             connections.spawn(Arc::clone(self).converse(stream, peer, stopped.clone(), place));
             return;
         }
-        self.app.engine().metrics().connections_refused.inc();
+        testing::metrics(&self.app).connections_refused.inc();
         // A refusal is a courtesy: when too many are due, closing says enough.
         if let Ok(turn) = Arc::clone(&self.refusals).try_acquire_owned() {
             let refusal = self.refusal.clone();
@@ -199,8 +200,8 @@ impl Server {
         let _ = stream.set_nodelay(true);
         bear_no_stall(&stream, self.stall);
         // Borrowed, not counted: a count that all connections share is a cache line that all cores fight for.
-        let (front, place) = (&*self.front, &place);
-        let service = service_fn(|request| front.answer(peer, request, place));
+        let (face, place) = (&self.face, &place);
+        let service = service_fn(|request| face.answer(peer, request, place));
         let mut conversation = self.http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let ended = tokio::select! {
             biased;
@@ -258,7 +259,7 @@ impl Gate {
         }
         open.all += 1;
         open.of_address.insert(peer, own + 1);
-        self.app.engine().metrics().connections.inc();
+        testing::metrics(&self.app).connections.inc();
         Some(Place { gate: Arc::clone(self), peer })
     }
 }
@@ -279,7 +280,7 @@ impl Drop for Place {
                 open.of_address.remove(&self.peer);
             }
         }
-        self.gate.app.engine().metrics().connections.dec();
+        testing::metrics(&self.gate.app).connections.dec();
     }
 }
 

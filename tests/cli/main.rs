@@ -5,6 +5,7 @@
 mod benching;
 mod commands;
 mod commenting;
+mod offline;
 mod running;
 mod serving;
 mod settings;

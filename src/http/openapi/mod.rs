@@ -8,6 +8,7 @@ pub(super) mod operators;
 mod page;
 mod promise;
 pub(super) mod push;
+pub(super) mod testing;
 pub(super) mod votes;
 
 use std::collections::BTreeMap;
@@ -72,7 +73,7 @@ pub(super) async fn page(State(app): State<App>, headers: HeaderMap) -> Outcome 
 }
 
 fn documents(app: &App) -> &Documents {
-    app.0.documents.get_or_init(|| Documents::of(&routes::table()))
+    app.0.documents.get_or_init(|| Documents::of(&routes::table(app.0.options.testing.is_some())))
 }
 
 /// The document, by version 3.1 of `OpenAPI`.

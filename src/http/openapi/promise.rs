@@ -100,7 +100,7 @@ mod tests {
     #[should_panic(expected = "castVote answers NOT_VOTED")]
     fn an_answer_that_is_not_described_is_a_bug() {
         let answer = reply::refusal(&crate::error::Reject::NotVoted, false);
-        Promises::of(&table()).hold(&Method::POST, "/api/vote", &answer);
+        Promises::of(&table(false)).hold(&Method::POST, "/api/vote", &answer);
     }
 
     #[test]
@@ -108,6 +108,6 @@ mod tests {
     fn a_header_that_is_not_described_is_a_bug() {
         let mut answer = reply::empty(StatusCode::OK);
         answer.headers_mut().insert(http::header::SET_COOKIE, http::HeaderValue::from_static("a=b"));
-        Promises::of(&table()).hold(&Method::GET, "/api/vote", &answer);
+        Promises::of(&table(false)).hold(&Method::GET, "/api/vote", &answer);
     }
 }

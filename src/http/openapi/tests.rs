@@ -8,7 +8,7 @@ use super::*;
 use crate::http::routes::{allow, table};
 
 fn made() -> Value {
-    document(&table())
+    document(&table(true))
 }
 
 /// Everything that a value refers to.
@@ -40,7 +40,7 @@ fn every_reference_leads_somewhere() {
 fn names_are_given_once_and_every_operation_answers_something() {
     let mut ids = BTreeSet::new();
     let mut paths = BTreeSet::new();
-    for route in table() {
+    for route in table(true) {
         assert!(paths.insert(route.path), "{} stands there twice", route.path);
         assert!(allow(&route.operations).ends_with("OPTIONS"));
         for operation in &route.operations {
@@ -55,7 +55,7 @@ fn names_are_given_once_and_every_operation_answers_something() {
 #[test]
 fn every_error_of_the_program_belongs_to_some_operation() {
     let named: BTreeSet<&str> =
-        table().iter().flat_map(|route| &route.operations).flat_map(|op| op.about.codes.clone()).collect();
+        table(true).iter().flat_map(|route| &route.operations).flat_map(|op| op.about.codes.clone()).collect();
     let missing: Vec<_> = errors::all().map(|(code, _)| code).filter(|code| !named.contains(code)).collect();
     // It is what a path answers to a method that is no operation of it.
     assert_eq!(missing, ["METHOD_NOT_ALLOWED"]);
@@ -86,7 +86,7 @@ fn no_route_is_made_beside_the_table() {
 #[test]
 fn the_page_shows_every_operation_and_has_no_script() {
     let page = page::html(&made());
-    for operation in table().iter().flat_map(|route| &route.operations) {
+    for operation in table(true).iter().flat_map(|route| &route.operations) {
         assert!(page.text.contains(&format!("<details id=\"{}\">", operation.about.id)), "{}", operation.about.id);
     }
     assert!(!page.text.contains("<script") && !page.text.contains("style=") && !page.text.contains("http://"));

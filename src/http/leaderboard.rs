@@ -32,7 +32,7 @@ pub(super) async fn page(State(app): State<App>, uri: Uri, headers: HeaderMap) -
     let behind = query.get("cursor")?.map(|text| read_cursor(asked.board.of, &text)).transpose()?;
     let found = asked.built(&app, |app, board| app.engine().leaderboard(board, behind, limit)).await?;
     let next = found.next.map(|score| cursor(asked.board.of, score));
-    let mut body = asked.body(&found, next.as_deref());
+    let body = asked.body(&found, next.as_deref());
     // Without what moves with every event anywhere: a board that stays the same keeps its tag.
     let hash = blake3::hash(&serde_json::to_vec(&body).expect("our own types always serialise")).to_hex();
     let tag = format!("\"{}\"", &hash[..32]);
@@ -40,8 +40,7 @@ pub(super) async fn page(State(app): State<App>, uri: Uri, headers: HeaderMap) -
     let mut answer = if known {
         reply::empty(StatusCode::NOT_MODIFIED)
     } else {
-        body.as_of = Some(found.as_of.to_string());
-        reply::json(StatusCode::OK, &body)
+        reply::json(StatusCode::OK, &RanksAsOf { ranks: body, as_of: found.as_of.to_string() })
     };
     if let Some(next) = next {
         let url = format!("/api/leaderboard?{}&limit={limit}&cursor={next}", asked.query());
@@ -155,7 +154,6 @@ impl Asked {
             results_hidden: found.hides,
             next_cursor: next,
             has_more: next.is_some(),
-            as_of: None,
         }
     }
 }
@@ -172,11 +170,10 @@ struct BoardName<'a> {
     slot: Option<u32>,
 }
 
-/// A page of a leaderboard.
+/// What a page of a leaderboard shows, whenever it is exact.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "Leaderboard")]
-pub(super) struct Ranks<'a> {
+struct Ranks<'a> {
     #[serde(flatten)]
     of: BoardName<'a>,
     entries: Vec<Entry<'a>>,
@@ -186,10 +183,17 @@ pub(super) struct Ranks<'a> {
     results_hidden: bool,
     next_cursor: Option<&'a str>,
     has_more: bool,
+}
+
+/// A page of a leaderboard.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Leaderboard")]
+pub(super) struct RanksAsOf<'a> {
+    #[serde(flatten)]
+    ranks: Ranks<'a>,
     /// The sequence that it is exact at.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required)]
-    as_of: Option<String>,
+    as_of: String,
 }
 
 /// One's own place on a leaderboard.

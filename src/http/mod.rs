@@ -21,6 +21,7 @@ mod push;
 mod query;
 mod reply;
 mod routes;
+mod sdk;
 mod seasons;
 mod serve;
 mod slot;

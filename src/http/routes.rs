@@ -18,7 +18,8 @@ use super::openapi::{
 };
 use super::reply::{self, Whole};
 use super::{
-    App, admin, certificate, comments, counts, leaderboard, moderation, ops, seasons, stream, testing, timeline, votes,
+    App, admin, certificate, comments, counts, leaderboard, moderation, ops, sdk, seasons, stream, testing, timeline,
+    votes,
 };
 use crate::error::Reject;
 
@@ -87,6 +88,8 @@ pub(super) fn table(for_tests: bool) -> Vec<Route> {
         at("/metrics", [get(ops::metrics, said::metrics())]),
         at("/openapi.json", [get(openapi::json, said::document())]),
         at("/docs", [get(openapi::page, said::page())]),
+        at("/sdk/plaudit.js", [get(sdk::script, said::script())]),
+        at("/sdk/plaudit.d.ts", [get(sdk::types, said::types())]),
         // The broadcaster has them, where there is one.
         at("/app/{key}", [elsewhere(Verb::Get, said_push::connect())]),
         at("/apps/{app}/events", [elsewhere(Verb::Post, said_push::trigger())]),

@@ -240,6 +240,7 @@ fn join(known: &mut Value, other: &Value) {
 
 /// Headers that answers have.
 const HEADERS: [(&str, &str); 15] = [
+    ("Access-Control-Allow-Origin", "`*`: pages of any origin may load it."),
     ("Allow", "The methods that the path takes."),
     ("Cache-Control", "Who may keep the answer, and how long."),
     ("Content-Security-Policy", "What the page may load: nothing but its own style."),
@@ -254,7 +255,6 @@ const HEADERS: [(&str, &str); 15] = [
     ("X-Accel-Buffering", "`no`: proxies pass events on as they come."),
     ("X-Content-Type-Options", "`nosniff`."),
     ("X-Request-Id", "The request's id."),
-    ("Content-Disposition", "How a browser names what it saves."),
 ];
 
 fn headers() -> Value {

@@ -8,7 +8,7 @@ use crate::http::{admin, ops, seasons, votes};
 const STAGE: &str = "Seasons, slots and clips";
 const VOTERS: &str = "Votes and voters";
 const WATCH: &str = "Health and queue";
-const DOCUMENT: &str = "This document";
+const DOCUMENT: &str = "Document and client";
 
 pub(in crate::http) fn seasons() -> About {
     about(STAGE, "allSeasons", Access::Admin, "All seasons, with what operators alone see")
@@ -131,6 +131,21 @@ pub(in crate::http) fn page() -> About {
     about(DOCUMENT, "docs", Access::Anyone, "This document, for people")
         .gives_other(200, "text/html; charset=utf-8", "The page.")
         .with(&["Content-Security-Policy", "X-Content-Type-Options"])
+        .cached()
+}
+
+pub(in crate::http) fn script() -> About {
+    file("sdk", "The client for browsers and Node, as a JavaScript module", "text/javascript; charset=utf-8")
+}
+
+pub(in crate::http) fn types() -> About {
+    file("sdkTypes", "The client's types", "text/plain; charset=utf-8")
+}
+
+fn file(id: &'static str, summary: &'static str, content_type: &'static str) -> About {
+    about(DOCUMENT, id, Access::Anyone, summary)
+        .gives_other(200, content_type, "The file.")
+        .with(&["Access-Control-Allow-Origin", "X-Content-Type-Options"])
         .cached()
 }
 

@@ -123,7 +123,7 @@ pub(in crate::http) fn leaderboard() -> About {
         .query("type", one_of(&["clips", "voters", "creators"]), "What is ranked.")
         .query("limit", up_to(100, 20), "Rows of a page.")
         .query("cursor", cursor(), "The `nextCursor` of the page before.")
-        .gives::<leaderboard::Ranks<'_>>(200, "A page; ties go to whoever reached them first.")
+        .gives::<leaderboard::RanksAsOf<'_>>(200, "A page; ties go to whoever reached them first.")
         .with(&["Link"])
         .cached();
     board(this)

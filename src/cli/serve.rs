@@ -26,7 +26,7 @@ use crate::config::{AckMode, Config, Moderation, PushApp, RoundsMode};
 use crate::domain::VoterKey;
 use crate::engine::{Ack, CommentSettings, Engine, RoundSettings, Settings};
 use crate::error::Fault;
-use crate::http::{self, App, AppOptions, ServeOptions, StreamOptions, Testing};
+use crate::http::{self, App, AppOptions, Origins, ServeOptions, StreamOptions, Testing};
 use crate::hub;
 use crate::identity::{Identity, IdentityOptions};
 use crate::push::apps::Apps;
@@ -290,10 +290,21 @@ fn app(
         stream: StreamOptions { spread: config.push.drain, ..StreamOptions::default() },
         push: Some(push),
         challenge,
+        origins: origins(config),
         testing,
         ..AppOptions::default()
     };
     App::new(engine, identity, admission, options)
+}
+
+/// A site's own tests come from whatever port their pages are on.
+fn origins(config: &Config) -> Origins {
+    match &config.cors_origins[..] {
+        [] if config.offline.memory => Origins::Any,
+        [] => Origins::Own,
+        listed if listed.iter().any(|origin| origin == "*") => Origins::Any,
+        listed => Origins::Listed(listed.into()),
+    }
 }
 
 /// Takes the port without listening on it yet.

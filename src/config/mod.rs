@@ -151,6 +151,12 @@ pub struct Config {
     #[arg(help_heading = "Server")]
     pub trusted_proxies: Networks,
 
+    /// Origins whose pages may call the API, scheme and host, with commas between; * for all, without cookies; default: none but the
+    /// server's own, with --memory all
+    #[arg(long, value_name = "ORIGINS", env = "PLAUDIT_CORS_ORIGINS", value_delimiter = ',', value_parser = push::origins)]
+    #[arg(help_heading = "Server")]
+    pub cors_origins: Vec<String>,
+
     /// The store's place.
     #[command(flatten)]
     pub store: DataDir,

@@ -65,12 +65,16 @@ impl Front {
     ) -> Result<Response<Body>, Infallible> {
         let id = self.ids.of(request.headers());
         let problem = reply::wants_problem(request.headers());
+        let asked = self.app.0.options.origins.asked(&request);
         let answer = guarded(self.dispatch(peer, request, held)).await;
         let mut answer = answer.unwrap_or_else(|| {
             tracing::error!(request_id = ?id, "a handler panicked");
             reply::internal_error(&id, problem).map(Either::Left)
         });
         answer.headers_mut().insert(REQUEST_ID, id);
+        if let Some(asked) = asked {
+            asked.answer(answer.headers_mut());
+        }
         let metrics = self.app.engine().metrics();
         match answer.status().as_u16() {
             ..400 => metrics.answers_ok.inc(),

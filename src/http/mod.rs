@@ -17,6 +17,7 @@ mod leaderboard;
 mod moderation;
 mod openapi;
 mod ops;
+mod origins;
 mod push;
 mod query;
 mod reply;
@@ -37,6 +38,7 @@ use std::time::Duration;
 
 pub use body::BODY_MAX;
 pub use idempotency::IdempotencyOptions;
+pub use origins::Origins;
 pub use serve::{HEADERS_MAX, ServeOptions, serve};
 pub use stream::StreamOptions;
 pub use testing::{Making, Testing};
@@ -74,6 +76,8 @@ pub struct AppOptions {
     pub stream: StreamOptions,
     /// The broadcaster; `None`: its paths are not there.
     pub push: Option<Push>,
+    /// Whose pages may call across origins.
+    pub origins: Origins,
     /// What begins the server anew for a site's own tests; `None`, as everywhere but in memory mode: its paths are not there.
     pub testing: Option<Arc<Testing>>,
 }
@@ -90,6 +94,7 @@ impl Default for AppOptions {
             body_timeout: Duration::from_secs(10),
             stream: StreamOptions::default(),
             push: None,
+            origins: Origins::default(),
             testing: None,
         }
     }

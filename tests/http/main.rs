@@ -10,6 +10,7 @@ mod contract;
 mod document;
 mod fraud;
 mod leaderboard;
+mod origins;
 mod rounds;
 mod server;
 mod storage;

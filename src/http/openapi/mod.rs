@@ -112,7 +112,8 @@ const INFO: &str = "Votes, likes and comments at burst scale. Every path answers
     method with 405 `METHOD_NOT_ALLOWED`, and HEAD where it answers GET; a path that isn't there is 404 `NOT_FOUND`. Errors are \
     `{error, message, …}`, and as `application/problem+json` (RFC 9457) for who accepts that; `error` is the code to act on. Times are Unix \
     milliseconds. Numbers that may pass 2^53, as ids of events and comments, are decimal strings. Every answer has an \
-    `X-Request-Id`: the request's own, where it sent a sane one. Requests that aren't HTTP or whose headers are too large are \
+    `X-Request-Id`: the request's own, where it sent a sane one. Pages of other origins may call where the server \
+    lists them (`--cors-origins`); answers then have the headers that browsers ask for. Requests that aren't HTTP or whose headers are too large are \
     closed with 400 or 431 and no body.";
 
 /// A path names what its operation describes, and nothing else.

@@ -69,7 +69,7 @@
 //! | 2 | [`config`] | settings from flags, environment and file, held against each other | the disk |
 //! | 2 | [`codec`] | the envelope of every stored record; names bincode | what a record means |
 //! | 2 | [`tally`] | lock-free counts of a clip | a lock |
-//! | 2 | [`store`] | the one seam to the disk, its failing twin, the data directory; names sled | what the bytes mean |
+//! | 2 | [`store`] | the one seam to the disk, its failing twin, one in memory, the data directory; names sled | what the bytes mean |
 //! | 3 | [`fold`] | judge and fold, and the pages that the fold changes | a clock, a setting, a duplicate |
 //! | 3 | [`merkle`] | leaves, trees, certificates and proofs, byte for byte | a store |
 //! | 3 | [`traces`] | spans of sampled requests, on their way to a collector | a voter's or clip's name |
@@ -85,7 +85,7 @@
 //! | 8 | [`identity`] | credentials → voter | storing them |
 //! | 8 | [`admission`] | rate limits, client addresses, votes' risk, devices' challenge | whether a vote counts |
 //! | 9 | [`push`] | the Pusher protocol: apps, viewers' sockets, the API for triggers, webhooks | what is worth telling |
-//! | 10 | [`http`] | hyper's server, routes, answers; in `http/pages/` what people see | a decision about a vote |
+//! | 10 | [`http`] | hyper's server, routes, answers, the document of both; in `http/pages/` what people see | a decision about a vote |
 //! | 11 | [`cli`] | commands and wiring | |
 //!
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use plaudit::error::Fault;
-use plaudit::store::{FaultyDisk, SledStore, Store, VALUE_MAX, make_flushes_real};
+use plaudit::store::{FaultyDisk, MemoryStore, SledStore, Store, VALUE_MAX, make_flushes_real};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use store_checks::{Op, check_against_map, entries, ops};
@@ -66,6 +66,60 @@ fn the_disk_conforms() {
 #[test]
 fn the_twin_conforms() {
     conforms(&*FaultyDisk::new(1).open("log"));
+}
+
+#[test]
+fn the_store_in_memory_conforms() {
+    conforms(&*MemoryStore::new("log", 1 << 20));
+}
+
+#[test]
+fn the_store_in_memory_does_step_by_step_what_the_disk_does() {
+    let config = ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() };
+    let run = |ops: Vec<Op>| {
+        let dir = tempfile::tempdir().unwrap();
+        let (disk, memory) = (SledStore::open(dir.path(), "log").unwrap(), MemoryStore::new("log", 1 << 30));
+        for op in &ops {
+            for store in [&*disk as &dyn Store, &*memory] {
+                match op {
+                    Op::Insert(key, value) => store.insert(key, value).unwrap(),
+                    Op::Remove(key) => store.remove(key).unwrap(),
+                    Op::Scan(..) => {}
+                    Op::Flush => store.flush().unwrap(),
+                }
+            }
+            if let Op::Scan(from, to) = op {
+                prop_assert_eq!(entries(&*disk, from, to), entries(&*memory, from, to));
+                prop_assert_eq!(disk.last_in(from, to).unwrap(), memory.last_in(from, to).unwrap());
+                prop_assert_eq!(disk.get(from).unwrap(), memory.get(from).unwrap());
+            }
+        }
+        prop_assert_eq!(entries(&*disk, &[], &[255; 9]), entries(&*memory, &[], &[255; 9]));
+        Ok(())
+    };
+    TestRunner::new(config).run(&ops(), run).unwrap();
+}
+
+#[test]
+fn the_store_in_memory_scans_more_than_it_copies_at_once_and_has_a_bound() {
+    let store = MemoryStore::new("log", 1 << 20);
+    for number in 0..1_000u32 {
+        store.insert(&number.to_be_bytes(), b"x").unwrap();
+    }
+    let held = store.disk_bytes();
+    assert_eq!(entries(&*store, &[], &[255; 9]).len(), 1_000);
+    let mut seen = 0;
+    let mut remove = |key: &[u8], _: &_| {
+        seen += 1;
+        store.remove(key).map(|()| ControlFlow::Continue(()))
+    };
+    store.scan(&[], &[255; 9], &mut remove).unwrap();
+    assert_eq!((seen, store.disk_bytes()), (1_000, 0), "a visitor may remove what it visits: {held}");
+    let value = vec![1; 60_000];
+    let fits = (0..=255u8).take_while(|key| store.insert(&[*key], &value).is_ok()).count();
+    assert_eq!(fits, (1 << 20) / (60_000 + 1 + 96));
+    store.insert(&[0], b"smaller").unwrap();
+    store.insert(&[255], &value[..50_000]).expect("what was given back can be used");
 }
 
 #[test]

@@ -98,7 +98,7 @@ pub(super) fn import(args: &Import) -> Result<Done, Fault> {
 /// Makes a store of another site's tables.
 fn import_foreign(args: &Import) -> Result<Done, Fault> {
     let season = SeasonId::new(&args.season).map_err(|why| Fault::Setting(format!("--season: {why}")))?;
-    let secrets = secrets::make()?;
+    let secrets = secrets::new()?;
     let mut store_id = [0; 16];
     getrandom::fill(&mut store_id)
         .map_err(|why| Fault::Io { doing: "asking the system for randomness".into(), why: why.to_string() })?;

@@ -65,6 +65,11 @@ pub(super) fn load_or_make(dir: &Path) -> Result<(Secrets, bool), Fault> {
     Ok((secrets, made))
 }
 
+/// New secrets that are written nowhere: for one run, or for a store that is made from something else.
+pub(super) fn new() -> Result<Secrets, Fault> {
+    parse(&fresh()?, Path::new("new secrets"))
+}
+
 /// Whether `dir` holds a store, whole or not.
 pub(super) fn holds_store(dir: &Path) -> bool {
     STORE_PARTS.iter().any(|part| dir.join(part).exists())
@@ -105,11 +110,6 @@ fn read(dir: &Path) -> Result<Option<Secrets>, Fault> {
         tracing::warn!("others can read {}: chmod 600 it", path.display());
     }
     parse(&text, &path).map(Some)
-}
-
-/// New secrets, for a store that is made from something else.
-pub(super) fn make() -> Result<Secrets, Fault> {
-    parse(&fresh()?, Path::new(FILE))
 }
 
 fn parse(text: &str, path: &Path) -> Result<Secrets, Fault> {

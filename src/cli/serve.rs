@@ -3,6 +3,8 @@
 //! Never: decides what a request means, or goes on after a second signal.
 
 mod banner;
+mod offline;
+mod ready;
 mod reload;
 mod stop;
 
@@ -10,8 +12,9 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use socket2::{Domain, Socket, Type};
 
 use super::args::Serve;
@@ -23,7 +26,7 @@ use crate::config::{AckMode, Config, Moderation, PushApp, RoundsMode};
 use crate::domain::VoterKey;
 use crate::engine::{Ack, CommentSettings, Engine, RoundSettings, Settings};
 use crate::error::Fault;
-use crate::http::{self, App, AppOptions, ServeOptions, StreamOptions, Tls};
+use crate::http::{self, App, AppOptions, Origins, ServeOptions, StreamOptions, Testing, Tls};
 use crate::hub;
 use crate::identity::{Identity, IdentityOptions};
 use crate::push::apps::Apps;
@@ -40,6 +43,7 @@ const STOP_WITHIN: Duration = Duration::from_millis(9_500);
 
 /// Serves until told to stop.
 pub(super) fn run(args: Serve) -> Result<Done, Fault> {
+    let began = Instant::now();
     let config = args.config;
     let mut warnings = config.check()?;
     check_engine(&config)?;
@@ -51,13 +55,24 @@ pub(super) fn run(args: Serve) -> Result<Done, Fault> {
     // The port before the store: a taken one is found before anything is made or changed on the disk.
     let tls = config.tls.pair()?.map(|(cert, key)| Tls::load(cert, key)).transpose()?;
     let socket = bind(&config)?;
-    let dir = config.store.data_dir.clone();
-    let (secrets, made) = secrets::load_or_make(&dir)?;
-    tell_of_secrets(&config, &dir, made);
+    let secrets = if config.offline.memory {
+        secrets::new()?
+    } else {
+        let dir = config.store.data_dir.clone();
+        let (secrets, made) = secrets::load_or_make(&dir)?;
+        tell_of_secrets(&config, &dir, made);
+        secrets
+    };
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|why| Fault::io("starting the runtime", &why))?;
-    let served = runtime.block_on(serve(config, connections, socket, tls, secrets));
+    let traces = {
+        let _inside = runtime.enter();
+        let url = config.traces.otlp.as_ref();
+        url.map(|url| Traces::new(url, config.traces.otlp_every)).transpose()?.map(Arc::new)
+    };
+    let plan = Plan::new(config, connections, secrets, tls, traces);
+    let served = runtime.block_on(serve(Arc::new(plan), socket, began));
     // An opening or closing that outlived its time is left to the next start's recovery.
     runtime.shutdown_background();
     served.map(|()| Done::Well)
@@ -118,43 +133,80 @@ pub(super) fn engine_ack(mode: AckMode) -> Ack {
     }
 }
 
-async fn serve(
+/// What a server is made of: once, or again at each reset in memory mode.
+struct Plan {
     config: Config,
     connections: usize,
-    socket: Socket,
-    tls: Option<Tls>,
     secrets: Secrets,
-) -> Result<(), Fault> {
-    let mut stop = Stop::install()?;
-    let settings = engine_settings(&config, secrets.voter_key.clone());
-    let opening = tokio::task::spawn_blocking(move || Engine::open(settings, Arc::new(SystemClock) as Arc<dyn Clock>));
-    let engine = tokio::select! {
-        opened = opening => opened.map_err(|why| Fault::Setting(format!("opening the store failed: {why}")))??,
-        // Nothing was acknowledged yet, and recovery can be cut short anywhere.
-        () = stop.asked() => return Ok(()),
-    };
-    let started_empty = engine.is_empty();
-    if started_empty && !config.no_demo {
-        demo::load(&engine).await.map_err(|why| Fault::Setting(format!("the demo season can't be made: {why}")))?;
+    apps: Vec<PushApp>,
+    tls: Option<Tls>,
+    traces: Option<Arc<Traces>>,
+    /// The task that reads again what SIGHUP is for. It holds an engine.
+    reload: Mutex<Option<tokio::task::JoinHandle<()>>>,
+}
+
+impl Plan {
+    fn new(
+        config: Config,
+        connections: usize,
+        secrets: Secrets,
+        tls: Option<Tls>,
+        traces: Option<Arc<Traces>>,
+    ) -> Self {
+        let made = vec![secrets.push_app.clone()];
+        let apps = if config.push.push_app.is_empty() { made } else { config.push.push_app.clone() };
+        Self { config, connections, secrets, apps, tls, traces, reload: Mutex::default() }
     }
-    let reload = reload::watch(config.comments.blocked_words.clone(), tls.clone(), engine.clone())?;
+
+    /// Everything around an engine, the demo season included where it is empty.
+    async fn app(&self, engine: Engine, testing: Option<Arc<Testing>>) -> Result<App, Fault> {
+        let config = &self.config;
+        if engine.is_empty() && !config.no_demo {
+            demo::load(&engine).await.map_err(|why| Fault::Setting(format!("the demo season can't be made: {why}")))?;
+        }
+        let reload = reload::watch(config.comments.blocked_words.clone(), self.tls.clone(), engine.clone())?;
+        if let Some(before) = self.reload.lock().replace(reload) {
+            before.abort();
+        }
+        let push = push(config, self.connections, &self.apps, &engine)?;
+        let challenge = challenge(config, &engine)?;
+        Ok(app(config, &self.secrets, engine, push, challenge, self.traces.clone(), testing))
+    }
+}
+
+async fn serve(plan: Arc<Plan>, socket: Socket, began: Instant) -> Result<(), Fault> {
+    let mut stop = Stop::install()?;
+    let config = &plan.config;
+    let testing = config.offline.memory.then(|| offline::testing(&plan));
+    let (app, started_empty) = if let Some(testing) = &testing {
+        (testing.made().await?, true)
+    } else {
+        let settings = engine_settings(config, plan.secrets.voter_key.clone());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let opening = tokio::task::spawn_blocking(move || Engine::open(settings, clock));
+        let engine = tokio::select! {
+            opened = opening => opened.map_err(|why| Fault::Setting(format!("opening the store failed: {why}")))??,
+            // Nothing was acknowledged yet, and recovery can be cut short anywhere.
+            () = stop.asked() => return Ok(()),
+        };
+        let started_empty = engine.is_empty();
+        (plan.app(engine, None).await?, started_empty)
+    };
+    let engine = app.engine().clone();
     // Only now: who connects finds a server that has recovered.
-    let (listener, at) = listen(&config, socket)?;
-    let apps =
-        if config.push.push_app.is_empty() { vec![secrets.push_app.clone()] } else { config.push.push_app.clone() };
-    let push = push(&config, connections, &apps, &engine)?;
-    print(&banner::text(&config, &apps, &engine, at, started_empty))?;
+    let (listener, at) = listen(config, socket)?;
+    print(&if config.offline.print_json {
+        ready::line(&plan, &engine, at, began.elapsed())
+    } else {
+        banner::text(config, &plan.apps, &engine, at, started_empty)
+    })?;
     tracing::info!(listen = %at, ack = engine.settings().ack.as_str(), recovered = engine.recovered(), "serving");
 
-    let challenge = challenge(&config, &engine)?;
-    let traces =
-        config.traces.otlp.as_ref().map(|url| Traces::new(url, config.traces.otlp_every)).transpose()?.map(Arc::new);
-    let app = app(&config, &secrets, engine.clone(), push, challenge, traces.clone());
     let options = ServeOptions {
-        max_connections: connections,
+        max_connections: plan.connections,
         max_connections_per_address: config.limits.max_connections_per_address,
         spread: config.push.drain,
-        tls,
+        tls: plan.tls.clone(),
         ..ServeOptions::default()
     };
     let (asked, when_asked) = tokio::sync::oneshot::channel();
@@ -172,12 +224,15 @@ async fn serve(
         told.send_replace(at);
     };
     let served = http::serve(listener, app, options, shutdown).await;
-    // It holds the engine.
-    reload.abort();
-    if let Some(traces) = traces {
+    if let Some(reload) = plan.reload.lock().take() {
+        reload.abort();
+    }
+    if let Some(traces) = plan.traces.clone() {
         // Its thread waits for tasks of this runtime.
         let _closed = tokio::task::spawn_blocking(move || traces.close()).await;
     }
+    // After a reset it is another.
+    let engine = testing.and_then(|testing| testing.engine()).unwrap_or(engine);
     let deadline = when_told.borrow().unwrap_or_else(tokio::time::Instant::now) + STOP_WITHIN;
     let closed = close(engine, deadline).await;
     signals.abort();
@@ -235,6 +290,7 @@ fn app(
     push: Push,
     challenge: Option<Challenge>,
     traces: Option<Arc<Traces>>,
+    testing: Option<Arc<Testing>>,
 ) -> App {
     let given = |flag: &Option<crate::config::Secret>, kept: &[u8]| flag.as_ref().map_or(kept, |f| f.bytes()).to_vec();
     let identity = Identity::new(IdentityOptions {
@@ -262,16 +318,28 @@ fn app(
         embed_origins: config.pages.embed_origin.clone(),
         challenge,
         traces,
+        origins: origins(config),
+        testing,
         ..AppOptions::default()
     };
     App::new(engine, identity, admission, options)
+}
+
+/// A site's own tests come from whatever port their pages are on.
+fn origins(config: &Config) -> Origins {
+    match &config.cors_origins[..] {
+        [] if config.offline.memory => Origins::Any,
+        [] => Origins::Own,
+        listed if listed.iter().any(|origin| origin == "*") => Origins::Any,
+        listed => Origins::Listed(listed.into()),
+    }
 }
 
 /// Takes the port without listening on it yet.
 fn bind(config: &Config) -> Result<Socket, Fault> {
     let failed = |why: &io::Error| refused_port(config, why);
     let mut last = None;
-    for address in config.listen.addresses().map_err(|why| failed(&why))? {
+    for address in config.listen_at().addresses().map_err(|why| failed(&why))? {
         let bound = Socket::new(Domain::for_address(address), Type::STREAM, None).and_then(|socket| {
             // A restart must not wait for the last run's connections to time out.
             socket.set_reuse_address(true)?;
@@ -287,7 +355,7 @@ fn bind(config: &Config) -> Result<Socket, Fault> {
 }
 
 fn refused_port(config: &Config, why: &io::Error) -> Fault {
-    let listen = &config.listen;
+    let listen = config.listen_at();
     if why.kind() == io::ErrorKind::AddrInUse {
         return Fault::Setting(format!(
             "{listen} is in use by another program: stop it, or choose another with --listen"

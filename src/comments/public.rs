@@ -1,18 +1,19 @@
 //! A comment as everyone may see it, in lists and in pushes.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::domain::{ClipId, Comment, VoterKey};
 
 /// What others see of a comment. Of one that nobody may see any more, its place alone.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PublicComment {
     /// Its id, in decimal digits: JavaScript's own numbers lose some past 2^53.
     pub id: String,
     /// Its clip.
     pub clip_id: ClipId,
-    /// Its author's public name: a keyed hash that isn't the [`crate::domain::VoterId`].
+    /// Its author's public name: a keyed hash.
     pub user_id: Option<String>,
     /// Its author's name for people, made up where none is known.
     pub username: Option<String>,

@@ -10,6 +10,7 @@ mod challenge;
 pub mod file;
 mod history;
 mod observe;
+mod offline;
 mod pages;
 mod push;
 mod rounds;
@@ -24,6 +25,7 @@ use clap::{ArgAction, Args};
 pub use challenge::ChallengeSettings;
 pub use history::HistorySettings;
 pub use observe::TraceSettings;
+pub use offline::OfflineSettings;
 pub use pages::PageSettings;
 pub use push::{PushApp, PushSettings};
 pub use rounds::{RoundRules, RoundsMode};
@@ -143,6 +145,9 @@ pub struct Config {
     #[arg(long, value_name = "ADDRESS", env = "PLAUDIT_LISTEN", default_value = "127.0.0.1:8080")]
     #[arg(help_heading = "Server")]
     pub listen: Listen,
+    /// Port to listen on, in the place of the one in --listen; 0 takes a free one
+    #[arg(long, value_name = "PORT", env = "PLAUDIT_PORT", help_heading = "Server")]
+    pub port: Option<u16>,
     /// Proxies whose X-Forwarded-For counts: addresses or networks, separated by commas
     #[arg(
         long,
@@ -156,6 +161,12 @@ pub struct Config {
     /// Certificate and key.
     #[command(flatten)]
     pub tls: TlsSettings,
+
+    /// Origins whose pages may call the API, scheme and host, with commas between; * for all, without cookies; default: none but the
+    /// server's own, with --memory all
+    #[arg(long, value_name = "ORIGINS", env = "PLAUDIT_CORS_ORIGINS", value_delimiter = ',', value_parser = push::origins)]
+    #[arg(help_heading = "Server")]
+    pub cors_origins: Vec<String>,
 
     /// The store's place.
     #[command(flatten)]
@@ -215,6 +226,9 @@ pub struct Config {
     /// The pages.
     #[command(flatten)]
     pub pages: PageSettings,
+    /// For a site's own tests.
+    #[command(flatten)]
+    pub offline: OfflineSettings,
 }
 
 impl Config {
@@ -265,7 +279,15 @@ impl Config {
         if !limits.rate_limit.holds_voters() && !self.listen.is_loopback() {
             warnings.push(format!("--rate-limit is off for voters and {} can be reached from outside", self.listen));
         }
+        if self.offline.memory && !self.listen.is_loopback() {
+            warnings.push(format!("--memory: whoever reaches {} can begin it anew with /api/test", self.listen));
+        }
         Ok(warnings)
+    }
+
+    /// Where to listen.
+    pub fn listen_at(&self) -> Listen {
+        self.port.map_or_else(|| self.listen.clone(), |port| self.listen.at_port(port))
     }
 
     fn check_push(&self) -> Result<(), Fault> {

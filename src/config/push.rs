@@ -99,6 +99,11 @@ fn drain(text: &str) -> Result<Duration, String> {
     Ok(time)
 }
 
+/// The same, or `*` for all of them.
+pub(super) fn origins(text: &str) -> Result<String, String> {
+    if text.trim() == "*" { Ok("*".into()) } else { origin(text) }
+}
+
 /// `https://example.com`, as browsers send it: no path, no slash behind it.
 pub(super) fn origin(text: &str) -> Result<String, String> {
     let text = text.trim();
@@ -133,6 +138,7 @@ mod tests {
 
     #[test]
     fn an_origin_has_no_path() {
+        assert_eq!((origins(" *"), origins("http://a")), (Ok("*".into()), Ok("http://a".into())));
         assert_eq!(origin("https://Example.com:8443"), Ok("https://example.com:8443".into()));
         for bad in ["", "example.com", "https://", "https://a/", "https://*.a"] {
             assert!(origin(bad).is_err(), "{bad:?}");

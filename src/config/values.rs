@@ -91,6 +91,13 @@ impl Listen {
         Ok(found)
     }
 
+    /// The same host at another port.
+    #[must_use]
+    pub fn at_port(&self, port: u16) -> Self {
+        let host = self.0.rsplit_once(':').map_or("", |(host, _)| host);
+        Self(format!("{host}:{port}"))
+    }
+
     /// Whether it is an address that only this machine reaches.
     pub fn is_loopback(&self) -> bool {
         let host = self.0.rsplit_once(':').map_or("", |(host, _)| host);
@@ -326,7 +333,10 @@ mod tests {
             ("0.0.0.0:8080", false),
             ("a.b:1", false),
         ] {
-            assert_eq!(text.parse::<Listen>().unwrap().is_loopback(), loopback, "{text}");
+            let listen = text.parse::<Listen>().unwrap();
+            assert_eq!(listen.is_loopback(), loopback, "{text}");
+            let moved = listen.at_port(9).to_string();
+            assert!(moved.ends_with(":9") && moved.parse::<Listen>().unwrap().is_loopback() == loopback, "{moved}");
         }
         for bad in ["", "8080", ":8080", "127.0.0.1", "::1", "127.0.0.1:99999"] {
             assert!(bad.parse::<Listen>().is_err(), "{bad:?}");

@@ -163,7 +163,9 @@ pub enum Verdict {
 }
 
 /// Who may see a comment. The order of the variants is on the disk: append, never reorder.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Encode, Decode, serde::Serialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Encode, Decode, serde::Serialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum CommentStatus {
     /// Everyone.

@@ -6,7 +6,19 @@ use super::ids::{ClipNo, Day, Seq, SlotNo, VoterId};
 use crate::error::Reject;
 
 /// What a voter can give a clip.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Default,
+    Encode,
+    Decode,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum VoteKind {
     /// An ordinary vote.

@@ -6,14 +6,14 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use serde::Deserialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
 use super::query::invalid;
 use super::reply::{self, Whole};
 use super::routes::Outcome;
-use super::seasons::{SlotPath, slot_of, unreadable};
+use super::seasons::{Seasons, SlotPath, slot_of, unreadable};
 use super::view::{BanBody, ClipBody, SeasonBody, SlotBody};
 use super::{App, body};
 use crate::domain::{ClipDraft, ClipId, SeasonId, VoterId, bounded_text};
@@ -23,25 +23,89 @@ use crate::error::Reject;
 const NAME_MAX: usize = 200;
 const SUB_MAX: usize = 256;
 
+/// A season to be made.
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct NewSeason {
+    /// Made up where it is left out.
+    #[schemars(with = "Option<SeasonId>")]
+    id: Option<String>,
+    #[schemars(required, length(min = 1, max = 200))]
+    name: Option<String>,
+}
+
+/// A slot to be made.
+#[derive(Deserialize, Default, JsonSchema)]
+pub(super) struct NewSlot {
+    /// The next one where it is left out.
+    #[schemars(range(min = 1))]
+    position: Option<u32>,
+}
+
+/// A clip to be added.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NewClip {
+    /// Made up where it is left out.
+    #[schemars(with = "Option<ClipId>")]
+    id: Option<String>,
+    #[schemars(required, length(min = 1))]
+    title: Option<String>,
+    /// The `sub` of whoever made it: that voter can't vote for it.
+    owner_id: Option<String>,
+    username: Option<String>,
+    avatar_url: Option<String>,
+    video_url: Option<String>,
+    thumbnail_url: Option<String>,
+}
+
+/// How a slot is opened.
+#[derive(Deserialize, Default, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Opening {
+    /// Unix milliseconds, to come; none: it is open until an operator closes it.
+    voting_ends_at: Option<u64>,
+    /// Nobody sees counts until the slot is locked.
+    results_hidden: Option<bool>,
+}
+
+/// An operator's own winner.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Winner {
+    #[schemars(required)]
+    clip_id: Option<String>,
+    #[schemars(required, length(min = 1))]
+    reason: Option<String>,
+}
+
+/// A ban.
+#[derive(Deserialize, Default, JsonSchema)]
+pub(super) struct NewBan {
+    reason: Option<String>,
+    /// Unix milliseconds, to come; none: until it is lifted.
+    until: Option<u64>,
+}
+
+/// Who is banned.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Bans<'a> {
+    bans: Vec<BanBody<'a>>,
+}
+
 /// `GET /api/admin/seasons`
 pub(super) async fn seasons(State(app): State<App>, headers: HeaderMap) -> Outcome {
     check(&app, &headers)?;
     let (now_ms, seasons) = (app.now_ms(), app.engine().seasons());
     let list: Vec<_> = seasons.iter().map(|season| SeasonBody::for_operators(now_ms, season)).collect();
-    let mut answer = reply::json(StatusCode::OK, &json!({ "seasons": list }));
+    let mut answer = reply::json(StatusCode::OK, &Seasons { seasons: list });
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     Ok(answer)
 }
 
 /// `POST /api/admin/seasons`
 pub(super) async fn create_season(State(app): State<App>, request: Request) -> Outcome {
-    #[derive(Deserialize)]
-    struct Sent {
-        id: Option<String>,
-        name: Option<String>,
-    }
     let text = allowed(&app, request).await?;
-    let sent: Sent = body::parse(&text)?;
+    let sent: NewSeason = body::parse(&text)?;
     let id = sent.id.as_deref().map(SeasonId::new).transpose()?;
     let name = sent.name.unwrap_or_default();
     bounded_text("name", &name, NAME_MAX)?;
@@ -55,13 +119,9 @@ pub(super) async fn create_slot(
     path: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Outcome {
-    #[derive(Deserialize, Default)]
-    struct Sent {
-        position: Option<u32>,
-    }
     let text = allowed(&app, request).await?;
     let Path(season) = path.map_err(|_| unreadable())?;
-    let sent: Sent = optional(&text)?;
+    let sent: NewSlot = optional(&text)?;
     if sent.position == Some(0) {
         return Err(invalid("position", "a whole number from 1").into());
     }
@@ -71,20 +131,9 @@ pub(super) async fn create_slot(
 
 /// `POST /api/admin/seasons/{id}/slots/{n}/clips`
 pub(super) async fn add_clip(State(app): State<App>, path: SlotPath, request: Request) -> Outcome {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Sent {
-        id: Option<String>,
-        title: Option<String>,
-        owner_id: Option<String>,
-        username: Option<String>,
-        avatar_url: Option<String>,
-        video_url: Option<String>,
-        thumbnail_url: Option<String>,
-    }
     let text = allowed(&app, request).await?;
     let (season, position) = slot_of(path)?;
-    let sent: Sent = body::parse(&text)?;
+    let sent: NewClip = body::parse(&text)?;
     let id = sent.id.as_deref().map(ClipId::new).transpose()?;
     let draft = ClipDraft {
         title: sent.title.unwrap_or_default(),
@@ -100,15 +149,9 @@ pub(super) async fn add_clip(State(app): State<App>, path: SlotPath, request: Re
 
 /// `POST /api/admin/seasons/{id}/slots/{n}/open`
 pub(super) async fn open(State(app): State<App>, path: SlotPath, request: Request) -> Outcome {
-    #[derive(Deserialize, Default)]
-    #[serde(rename_all = "camelCase")]
-    struct Sent {
-        voting_ends_at: Option<u64>,
-        results_hidden: Option<bool>,
-    }
     let text = allowed(&app, request).await?;
     let (season, position) = slot_of(path)?;
-    let sent: Sent = optional(&text)?;
+    let sent: Opening = optional(&text)?;
     future("votingEndsAt", sent.voting_ends_at, app.now_ms())?;
     let hidden = sent.results_hidden.unwrap_or(false);
     let slot = app.engine().open_slot(&season, position, sent.voting_ends_at, hidden).await?;
@@ -146,15 +189,9 @@ pub(super) async fn reopen(State(app): State<App>, path: SlotPath, request: Requ
 
 /// `POST /api/admin/seasons/{id}/slots/{n}/winner`
 pub(super) async fn winner(State(app): State<App>, path: SlotPath, request: Request) -> Outcome {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Sent {
-        clip_id: Option<String>,
-        reason: Option<String>,
-    }
     let text = allowed(&app, request).await?;
     let (season, position) = slot_of(path)?;
-    let sent: Sent = body::parse(&text)?;
+    let sent: Winner = body::parse(&text)?;
     let clip = sent.clip_id.ok_or(Reject::MissingClipId)?;
     let reason = sent.reason.unwrap_or_default();
     let slot = app.engine().pick_winner(&season, position, &clip, reason).await?;
@@ -174,7 +211,7 @@ pub(super) async fn bans(State(app): State<App>, headers: HeaderMap) -> Outcome 
     check(&app, &headers)?;
     let bans = app.engine().bans();
     let list: Vec<_> = bans.iter().map(BanBody::from).collect();
-    Ok(reply::json(StatusCode::OK, &json!({ "bans": list })))
+    Ok(reply::json(StatusCode::OK, &Bans { bans: list }))
 }
 
 /// `PUT /api/admin/bans/{sub}`
@@ -183,14 +220,9 @@ pub(super) async fn ban(
     path: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Outcome {
-    #[derive(Deserialize, Default)]
-    struct Sent {
-        reason: Option<String>,
-        until: Option<u64>,
-    }
     let text = allowed(&app, request).await?;
     let voter = voter(&app, path).await?;
-    let sent: Sent = optional(&text)?;
+    let sent: NewBan = optional(&text)?;
     let reason = sent.reason.unwrap_or_default();
     if !reason.is_empty() {
         bounded_text("reason", &reason, REASON_MAX)?;
@@ -238,11 +270,13 @@ fn optional<'a, T: Deserialize<'a> + Default>(text: &'a [u8]) -> Result<T, Rejec
 }
 
 /// Until when a slot takes votes; an end that is null is none, which is another thing than not saying.
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::option_option, reason = "absent, null and a number are three things")]
-struct Until {
+pub(super) struct Until {
+    /// Unix milliseconds, to come; null: no end.
     #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Option<u64>")]
     voting_ends_at: Option<Option<u64>>,
 }
 

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::query::invalid;
@@ -12,7 +13,8 @@ use crate::error::Reject;
 use crate::fold::comments::LIKED;
 
 /// A comment in a list. What only a known viewer hears is left out for others.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Comment")]
 pub(super) struct CommentBody {
     #[serde(flatten)]
     comment: PublicComment,
@@ -44,7 +46,8 @@ impl CommentBody {
 }
 
 /// A comment and the first of its replies.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Thread")]
 pub(super) struct ThreadBody {
     #[serde(flatten)]
     of: CommentBody,
@@ -60,7 +63,8 @@ impl ThreadBody {
 }
 
 /// A comment as moderators see it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ModeratedComment")]
 pub(super) struct ModeratedBody {
     #[serde(flatten)]
     comment: PublicComment,

@@ -3,6 +3,7 @@
 //! A list is private once its asker is known, and sets a device's cookie never: who brings none is nobody.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use axum::Extension;
@@ -11,8 +12,8 @@ use axum::extract::{Path, Request, State};
 use http::header::{CACHE_CONTROL, LINK, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::admin::bears;
 use super::comment_view::{CommentBody, ThreadBody, cursor_text, read_cursor};
@@ -38,17 +39,74 @@ const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
 const BY_WHOM: HeaderValue = HeaderValue::from_static("authorization, cookie");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
+/// A comment to be posted.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "NewComment")]
+pub(super) struct Sent<'a> {
+    #[serde(borrow)]
+    #[schemars(required, length(min = 1), example = "clip-1")]
+    clip_id: Option<Cow<'a, str>>,
+    /// 1 to 500 characters.
+    #[serde(borrow)]
+    #[schemars(required, length(min = 1, max = 500), example = "What a jump!")]
+    content: Option<Cow<'a, str>>,
+    /// The comment that it answers.
+    #[schemars(with = "Option<String>")]
+    parent_id: Option<serde_json::Value>,
+}
+
+/// A comment that was posted.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Posted {
+    success: bool,
+    comment: CommentBody,
+}
+
+/// A page of a clip's comments, or of a comment's replies.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Threads {
+    comments: Vec<ThreadBody>,
+    /// All comments of the clip that anyone may see.
+    total: u64,
+    next_cursor: Option<String>,
+    has_more: bool,
+}
+
+/// Numbers of comments by clips' ids.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct CommentCounts<'a> {
+    counts: BTreeMap<&'a str, u64>,
+}
+
+/// That it was done to a comment.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Done {
+    success: bool,
+    comment_id: String,
+}
+
+impl Done {
+    fn with(id: Seq) -> Self {
+        Self { success: true, comment_id: id.to_string() }
+    }
+}
+
+/// A like, as it stands.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Like")]
+pub(super) struct LikedBody {
+    success: bool,
+    #[serde(rename = "commentId")]
+    comment_id: String,
+    likes_count: u32,
+    is_liked: bool,
+}
+
 /// `POST /api/comments`
 pub(super) async fn post(State(app): State<App>, Extension(client): Extension<Client>, request: Request) -> Outcome {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Sent<'a> {
-        #[serde(borrow)]
-        clip_id: Option<Cow<'a, str>>,
-        #[serde(borrow)]
-        content: Option<Cow<'a, str>>,
-        parent_id: Option<serde_json::Value>,
-    }
     admitted(&app, app.0.admission.address(client.0))?;
     let (parts, sent_body) = request.into_parts();
     let text = body::read(&parts.headers, sent_body, app.0.options.body_timeout).await?;
@@ -71,7 +129,7 @@ pub(super) async fn post(State(app): State<App>, Extension(client): Extension<Cl
     // With answers before the flush it can't be found yet; what was posted is known all the same.
     let found = found.unwrap_or(crate::comments::Found { comment: posted.comment, replies: 0, set: 0 });
     let comment = CommentBody::new(app.engine(), &found, Some(who.voter));
-    let mut answer = reply::json(StatusCode::CREATED, &json!({ "success": true, "comment": comment }));
+    let mut answer = reply::json(StatusCode::CREATED, &Posted { success: true, comment });
     if posted.again {
         answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
@@ -102,10 +160,9 @@ pub(super) async fn list(State(app): State<App>, uri: Uri, headers: HeaderMap) -
     let page = app.read(ask).await?;
     let comments: Vec<_> = page.threads.iter().map(|thread| ThreadBody::new(app.engine(), thread, viewer)).collect();
     let next = page.next.map(cursor_text);
-    let body = json!({
-        "comments": comments, "total": app.engine().comment_count(&clip)?, "nextCursor": next,
-        "hasMore": next.is_some(),
-    });
+    let total = app.engine().comment_count(&clip)?;
+    let has_more = next.is_some();
+    let body = Threads { comments, total, next_cursor: next.clone(), has_more };
     let mut answer = reply::json(StatusCode::OK, &body);
     if let Some(next) = next {
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
@@ -126,7 +183,7 @@ pub(super) async fn list(State(app): State<App>, uri: Uri, headers: HeaderMap) -
 /// `GET /api/comments/count?clipIds=a,b`
 pub(super) async fn count(State(app): State<App>, uri: Uri) -> Outcome {
     let list = clip_ids(&uri)?;
-    let mut counts = std::collections::BTreeMap::new();
+    let mut counts = BTreeMap::new();
     for id in ids(&list)? {
         match app.engine().comment_count(id) {
             Ok(count) => drop(counts.insert(id, count)),
@@ -134,7 +191,7 @@ pub(super) async fn count(State(app): State<App>, uri: Uri) -> Outcome {
             Err(other) => return Err(other.into()),
         }
     }
-    let mut answer = reply::json(StatusCode::OK, &json!({ "counts": counts }));
+    let mut answer = reply::json(StatusCode::OK, &CommentCounts { counts });
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Ok(answer)
 }
@@ -148,7 +205,7 @@ pub(super) async fn delete(
 ) -> Outcome {
     admitted(&app, app.0.admission.address(client.0))?;
     let id = id_of(path)?;
-    let done = json!({ "success": true, "commentId": id.to_string() });
+    let done = Done::with(id);
     if bears(&headers, app.0.options.admin_token.as_deref()) {
         app.engine().delete_comment(id, None).await?;
         return Ok(reply::json(StatusCode::OK, &done));
@@ -189,7 +246,7 @@ pub(super) async fn report(
     let id = id_of(path)?;
     let who = who(&app, &headers, client)?;
     app.engine().report_comment(who.voter, id).await?;
-    Ok(private(reply::json(StatusCode::OK, &json!({ "success": true, "commentId": id.to_string() })), who))
+    Ok(private(reply::json(StatusCode::OK, &Done::with(id)), who))
 }
 
 async fn set_like(app: &App, client: Client, headers: &HeaderMap, path: IdPath, on: bool) -> Outcome {
@@ -197,9 +254,8 @@ async fn set_like(app: &App, client: Client, headers: &HeaderMap, path: IdPath, 
     let id = id_of(path)?;
     let who = who(app, headers, client)?;
     let liked = app.engine().like_comment(who.voter, id, on).await?;
-    let body = json!({
-        "success": true, "commentId": id.to_string(), "likes_count": liked.likes, "is_liked": liked.stands
-    });
+    let body =
+        LikedBody { success: true, comment_id: id.to_string(), likes_count: liked.likes, is_liked: liked.stands };
     Ok(private(reply::json(StatusCode::OK, &body), who))
 }
 
@@ -253,6 +309,8 @@ fn private(mut answer: Whole, who: Identified) -> Whole {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

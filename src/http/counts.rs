@@ -8,7 +8,8 @@ use axum::Extension;
 use axum::extract::State;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::App;
 use super::front::Client;
@@ -16,11 +17,44 @@ use super::query::{Query, invalid};
 use super::reply::{self, Whole};
 use super::routes::Outcome;
 use super::view::CountsBody;
+use crate::domain::ClipId;
 use crate::error::Reject;
 
 const IDS_MAX: usize = 100;
 pub(super) const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
+
+/// Counts of clips by their ids.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct CountsOf<'a> {
+    counts: BTreeMap<&'a str, CountsBody>,
+}
+
+/// What the asking voter has done and may still do.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Mine {
+    /// Those of the clips asked for that a vote of the voter stands for.
+    voted: Vec<ClipId>,
+    /// Weight that is left today.
+    remaining: u32,
+    /// The next UTC midnight, Unix milliseconds.
+    reset_at: u64,
+}
+
+/// What the asking voter may still do today.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Limit {
+    /// Whether anything is left.
+    allowed: bool,
+    /// Weight used today.
+    current: u32,
+    /// Weight that is left today.
+    remaining: u32,
+    /// The next UTC midnight, Unix milliseconds.
+    reset_at: u64,
+}
 
 /// `GET /api/vote/counts?clipIds=a,b`
 pub(super) async fn counts(State(app): State<App>, uri: Uri) -> Outcome {
@@ -33,7 +67,7 @@ pub(super) async fn counts(State(app): State<App>, uri: Uri) -> Outcome {
             Err(other) => return Err(other.into()),
         }
     }
-    let mut answer = reply::json(StatusCode::OK, &json!({ "counts": counts }));
+    let mut answer = reply::json(StatusCode::OK, &CountsOf { counts });
     answer.headers_mut().insert(CACHE_CONTROL, REVALIDATE);
     Ok(answer)
 }
@@ -50,7 +84,7 @@ pub(super) async fn mine(
     let voter = app.0.identity.look(&headers, client.0, app.now_ms())?;
     let voted = app.engine().voted(voter, &ids);
     let left = app.engine().allowance(voter);
-    let body = json!({ "voted": voted, "remaining": left.remaining, "resetAt": left.reset_at });
+    let body = Mine { voted, remaining: left.remaining, reset_at: left.reset_at };
     Ok(private(reply::json(StatusCode::OK, &body)))
 }
 
@@ -58,9 +92,8 @@ pub(super) async fn mine(
 pub(super) async fn limit(State(app): State<App>, Extension(client): Extension<Client>, headers: HeaderMap) -> Outcome {
     let voter = app.0.identity.look(&headers, client.0, app.now_ms())?;
     let left = app.engine().allowance(voter);
-    let body = json!({
-        "allowed": left.remaining > 0, "current": left.used, "remaining": left.remaining, "resetAt": left.reset_at
-    });
+    let body =
+        Limit { allowed: left.remaining > 0, current: left.used, remaining: left.remaining, reset_at: left.reset_at };
     Ok(private(reply::json(StatusCode::OK, &body)))
 }
 

@@ -20,6 +20,7 @@ use hyper::body::Incoming;
 use tower::ServiceExt;
 
 use super::compress::{self, Coding};
+use super::openapi::Promises;
 use super::{App, push, reply, routes, slot, vote};
 use crate::domain::Origin;
 use crate::error::Reject;
@@ -30,8 +31,6 @@ pub(super) type Body = Either<Full<Bytes>, AxumBody>;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_MAX: usize = 128;
-/// The path that everything else makes way for.
-const HOT: &str = "/api/vote";
 /// What a filter of the log calls a request's line.
 const REQUESTS: &str = "plaudit::requests";
 const VOTE_METHODS: &str = "GET, HEAD, POST, DELETE, OPTIONS";
@@ -47,13 +46,20 @@ pub(super) struct Client(pub(super) IpAddr);
 pub(super) struct Front {
     app: App,
     router: Router,
+    promises: Promises,
     ids: RequestIds,
 }
 
 impl Front {
     pub(super) fn new(app: App) -> Self {
         let router = routes::router(app.clone());
-        Self { app, router, ids: RequestIds::new() }
+        let promises = Promises::of(&routes::table(app.0.options.testing.is_some()));
+        Self { app, router, promises, ids: RequestIds::new() }
+    }
+
+    /// What it answers for.
+    pub(super) fn app(&self) -> &App {
+        &self.app
     }
 
     /// Answers one request of a peer, whose connection holds `held`. Never fails: whatever goes wrong is an answer.
@@ -91,7 +97,7 @@ impl Front {
         let method = request.method().clone();
         let path = request.uri().path();
         let own = match path {
-            _ if path == HOT => Some(HOT),
+            _ if path == routes::VOTE => Some(routes::VOTE),
             _ if path.starts_with("/app/") => Some("/app/{key}"),
             _ if path.starts_with("/apps/") => Some("/apps/{id}/…"),
             _ => None,
@@ -115,12 +121,16 @@ impl Front {
     async fn answered(&self, peer: IpAddr, request: Request<Incoming>, held: &Held) -> Response<Body> {
         let id = self.ids.of(request.headers());
         let problem = reply::wants_problem(request.headers());
+        let asked = self.app.0.options.origins.asked(&request);
         let answer = guarded(self.dispatch(peer, request, held)).await;
         let mut answer = answer.unwrap_or_else(|| {
             tracing::error!(request_id = ?id, "a handler panicked");
             reply::internal_error(&id, problem).map(Either::Left)
         });
         answer.headers_mut().insert(REQUEST_ID, id);
+        if let Some(asked) = asked {
+            asked.answer(answer.headers_mut());
+        }
         let metrics = self.app.engine().metrics();
         match answer.status().as_u16() {
             ..400 => metrics.answers_ok.inc(),
@@ -132,9 +142,14 @@ impl Front {
 
     async fn dispatch(&self, peer: IpAddr, request: Request<Incoming>, held: &Held) -> Response<Body> {
         let client = self.app.0.options.trusted_proxies.client(peer, request.headers());
-        if request.uri().path() != HOT {
+        if request.uri().path() != routes::VOTE {
             if let Some(push) = push::takes(&self.app, request.uri().path()) {
-                return Box::pin(push::answer(&self.app, push, client, request, held)).await.map(Either::Left);
+                let asked = cfg!(debug_assertions).then(|| (request.method().clone(), request.uri().path().to_owned()));
+                let answer = Box::pin(push::answer(&self.app, push, client, request, held)).await;
+                if let Some((method, path)) = asked {
+                    self.promises.hold(&method, &path, &answer);
+                }
+                return answer.map(Either::Left);
             }
             // Boxed: the router's future is large, and every connection would carry its size.
             return Box::pin(self.route(client, request)).await;
@@ -148,6 +163,11 @@ impl Front {
             Method::DELETE => vote::answer(&self.app, vote::Act::Retract, client, &parts.headers, body).await,
             Method::GET | Method::HEAD => {
                 let answer = slot::answer(&self.app, &parts.uri, &parts.headers);
+                if cfg!(debug_assertions)
+                    && let Ok(answer) = &answer
+                {
+                    self.promises.hold(&parts.method, routes::VOTE, answer);
+                }
                 match answer {
                     Ok(answer) if coding.is_none() => return answer.map(Either::Left),
                     Ok(answer) => return self.coded(coding, answer.map(Either::Left)).await,
@@ -157,7 +177,11 @@ impl Front {
             Method::OPTIONS => Ok(reply::options(VOTE_METHODS)),
             _ => Err(Reject::MethodNotAllowed { allow: VOTE_METHODS }),
         };
-        answer.unwrap_or_else(|reject| reply::refusal(&reject, reply::wants_problem(&parts.headers))).map(Either::Left)
+        let answer = answer.unwrap_or_else(|reject| reply::refusal(&reject, reply::wants_problem(&parts.headers)));
+        if cfg!(debug_assertions) {
+            self.promises.hold(&parts.method, routes::VOTE, &answer);
+        }
+        answer.map(Either::Left)
     }
 
     /// An answer to a read, compressed if that is wanted.

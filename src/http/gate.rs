@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::App;
+use super::{App, testing};
 use crate::admission::network;
 
 /// Counts connections.
@@ -41,7 +41,7 @@ impl Gate {
         }
         open.all += 1;
         open.of_address.insert(peer, own + 1);
-        self.app.engine().metrics().connections.inc();
+        testing::metrics(&self.app).connections.inc();
         Some(Place { gate: Arc::clone(self), peer })
     }
 }
@@ -62,6 +62,6 @@ impl Drop for Place {
                 open.of_address.remove(&self.peer);
             }
         }
-        self.gate.app.engine().metrics().connections.dec();
+        testing::metrics(&self.gate.app).connections.dec();
     }
 }

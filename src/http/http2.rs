@@ -17,8 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::front::{Body, Front, Held};
+use super::front::{Body, Held};
 use super::serve::HEADERS_MAX;
+use super::testing::Face;
 
 /// Requests under way at once on a connection. A browser's page needs a few dozen.
 const STREAMS_MAX: u32 = 100;
@@ -50,7 +51,7 @@ pub(super) fn builder() -> http2::Builder<TokioExecutor> {
 pub(super) async fn converse<S>(
     http: &http2::Builder<TokioExecutor>,
     stream: S,
-    (peer, front, held): (IpAddr, Arc<Front>, Held),
+    (peer, face, held): (IpAddr, Arc<Face>, Held),
     quiet: Duration,
     mut stopped: watch::Receiver<bool>,
 ) where
@@ -60,9 +61,9 @@ pub(super) async fn converse<S>(
     let service = {
         let pulse = Arc::clone(&pulse);
         service_fn(move |request| {
-            let (front, held, busy) = (Arc::clone(&front), Arc::clone(&held), Busy::new(&pulse));
+            let (face, held, busy) = (Arc::clone(&face), Arc::clone(&held), Busy::new(&pulse));
             async move {
-                let answer = front.answer(peer, request, &held).await;
+                let answer = face.answer(peer, request, &held).await;
                 answer.map(|answer| answer.map(|body| Beating { body, pulse: Arc::clone(&busy.0) }))
             }
         })

@@ -8,8 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, LINK};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::App;
 use super::comments::limit;
@@ -34,15 +34,13 @@ pub(super) async fn page(State(app): State<App>, uri: Uri, headers: HeaderMap) -
     let next = found.next.map(|score| cursor(asked.board.of, score));
     let body = asked.body(&found, next.as_deref());
     // Without what moves with every event anywhere: a board that stays the same keeps its tag.
-    let hash = blake3::hash(body.to_string().as_bytes()).to_hex();
+    let hash = blake3::hash(&serde_json::to_vec(&body).expect("our own types always serialise")).to_hex();
     let tag = format!("\"{}\"", &hash[..32]);
     let known = headers.get_all(IF_NONE_MATCH).iter().any(|line| names(line.as_bytes(), tag.as_bytes()));
     let mut answer = if known {
         reply::empty(StatusCode::NOT_MODIFIED)
     } else {
-        let mut body = body;
-        body["asOf"] = found.as_of.to_string().into();
-        reply::json(StatusCode::OK, &body)
+        reply::json(StatusCode::OK, &RanksAsOf { ranks: body, as_of: found.as_of.to_string() })
     };
     if let Some(next) = next {
         let url = format!("/api/leaderboard?{}&limit={limit}&cursor={next}", asked.query());
@@ -71,13 +69,15 @@ pub(super) async fn me(
     }
     let voter = app.0.identity.look(&headers, client.0, app.now_ms())?;
     let found = asked.built(&app, |app, board| app.engine().standing(board, voter)).await?;
-    let mut body = asked.about();
-    body["asOf"] = found.as_of.to_string().into();
-    body["total"] = found.total.into();
-    body["userId"] = found.user_id.into();
-    body["rank"] = found.at.map(|(rank, _)| rank).into();
-    body["voteCount"] = found.at.map_or(0, |(_, score)| score.votes).into();
-    body["weightedScore"] = found.at.map_or(0, |(_, score)| score.weight).into();
+    let body = Own {
+        of: asked.about(),
+        as_of: found.as_of.to_string(),
+        total: found.total,
+        user_id: found.user_id,
+        rank: found.at.map(|(rank, _)| rank),
+        vote_count: found.at.map_or(0, |(_, score)| score.votes),
+        weighted_score: found.at.map_or(0, |(_, score)| score.weight),
+    };
     let mut answer = reply::json(StatusCode::OK, &body);
     answer.headers_mut().insert(CACHE_CONTROL, PRIVATE);
     Ok(answer)
@@ -142,25 +142,82 @@ impl Asked {
         format!("type={}&window={}{season}{slot}", self.type_name(), self.window_name())
     }
 
-    fn about(&self) -> Value {
-        json!({ "type": self.type_name(), "window": self.window_name(), "season": self.season, "slot": self.slot })
+    fn about(&self) -> BoardName<'_> {
+        BoardName { of: self.type_name(), window: self.window_name(), season: self.season.as_deref(), slot: self.slot }
     }
 
-    fn body(&self, found: &Leaderboard, next: Option<&str>) -> Value {
-        let mut body = self.about();
-        let entries: Vec<_> = found.rows.iter().map(Entry::new).collect();
-        body["entries"] = json!(entries);
-        body["total"] = found.total.into();
-        body["resultsHidden"] = found.hides.into();
-        body["nextCursor"] = next.into();
-        body["hasMore"] = next.is_some().into();
-        body
+    fn body<'a>(&'a self, found: &'a Leaderboard, next: Option<&'a str>) -> Ranks<'a> {
+        Ranks {
+            of: self.about(),
+            entries: found.rows.iter().map(Entry::new).collect(),
+            total: found.total,
+            results_hidden: found.hides,
+            next_cursor: next,
+            has_more: next.is_some(),
+        }
     }
 }
 
-/// A row. What its kind of board doesn't have is left out.
-#[derive(Serialize)]
+/// Which board it is.
+#[derive(Serialize, JsonSchema)]
+struct BoardName<'a> {
+    /// `clips`, `voters` or `creators`.
+    #[serde(rename = "type")]
+    of: &'static str,
+    /// `all` or `day`.
+    window: &'static str,
+    season: Option<&'a str>,
+    slot: Option<u32>,
+}
+
+/// What a page of a leaderboard shows, whenever it is exact.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+struct Ranks<'a> {
+    #[serde(flatten)]
+    of: BoardName<'a>,
+    entries: Vec<Entry<'a>>,
+    /// Rows of the whole board.
+    total: usize,
+    /// Clips whose results are hidden are left out.
+    results_hidden: bool,
+    next_cursor: Option<&'a str>,
+    has_more: bool,
+}
+
+/// A page of a leaderboard.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Leaderboard")]
+pub(super) struct RanksAsOf<'a> {
+    #[serde(flatten)]
+    ranks: Ranks<'a>,
+    /// The sequence that it is exact at.
+    as_of: String,
+}
+
+/// One's own place on a leaderboard.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "OwnRank")]
+pub(super) struct Own<'a> {
+    #[serde(flatten)]
+    of: BoardName<'a>,
+    /// The sequence that it is exact at.
+    as_of: String,
+    /// Rows of the whole board.
+    total: usize,
+    user_id: String,
+    /// Null: not on the board.
+    rank: Option<usize>,
+    vote_count: u32,
+    weighted_score: u64,
+}
+
+/// A row. What its kind of board doesn't have is left out.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "LeaderboardRow")]
 struct Entry<'a> {
     rank: usize,
     #[serde(flatten)]
@@ -173,7 +230,7 @@ struct Entry<'a> {
     weighted_score: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct ClipEntry<'a> {
     clip_id: &'a str,

@@ -19,29 +19,35 @@ mod http2;
 mod idempotency;
 mod leaderboard;
 mod moderation;
+mod openapi;
 mod ops;
+mod origins;
 mod pages;
 mod push;
 mod query;
 mod reply;
 mod routes;
+mod sdk;
 mod seasons;
 mod serve;
 mod slot;
 mod stream;
+mod testing;
 mod timeline;
 mod tls;
 mod view;
 mod vote;
 mod votes;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use body::BODY_MAX;
 pub use idempotency::IdempotencyOptions;
+pub use origins::Origins;
 pub use serve::{HEADERS_MAX, ServeOptions, serve};
 pub use stream::StreamOptions;
+pub use testing::{Making, Testing};
 pub use tls::Tls;
 
 use tokio::sync::{Semaphore, watch};
@@ -84,6 +90,10 @@ pub struct AppOptions {
     pub traces: Option<Arc<Traces>>,
     /// Sites that may show `/embed/{clipId}` in a frame, scheme and host each; none: this server's own pages alone.
     pub embed_origins: Vec<String>,
+    /// Whose pages may call across origins.
+    pub origins: Origins,
+    /// What begins the server anew for a site's own tests; `None`, as everywhere but in memory mode: its paths are not there.
+    pub testing: Option<Arc<Testing>>,
 }
 
 impl Default for AppOptions {
@@ -101,6 +111,8 @@ impl Default for AppOptions {
             push: None,
             traces: None,
             embed_origins: Vec::new(),
+            origins: Origins::default(),
+            testing: None,
         }
     }
 }
@@ -117,6 +129,8 @@ struct Parts {
     idempotency: Idempotency,
     slots: slot::Rendered,
     packed: compress::Packed,
+    /// Made when it is first asked for.
+    documents: OnceLock<openapi::Documents>,
     readers: Arc<Semaphore>,
     pages: pages::Pages,
     options: AppOptions,
@@ -130,6 +144,7 @@ impl App {
         let idempotency = Idempotency::new(options.idempotency, Arc::clone(engine.clock()));
         let risk = Risk::new(engine.settings().voter_key.clone());
         let slots = slot::Rendered::default();
+        let documents = OnceLock::new();
         let packed = compress::Packed::default();
         let draining = watch::Sender::new(false);
         let readers = Arc::new(Semaphore::new(READERS));
@@ -141,6 +156,7 @@ impl App {
             risk,
             idempotency,
             slots,
+            documents,
             packed,
             readers,
             pages,

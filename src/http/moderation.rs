@@ -3,7 +3,8 @@
 use axum::extract::State;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::App;
 use super::admin::check;
@@ -14,6 +15,21 @@ use super::reply;
 use super::routes::Outcome;
 use crate::comments::{Cursor, Order};
 use crate::domain::{ModerationQueue, Verdict};
+
+/// A page of comments that wait for a moderator.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Waiting {
+    comments: Vec<ModeratedBody>,
+    next_cursor: Option<String>,
+}
+
+/// A comment as a moderator's word left it.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Moderated {
+    success: bool,
+    comment: ModeratedBody,
+}
 
 /// `GET /api/admin/comments?status=pending|reported|hidden`
 pub(super) async fn list(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Outcome {
@@ -29,7 +45,7 @@ pub(super) async fn list(State(app): State<App>, uri: Uri, headers: HeaderMap) -
     let (comments, next) = app.read(move |engine| engine.moderation_queue(queue, past, limit)).await?;
     let comments: Vec<_> = comments.iter().map(|comment| ModeratedBody::new(app.engine(), comment)).collect();
     let next = next.map(|id| cursor_text(Cursor::Past(id)));
-    let mut answer = reply::json(StatusCode::OK, &json!({ "comments": comments, "nextCursor": next }));
+    let mut answer = reply::json(StatusCode::OK, &Waiting { comments, next_cursor: next });
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(answer)
 }
@@ -48,5 +64,5 @@ async fn judge(app: &App, headers: &HeaderMap, path: IdPath, verdict: Verdict) -
     check(app, headers)?;
     let comment = app.engine().moderate_comment(id_of(path)?, verdict).await?;
     let comment = ModeratedBody::new(app.engine(), &comment);
-    Ok(reply::json(StatusCode::OK, &json!({ "success": true, "comment": comment })))
+    Ok(reply::json(StatusCode::OK, &Moderated { success: true, comment }))
 }

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
@@ -31,6 +31,8 @@ pub(super) async fn answer(
     let problem = reply::wants_problem(request.headers());
     let answer = if request.uri().path().starts_with("/apps/") {
         called(app, push, request).await
+    } else if request.method() != Method::GET {
+        Err(Reject::MethodNotAllowed { allow: "GET" })
     } else {
         push.connect(&mut request, client, Arc::clone(held)).map(|answer| answer.map(|()| Full::default()))
     };

@@ -4,8 +4,8 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 
 use super::query::{invalid, position};
 use super::reply::Whole;
@@ -14,11 +14,17 @@ use super::view::{SeasonBody, SlotBody};
 use super::{App, etag};
 use crate::error::Reject;
 
+/// All seasons.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Seasons<'a> {
+    pub(super) seasons: Vec<SeasonBody<'a>>,
+}
+
 /// `GET /api/seasons`
 pub(super) async fn list(State(app): State<App>, headers: HeaderMap) -> Outcome {
     let (now_ms, seasons) = (app.now_ms(), app.engine().seasons());
     let list: Vec<_> = seasons.iter().map(|season| SeasonBody::at(now_ms, season)).collect();
-    Ok(changing(&headers, &json!({ "seasons": list })))
+    Ok(changing(&headers, &Seasons { seasons: list }))
 }
 
 /// `GET /api/seasons/{id}`

@@ -22,8 +22,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::front::{Front, Held};
+use super::front::Held;
 use super::gate::{Gate, Place};
+use super::testing::{self, Face};
 use super::{App, Tls};
 use crate::error::{Fault, Reject};
 
@@ -97,9 +98,8 @@ pub async fn serve(
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
-    let push = server.app.0.options.push.clone();
     let mut pushing = JoinSet::new();
-    if let Some(push) = push.clone() {
+    if let Some(push) = server.app.0.options.push.clone() {
         pushing.spawn(async move { push.run().await });
     }
     loop {
@@ -118,13 +118,14 @@ pub async fn serve(
         }
     }
     // Not ready first, and only then no longer there.
-    server.app.begin_draining();
+    let app = server.face.app();
+    app.begin_draining();
     drop(listener);
     // Nobody left to tell is as good as told.
     let _ = stop.send(true);
     let requests = async { while connections.join_next().await.is_some() {} };
     let viewers = async {
-        if let Some(push) = &push {
+        if let Some(push) = &app.0.options.push {
             push.drain(options.spread).await;
         }
     };
@@ -138,7 +139,7 @@ pub async fn serve(
 
 struct Server {
     app: App,
-    front: Arc<Front>,
+    face: Arc<Face>,
     http: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     tls: Option<Tls>,
@@ -159,7 +160,7 @@ impl Server {
             .max_header_size(HEADERS_MAX)
             .max_buf_size(BUFFER_MAX);
         Self {
-            front: Arc::new(Front::new(app.clone())),
+            face: Arc::new(Face::of(app.clone())),
             http,
             http2: super::http2::builder(),
             tls: options.tls,
@@ -184,7 +185,7 @@ impl Server {
             connections.spawn(Arc::clone(self).converse(stream, peer, stopped.clone(), place));
             return;
         }
-        self.app.engine().metrics().connections_refused.inc();
+        testing::metrics(&self.app).connections_refused.inc();
         // A refusal is a courtesy: when too many are due, closing says enough, and so it does where only a handshake would let it be read.
         if self.tls.is_none()
             && let Ok(turn) = Arc::clone(&self.refusals).try_acquire_owned()
@@ -227,7 +228,7 @@ impl Server {
             Ok((stream, false)) => self.speak_http1(stream, peer, stopped, &place).await,
             Ok((stream, true)) => self.speak_http2(stream, peer, stopped, place).await,
             Err(why) => {
-                self.app.engine().metrics().tls_failures.inc();
+                testing::metrics(&self.app).tls_failures.inc();
                 tracing::debug!(%peer, %why, "a handshake failed");
             }
         }
@@ -237,7 +238,7 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let whose = (peer, Arc::clone(&self.front), place);
+        let whose = (peer, Arc::clone(&self.face), place);
         // Streams show by their heartbeats that their client is there, so it must be longer than those.
         let quiet = self.header_timeout.max(self.stall);
         super::http2::converse(&self.http2, stream, whose, quiet, stopped).await;
@@ -248,8 +249,8 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         // Borrowed, not counted: a count that all connections share is a cache line that all cores fight for.
-        let front = &*self.front;
-        let service = service_fn(|request| front.answer(peer, request, place));
+        let face = &*self.face;
+        let service = service_fn(|request| face.answer(peer, request, place));
         let mut conversation = self.http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let ended = tokio::select! {
             biased;

@@ -4,12 +4,14 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode, Uri};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::App;
 use super::query::{Query, invalid};
 use super::reply::{self, Whole};
 use super::routes::Outcome;
+use crate::boards::timeline::Point;
 use crate::engine::Moment;
 use crate::error::Reject;
 
@@ -20,6 +22,76 @@ const STEP_MAX_MS: u64 = 30 * 86_400_000;
 /// Numbers from here on are times, below sequences: Unix milliseconds since March 1973.
 const TIMES_FROM: u64 = 100_000_000_000;
 
+/// What a clip gained, or had.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Timeline {
+    Series(Series),
+    Then(Then),
+}
+
+/// What a clip gained by the step.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Series {
+    clip_id: String,
+    step_ms: u64,
+    /// Steps without a vote are left out. Null while results are hidden.
+    points: Option<Vec<PointBody>>,
+    results_hidden: bool,
+    /// The `from` of the next page.
+    next_from: Option<u64>,
+    /// The sequence that it is exact at.
+    as_of: Option<String>,
+}
+
+/// A step.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Point")]
+pub(super) struct PointBody {
+    /// Its begin, Unix milliseconds.
+    at: u64,
+    /// Votes less retractions.
+    votes: i64,
+    weight: i64,
+    /// All votes up to its end.
+    vote_count: u64,
+    weighted_score: u64,
+}
+
+impl From<&Point> for PointBody {
+    fn from(point: &Point) -> Self {
+        Self {
+            at: point.at,
+            votes: point.votes,
+            weight: point.weight,
+            vote_count: point.total_votes,
+            weighted_score: point.total_weight,
+        }
+    }
+}
+
+/// What a clip had.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Then {
+    clip_id: String,
+    /// Null while results are hidden.
+    vote_count: Option<u64>,
+    /// Null while results are hidden.
+    weighted_score: Option<u64>,
+    /// The sequence that it is exact at.
+    as_of: Option<String>,
+    results_hidden: bool,
+    /// What was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<String>,
+    /// The moment that it is of, Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<u64>,
+}
+
 /// `GET /api/clips/{id}/timeline?step=1m&from=…&limit=…`, or `?at=…`
 pub(super) async fn timeline(State(app): State<App>, path: Result<Path<String>, PathRejection>, uri: Uri) -> Outcome {
     let Path(clip) = path.map_err(|_| super::seasons::unreadable())?;
@@ -29,16 +101,20 @@ pub(super) async fn timeline(State(app): State<App>, path: Result<Path<String>, 
         let moment = moment(&text)?;
         blocking(move || {
             let then = engine.counts_then(&clip, moment)?;
-            let mut body = json!({
-                "clipId": clip, "voteCount": then.map(|then| then.votes), "weightedScore": then.map(|then| then.weight),
-                "asOf": then.map(|then| then.as_of.to_string()), "resultsHidden": then.is_none(),
-            });
-            match moment {
-                Moment::Sequence(seq) => body["sequence"] = seq.to_string().into(),
+            let (sequence, time) = match moment {
+                Moment::Sequence(seq) => (Some(seq.to_string()), None),
                 // Of a locked slot an earlier one, if that is what its minutes know.
-                Moment::Time(at) => body["time"] = then.and_then(|then| then.at_ms).unwrap_or(at).into(),
-            }
-            Ok(body)
+                Moment::Time(at) => (None, Some(then.as_ref().and_then(|then| then.at_ms).unwrap_or(at))),
+            };
+            Ok(Timeline::Then(Then {
+                clip_id: clip,
+                vote_count: then.as_ref().map(|then| then.votes),
+                weighted_score: then.as_ref().map(|then| then.weight),
+                as_of: then.as_ref().map(|then| then.as_of.to_string()),
+                results_hidden: then.is_none(),
+                sequence,
+                time,
+            }))
         })
         .await?
     } else {
@@ -47,19 +123,14 @@ pub(super) async fn timeline(State(app): State<App>, path: Result<Path<String>, 
         let limit = limit(query)?;
         blocking(move || {
             let series = engine.timeline(&clip, step, from, limit)?;
-            let points = series.as_ref().map(|series| {
-                let point = |one: &crate::boards::timeline::Point| {
-                    json!({
-                        "at": one.at, "votes": one.votes, "weight": one.weight, "voteCount": one.total_votes,
-                        "weightedScore": one.total_weight,
-                    })
-                };
-                series.points.iter().map(point).collect::<Vec<_>>()
-            });
-            Ok(json!({
-                "clipId": clip, "stepMs": step, "points": points, "resultsHidden": series.is_none(),
-                "nextFrom": series.as_ref().and_then(|series| series.next),
-                "asOf": series.map(|series| series.as_of.to_string()),
+            let points = series.as_ref().map(|series| series.points.iter().map(PointBody::from).collect());
+            Ok(Timeline::Series(Series {
+                clip_id: clip,
+                step_ms: step,
+                points,
+                results_hidden: series.is_none(),
+                next_from: series.as_ref().and_then(|series| series.next),
+                as_of: series.map(|series| series.as_of.to_string()),
             }))
         })
         .await?
@@ -74,7 +145,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(read).await.map_err(|_| Reject::Overloaded)?
 }
 
-fn public(body: &Value) -> Whole {
+fn public(body: &Timeline) -> Whole {
     let mut answer = reply::json(StatusCode::OK, body);
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     answer

@@ -1,13 +1,15 @@
 //! The JSON of seasons, slots and clips: one shape each, wherever it appears. Names are the contract's. Never asks the
 //! engine and never decides what may be seen: a count that is hidden comes in as none.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::domain::{Decided, FrozenBy, SlotStatus};
 use crate::engine::{BanView, ClipView, Counts, SeasonView, SlotView};
 
 /// A clip in a slot's list, as the site's player reads it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Clip")]
 pub(super) struct ClipBody<'a> {
     id: &'a str,
     title: &'a str,
@@ -17,7 +19,9 @@ pub(super) struct ClipBody<'a> {
     avatar_url: Option<&'a str>,
     video_url: Option<&'a str>,
     thumbnail_url: Option<&'a str>,
+    /// Null while results are hidden.
     vote_count: Option<u64>,
+    /// Null while results are hidden.
     weighted_score: Option<u64>,
     comment_count: u64,
 }
@@ -41,8 +45,9 @@ impl<'a> From<&'a ClipView> for ClipBody<'a> {
 }
 
 /// A clip's counts alone; null while they are hidden.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Counts")]
 pub(super) struct CountsBody {
     vote_count: Option<u64>,
     weighted_score: Option<u64>,
@@ -55,11 +60,13 @@ impl From<Option<Counts>> for CountsBody {
 }
 
 /// A season with its slots.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Season")]
 pub(super) struct SeasonBody<'a> {
     id: &'a str,
     name: &'a str,
+    /// `active` or `finished`.
     status: &'static str,
     slots: Vec<SlotBody<'a>>,
 }
@@ -83,21 +90,27 @@ impl<'a> SeasonBody<'a> {
 }
 
 /// A slot and its time.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Slot")]
 pub(super) struct SlotBody<'a> {
     season: &'a str,
     position: u32,
     status: SlotStatus,
+    /// Unix milliseconds.
     voting_started_at: Option<u64>,
+    /// Unix milliseconds; null: it has no end.
     voting_ends_at: Option<u64>,
     time_remaining_ms: Option<u64>,
     results_hidden: bool,
+    /// `operator`, `timer` or `lock`.
     frozen_by: Option<&'static str>,
     /// A sequence, as `eventId` in answers to votes: those up to it count.
     freeze_event_id: Option<String>,
     winner_clip_id: Option<&'a str>,
+    /// `votes` or `operator`.
     decided_by: Option<&'static str>,
+    /// Operators alone see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     decision_reason: Option<&'a str>,
     clip_count: usize,
@@ -142,10 +155,12 @@ impl<'a> SlotBody<'a> {
 }
 
 /// A ban in an operator's list.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Ban")]
 pub(super) struct BanBody<'a> {
     user_id: &'a str,
+    /// Unix milliseconds; null: until it is lifted.
     until: Option<u64>,
     reason: &'a str,
 }

@@ -13,6 +13,7 @@ use http::header::{CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::idempotency::{Idempotency, Kept, Turn};
@@ -173,6 +174,20 @@ pub(super) fn admitted(app: &App, outcome: Result<(), Reject>) -> Result<(), Rej
     })
 }
 
+/// What a vote names.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Ballot")]
+pub(super) struct Sent<'a> {
+    #[serde(borrow)]
+    #[schemars(required, length(min = 1), example = "clip-1")]
+    clip_id: Option<Cow<'a, str>>,
+    /// `standard` where it is left out. A retraction reads it and has no use for it.
+    #[serde(borrow)]
+    #[schemars(with = "Option<VoteKind>")]
+    vote_type: Option<Cow<'a, str>>,
+}
+
 struct Ballot<'a> {
     clip: Cow<'a, str>,
     kind: VoteKind,
@@ -180,14 +195,6 @@ struct Ballot<'a> {
 
 impl<'a> Ballot<'a> {
     fn read(text: &'a [u8]) -> Result<Self, Reject> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Sent<'a> {
-            #[serde(borrow)]
-            clip_id: Option<Cow<'a, str>>,
-            #[serde(borrow)]
-            vote_type: Option<Cow<'a, str>>,
-        }
         let sent: Sent<'a> = body::parse(text).map_err(|why| odd_type(text).unwrap_or(why))?;
         let clip = sent.clip_id.filter(|clip| !clip.is_empty()).ok_or(Reject::MissingClipId)?;
         let kind = sent.vote_type.map_or(Ok(VoteKind::default()), |kind| VoteKind::parse(&kind))?;
@@ -207,18 +214,27 @@ fn odd_type(text: &[u8]) -> Option<Reject> {
     (clip_is_text && type_is_odd).then_some(Reject::InvalidVoteType)
 }
 
-#[derive(Serialize)]
+/// What became of a vote or a retraction.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Voted<'a> {
+pub(super) struct Voted<'a> {
     success: bool,
     clip_id: &'a str,
+    /// Null while results are hidden.
     vote_count: Option<u64>,
+    /// Null while results are hidden.
     weighted_score: Option<u64>,
+    /// Weight that is left today.
     remaining_votes: u32,
+    /// Events that were queued when this one was, itself included.
     queue_position: u64,
+    /// Milliseconds.
     response_time: f64,
+    /// The tables follow in the background.
     #[serde(rename = "async")]
     async_: bool,
+    /// The event's sequence in the log, in decimal digits.
+    #[schemars(with = "String")]
     event_id: Decimal,
 }
 

@@ -3,8 +3,8 @@
 use axum::extract::State;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 
 use super::App;
 use super::admin::check;
@@ -31,7 +31,7 @@ pub(super) async fn list(State(app): State<App>, uri: Uri, headers: HeaderMap) -
         VotePlace::Logged(seq) => seq.to_string(),
         VotePlace::Sorted(place) => format!("s{place}"),
     });
-    let body = json!({ "votes": votes, "nextCursor": next, "asOf": page.as_of.to_string() });
+    let body = VotesBody { votes, next_cursor: next, as_of: page.as_of.to_string() };
     let mut answer = reply::json(StatusCode::OK, &body);
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(answer)
@@ -54,15 +54,31 @@ fn cursor(text: &str) -> Result<VotePlace, Reject> {
     Ok(if sorted { VotePlace::Sorted(number) } else { VotePlace::Logged(number) })
 }
 
-#[derive(Serialize)]
+/// A page of votes.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Votes")]
+pub(super) struct VotesBody<'a> {
+    votes: Vec<VoteBody<'a>>,
+    next_cursor: Option<String>,
+    /// The sequence that the list contains.
+    as_of: String,
+}
+
+/// A vote as operators see it.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "StoredVote")]
 struct VoteBody<'a> {
     event_id: String,
+    /// Unix milliseconds.
     at: u64,
+    /// The name that others see; null: erased.
     user_id: Option<&'a str>,
     clip_id: &'a str,
     vote_type: VoteKind,
     weight: u16,
+    /// 0 to 100: how much it looks like cheating.
     risk: u8,
     flagged: bool,
     network: Option<String>,

@@ -18,7 +18,8 @@ use crate::clock::DAY_MS;
 use crate::domain::{Day, Network, day_of};
 use crate::error::Reject;
 
-const COOKIE: &str = "plaudit_device";
+/// The cookie that pins a device.
+pub const COOKIE: &str = "plaudit_device";
 /// A year: browsers keep no cookie longer than about that.
 const MAX_AGE_S: u32 = 31_536_000;
 const KEY: usize = 16;

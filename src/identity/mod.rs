@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderValue};
 
+pub use device::COOKIE as DEVICE_COOKIE;
 pub use token::mint;
 
 use crate::domain::{Profile, VoterId, VoterKey};

@@ -1,5 +1,6 @@
 //! A slot's certificate and a ballot's proof, as they are handed out.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::leaf::{Leaf, as_hex, as_text, put};
@@ -10,13 +11,14 @@ use crate::domain::{ClipId, SeasonId, Seq};
 pub const FORMAT: u64 = 1;
 
 /// What a slot's result is, and what it rests on.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Certificate {
     /// [`FORMAT`].
     pub format: u64,
     /// The store that it comes from.
     #[serde(with = "as_hex")]
+    #[schemars(with = "String")]
     pub store: [u8; 16],
     /// Its number among the slot's, from 1.
     pub number: u64,
@@ -28,6 +30,7 @@ pub struct Certificate {
     pub slot: u32,
     /// N: the freeze's sequence. Every ballot's is below.
     #[serde(with = "as_text")]
+    #[schemars(with = "String")]
     pub sequence: Seq,
     /// The log's block that holds N.
     pub chain: Option<ChainAt>,
@@ -41,36 +44,45 @@ pub struct Certificate {
     pub leaves: u64,
     /// The tree's root.
     #[serde(with = "as_hex")]
+    #[schemars(with = "String")]
     pub root: Hash,
     /// Indexes of leaves that a void masks, ascending: they count for no clip.
     pub voids: Vec<u64>,
     /// The hash over all of the above.
     #[serde(with = "as_hex")]
+    #[schemars(with = "String")]
     pub hash: Hash,
 }
 
 /// A hash that may be missing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct HexHash(#[serde(with = "as_hex")] pub Hash);
+pub struct HexHash(
+    #[serde(with = "as_hex")]
+    #[schemars(with = "String")]
+    pub Hash,
+);
 
 /// A block of the log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChainAt {
     /// Its first sequence.
     #[serde(with = "as_text")]
+    #[schemars(with = "String")]
     pub first: Seq,
     /// Its last.
     #[serde(with = "as_text")]
+    #[schemars(with = "String")]
     pub last: Seq,
     /// Its hash.
     #[serde(with = "as_hex")]
+    #[schemars(with = "String")]
     pub hash: Hash,
 }
 
 /// What made a clip the winner.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WinnerBy {
     /// Highest weight, then most votes, then added first.
@@ -80,7 +92,7 @@ pub enum WinnerBy {
 }
 
 /// A clip's counts.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClipResult {
     /// Its id.
@@ -172,7 +184,7 @@ impl Certificate {
 }
 
 /// That a ballot is among a slot's leaves, and no more.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Proof {
     /// The season's id.

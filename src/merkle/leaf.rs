@@ -1,5 +1,6 @@
 //! A ballot as a leaf. The bytes are in the folder's page.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::tree::{Hash, hex, unhex};
@@ -32,11 +33,12 @@ impl Scope {
 }
 
 /// What a leaf says.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Leaf {
     /// Stands for the voter.
     #[serde(with = "as_hex")]
+    #[schemars(with = "String")]
     pub c: Hash,
     /// The clip voted for.
     pub clip_id: ClipId,
@@ -47,6 +49,7 @@ pub struct Leaf {
     pub weight: u16,
     /// Its sequence.
     #[serde(with = "as_text")]
+    #[schemars(with = "String")]
     pub sequence: Seq,
 }
 

@@ -31,7 +31,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use api::{BODY_MAX, Call};
+pub use api::{BODY_MAX, Call, Members, TriggeredBatch, TriggeredEvent};
 pub use connection::MESSAGE_MAX;
 
 use crate::admission::Limit;

@@ -1,7 +1,8 @@
 //! The one seam to the disk. A data directory holds two stores, `log/` and `tables/`, so that the log's file never
 //! grows with the tables; each is a map from short keys to values of at most [`VALUE_MAX`] bytes, ordered by key.
 //!
-//! [`SledStore`] is the real one; [`FaultyDisk`] is its twin in memory, which fails, tears and forgets as disks do.
+//! [`SledStore`] is the real one; [`FaultyDisk`] is its twin in memory, which fails, tears and forgets as disks do;
+//! [`MemoryStore`] never fails and keeps nothing.
 //! Beside the stores lie the [`Marker`], which says what a store must contain, and the [`Ballast`].
 //! Nothing outside this folder names sled; nothing in it knows what the bytes mean.
 
@@ -12,6 +13,7 @@ mod faulty;
 mod files;
 mod home;
 mod marker;
+mod memory;
 mod versions;
 mod watch;
 
@@ -25,6 +27,7 @@ pub use faulty::FaultyDisk;
 pub use files::sync_dir;
 pub use home::Home;
 pub use marker::Marker;
+pub use memory::MemoryStore;
 pub use versions::{END, Snapshot, Versions};
 pub use watch::Watch;
 

@@ -7,6 +7,7 @@ mod carrying;
 mod commands;
 mod commenting;
 mod observing;
+mod offline;
 mod running;
 mod serving;
 mod settings;

@@ -70,14 +70,15 @@ impl Running {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut banner = String::new();
         // Its last line is the vote to cast, or that there is none.
-        while !(banner.contains("curl ") || banner.contains("no slot is open")) {
+        while !["curl ", "no slot is open", "\"ready\""].iter().any(|end| banner.contains(end)) {
             let Some(line) = lines.next() else { panic!("no banner: {banner}{}", complaints.lock().unwrap()) };
             banner.push_str(&line.unwrap());
             banner.push('\n');
         }
         thread::spawn(move || lines.for_each(drop));
-        let address = banner.lines().find_map(|line| line.trim().strip_prefix("listening")).unwrap();
-        let address = address.trim().split_once("://").unwrap().1.to_owned();
+        let plain = banner.lines().find_map(|line| line.trim().strip_prefix("listening").map(str::trim));
+        let json = || banner.split("\"url\":\"").nth(1).and_then(|rest| rest.split('"').next());
+        let address = plain.or_else(json).unwrap().split_once("://").unwrap().1.to_owned();
         Self { child, banner, address, complaints }
     }
 

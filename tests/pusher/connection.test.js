@@ -216,3 +216,23 @@ test('an app of its own is made at the first start, and stays', async (t) => {
   const second = await serve(t, [], { bare: true, dir: first.dir });
   assert.equal(second.banner.find((said) => said.trim().startsWith('push')), line);
 });
+
+test('a server in memory that begins anew has its viewers come back to it', async (t) => {
+  const server = await serve(t, ['--memory']);
+  const viewer = await connected(client(t, server));
+  const channel = await subscribed(viewer, 'clip-clip-1');
+  const before = viewer.connection.socket_id;
+  const again = event(viewer.connection, 'connected');
+  const resubscribed = event(channel, 'pusher:subscription_succeeded');
+  const reset = await fetch(`http://127.0.0.1:${server.port}/api/test/reset`, { method: 'POST' });
+  assert.equal(reset.status, 204);
+  await again;
+  await resubscribed;
+  assert.notEqual(viewer.connection.socket_id, before);
+  const update = event(channel, 'vote-update');
+  const vote = await fetch(`http://127.0.0.1:${server.port}/api/vote`, {
+    method: 'POST', body: '{"clipId":"clip-1"}', headers: { 'content-type': 'application/json' },
+  });
+  assert.equal(vote.status, 200);
+  assert.equal((await update).voteCount, 1);
+});

@@ -10,12 +10,16 @@ use crate::engine::{Ack, Engine};
 pub(super) fn text(config: &Config, apps: &[PushApp], engine: &Engine, at: SocketAddr, started_empty: bool) -> String {
     let dir = &config.store.data_dir;
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.clone());
+    let memory = config.offline.memory;
     let mut text = String::new();
     let mut line = |name: &str, what: &str| writeln!(text, "  {name:<11} {what}").expect("writing to a string");
-    let scheme = if config.tls.tls_cert.is_some() { "https" } else { "http" };
+    let scheme = scheme(config);
     line("listening", &format!("{scheme}://{at}"));
-    line("data", &dir.display().to_string());
-    line("durability", durability(engine.settings().ack));
+    line("data", &if memory { "in memory alone".into() } else { dir.display().to_string() });
+    line(
+        "durability",
+        if memory { "none: all of it ends with this process" } else { durability(engine.settings().ack) },
+    );
     line("recovered", &recovered(engine, started_empty));
     line("rate limit", &config.limits.rate_limit.to_string());
     for app in apps {
@@ -31,7 +35,9 @@ pub(super) fn text(config: &Config, apps: &[PushApp], engine: &Engine, at: Socke
 
 /// Where the secret of the apps is to be found; it is never printed itself.
 fn secret_source(config: &Config) -> String {
-    if config.push.push_app.is_empty() {
+    if config.push.push_app.is_empty() && config.offline.memory {
+        "made for this run (--print-json tells it)".to_owned()
+    } else if config.push.push_app.is_empty() {
         format!("in {} (push-app)", config.store.data_dir.join("secrets.toml").display())
     } else {
         "as given by --push-app".to_owned()
@@ -72,17 +78,27 @@ fn open_clip(engine: &Engine) -> Option<String> {
 
 /// A command that casts a vote as a device. An id is of `[A-Za-z0-9_.=@-]`, so it needs no quoting.
 fn curl(scheme: &str, at: SocketAddr, clip: &str) -> String {
-    let reached = match at.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    let at = SocketAddr::new(reached, at.port());
+    let at = reached(at);
     // The certificate is for the name that others use.
     let unchecked = if scheme == "https" { "-k " } else { "" };
     format!(
         "curl {unchecked}-X POST {scheme}://{at}/api/vote -H 'content-type: application/json' -d '{{\"clipId\":\"{clip}\"}}'"
     )
+}
+
+/// How a server is spoken to.
+pub(super) fn scheme(config: &Config) -> &'static str {
+    if config.tls.tls_cert.is_some() { "https" } else { "http" }
+}
+
+/// Where this machine reaches a server that listens there.
+pub(super) fn reached(at: SocketAddr) -> SocketAddr {
+    let ip = match at.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, at.port())
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Questions: which channels are occupied, by how many, and who is in them.
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{Query, invalid};
@@ -35,6 +37,19 @@ impl Info {
     pub(super) fn is_none(self) -> bool {
         !self.users && !self.subscriptions && !self.cache
     }
+}
+
+/// Who is in a presence channel.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ChannelUsers")]
+pub struct Members {
+    users: Vec<Member>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ChannelUser")]
+struct Member {
+    id: String,
 }
 
 impl Push {
@@ -78,8 +93,8 @@ impl Push {
             return Err(invalid("channel", "users are told of presence channels alone"));
         }
         let ids = self.0.presence.hold(&self.0.apps.hub_name(app, channel)).ids();
-        let users: Vec<Value> = ids.into_iter().map(|id| json!({ "id": id })).collect();
-        Ok(json!({ "users": users }))
+        let users = ids.into_iter().map(|id| Member { id }).collect();
+        Ok(json!(Members { users }))
     }
 
     /// What is asked about a channel, as far as it has it.

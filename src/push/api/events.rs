@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -25,29 +26,40 @@ const DATA_MAX: usize = 10 * 1024;
 const NAME_MAX: usize = 200;
 
 /// An event as it is asked for.
-#[derive(Deserialize)]
-struct Wish {
+#[derive(Deserialize, JsonSchema)]
+pub struct TriggeredEvent {
+    /// 1 to 200 bytes.
+    #[schemars(length(min = 1, max = 200))]
     name: String,
+    /// A text is the data; anything else is sent as the text of its JSON. At most 10 KiB.
+    #[schemars(with = "serde_json::Value")]
     data: Box<RawValue>,
+    /// This, or `channels`.
     #[serde(default)]
     channel: Option<String>,
+    /// At most 100.
     #[serde(default)]
     channels: Option<Vec<String>>,
+    /// A connection that is left out.
     #[serde(default)]
     socket_id: Option<String>,
+    /// What to tell of the channels, as `user_count,subscription_count`.
     #[serde(default)]
     info: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Batch {
-    batch: Vec<Wish>,
+/// Events of one call.
+#[derive(Deserialize, JsonSchema)]
+pub struct TriggeredBatch {
+    /// 1 to 10, each with one `channel`.
+    #[schemars(length(min = 1, max = 10))]
+    batch: Vec<TriggeredEvent>,
 }
 
 impl Push {
     /// `POST events`
     pub(super) async fn trigger(&self, app: AppNo, body: &[u8]) -> Result<Value, Reject> {
-        let wish: Wish = object(body)?;
+        let wish: TriggeredEvent = object(body)?;
         let names = match (&wish.channels, &wish.channel) {
             (Some(names), None) => names.clone(),
             (None, Some(name)) => vec![name.clone()],
@@ -75,7 +87,7 @@ impl Push {
 
     /// `POST batch_events`
     pub(super) async fn trigger_batch(&self, app: AppNo, body: &[u8]) -> Result<Value, Reject> {
-        let Batch { batch } = object(body)?;
+        let TriggeredBatch { batch } = object(body)?;
         if batch.is_empty() || batch.len() > BATCH_MAX {
             return Err(invalid("batch", "1 to 10 events"));
         }
@@ -105,7 +117,7 @@ impl Push {
         })
     }
 
-    fn publication(&self, app: AppNo, wish: &Wish, channels: &[Channel<'_>]) -> Result<Publication, Reject> {
+    fn publication(&self, app: AppNo, wish: &TriggeredEvent, channels: &[Channel<'_>]) -> Result<Publication, Reject> {
         if wish.name.is_empty() || wish.name.len() > NAME_MAX || wish.name.chars().any(char::is_control) {
             return Err(invalid("name", "1 to 200 bytes"));
         }

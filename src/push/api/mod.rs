@@ -17,6 +17,9 @@ use super::channel::{Channel, is_user_id};
 use crate::error::Reject;
 use auth::Query;
 
+pub use channels::Members;
+pub use events::{TriggeredBatch, TriggeredEvent};
+
 /// The path in front of an app's id.
 const PATH: &str = "/apps/";
 /// Bytes of the largest body: ten events of 10 KiB, escaped, and their channels.

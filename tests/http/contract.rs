@@ -401,7 +401,16 @@ async fn machines_ask_whether_it_lives_and_what_it_counts() {
 #[tokio::test]
 async fn methods_and_paths_that_are_not_there_are_named() {
     let server = TestServer::start();
-    for path in ["/", "/api", "/api/vote/", "/api/votes", "/api/admin/seasons/s", "/openapi"] {
+    for path in [
+        "/index.html",
+        "/pages/nothing.js",
+        "/embed/nothing/at/all",
+        "/api",
+        "/api/vote/",
+        "/api/votes",
+        "/api/admin/seasons/s",
+        "/openapi",
+    ] {
         server.get(path).await.refuses(404, "NOT_FOUND");
     }
     for (method, path, allow) in [

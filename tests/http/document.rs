@@ -45,6 +45,8 @@ fn filled(path: &str) -> String {
         ("key", "key"),
         ("channel", "x"),
         ("user", "u"),
+        ("clip", "c0"),
+        ("file", "app.js"),
     ];
     let id = if path.contains("/clips/") { "c0" } else { "1" };
     places.iter().fold(path.replace("{id}", id), |path, (name, value)| path.replace(&format!("{{{name}}}"), value))

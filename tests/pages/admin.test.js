@@ -60,6 +60,7 @@ for (const colorScheme of ['light', 'dark']) {
     const page = await entered(t, server, { colorScheme });
     await says(page.locator('#moderation .content'), 'Is it up yet?');
     await says(page.locator('.meter', { hasText: 'Drift' }).locator('strong'), '0');
+    await says(page.locator('.meter', { hasText: 'Storage' }).locator('strong'), /[1-9].* [KM]iB/);
     assert.deepEqual(await faults(page), []);
     await shot(page, `admin-${colorScheme}`);
     await page.getByRole('button', { name: 'Approve' }).click();

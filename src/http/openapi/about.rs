@@ -141,7 +141,7 @@ impl About {
     /// An answer that the client may have already.
     pub(in crate::http) fn cached(self) -> Self {
         let text = "The ETag of what the client has.";
-        let mut this = self.header("If-None-Match", text_of(), text).with(&["Cache-Control", "ETag"]);
+        let mut this = self.header("If-None-Match", text_of(), text).with(&["Cache-Control", "ETag", "Vary"]);
         this.given.push(Given {
             status: 304,
             text: "The client has it.",

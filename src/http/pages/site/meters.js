@@ -35,15 +35,16 @@ export function quantile(share, before, now) {
 const plain = (value) => number.format(Math.round(value * 10) / 10);
 const bytes = (value) => (value < 1 << 20 ? `${plain(value / 1024)} KiB` : `${plain(value / (1 << 20))} MiB`);
 const ms = (value) => (value === Infinity ? 'over the scale' : `≤ ${plain(value * 1000)} ms`);
-const gauge = (...names) => ({ values }) => names.map((name) => values.get(name)).find((value) => value !== undefined) ?? null;
+const gauge = (name) => ({ values }) => values.get(name) ?? null;
+const sum = (...names) => ({ values }) => (names.some((name) => values.has(name)) ? names.reduce((all, name) => all + (values.get(name) ?? 0), 0) : null);
 const rate = (name) => (now, before, seconds) => (before && now.values.has(name) ? (now.values.get(name) - (before.values.get(name) ?? 0)) / seconds : null);
 const METERS = [
   ['Votes a second', rate('plaudit_votes_total'), plain],
   ['Flush, 99 of 100', (now, before) => before && quantile(0.99, before.buckets.get('plaudit_log_flush_seconds_bucket'), now.buckets.get('plaudit_log_flush_seconds_bucket')), ms],
-  ['In the queue', gauge('plaudit_queued_events', 'plaudit_queue_depth'), plain],
+  ['In the queue', gauge('plaudit_queued_events'), plain],
   ['Not yet applied', gauge('plaudit_unapplied_events'), plain],
   ['Drift', gauge('plaudit_drift'), plain],
-  ['Storage', gauge('plaudit_storage_bytes', 'plaudit_disk_bytes', 'plaudit_store_bytes'), bytes],
+  ['Storage', sum('plaudit_storage_log_bytes', 'plaudit_storage_tables_bytes'), bytes],
   ['Viewers', gauge('plaudit_viewers'), plain],
   ['Answers 5xx a second', rate('plaudit_answers_failed_total'), plain],
 ];

@@ -98,16 +98,7 @@ async function flagged() {
   });
   const more = button('More', () => show(false));
   more.hidden = true;
-  const take = form('What would a void of them change?', [['reason', 'Reason', { required: true }]], ({ reason }) => attempt(async () => {
-    const body = { by: 'flagged', slot: where(), reason };
-    const would = await admin('POST', 'voids', { ...body, dryRun: true });
-    const lines = Object.entries(would).map(([name, value]) => `${name}: ${typeof value === 'object' ? JSON.stringify(value) : value}`);
-    if (!await sure('Take these votes out?', [...lines, 'They stop counting for everyone; the void is public and can be lifted.'], 'Void them')) return null;
-    await admin('POST', 'voids', { ...body, dryRun: false });
-    await rounds();
-    return true;
-  }, 'Done'));
-  $('flagged').replaceChildren(h('p', { class: 'row' }, pick, button('Show', () => show(true))), take, found, more);
+  $('flagged').replaceChildren(h('p', { class: 'row' }, pick, button('Show', () => show(true))), found, more);
 }
 
 async function ban(sub, reason, until) {

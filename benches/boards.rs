@@ -16,7 +16,7 @@ use plaudit::boards::timeline::{Of, at_sequence, series};
 use plaudit::boards::{Board, Boards, Bounds, ClipFacts, Layout, Scope, SlotFacts, Subject, Window};
 use plaudit::cli::process::Watched;
 use plaudit::domain::{ClipNo, Event, Logged, Retraction, SeasonNo, SlotNo, Vote, VoteKind, VoterId};
-use plaudit::fold::{Mark, Tables, fold};
+use plaudit::fold::{Effect, Mark, Tables, fold};
 use plaudit::store::{Home, Store};
 
 const CLIPS: u32 = 10_000;
@@ -37,7 +37,8 @@ impl World {
     fn log(&mut self, event: Event) {
         self.seq += 1;
         // A thousand events a second, over hours.
-        fold(&mut self.tables, &Logged { seq: self.seq, at: NOON + self.seq, event }).expect("it folds");
+        fold(&mut self.tables, &Logged { seq: self.seq, at: NOON + self.seq, event }, &Effect::Plain)
+            .expect("it folds");
         if self.seq.is_multiple_of(STEP) {
             self.apply();
         }
@@ -68,7 +69,7 @@ fn boards(criterion: &mut Criterion) {
         tables: Tables::open(Arc::clone(&store)).expect("tables"),
         boards: Boards::new(Arc::clone(&store), Bounds::for_voters(50_000_000), NOON),
         store,
-        layout: Arc::new(Layout { slots, clips, settled: 0 }),
+        layout: Arc::new(Layout { slots, clips, voids: Vec::new(), settled: 0 }),
         seq: 0,
     };
     for n in 0..voters * 2 {
@@ -124,7 +125,7 @@ fn boards(criterion: &mut Criterion) {
             black_box(place.expect("built").1.at.expect("everyone voted"))
         });
     });
-    let of = Of { clip: ClipNo(9), slot: SlotNo(0), applied: world.seq };
+    let of = Of { clip: ClipNo(9), slot: SlotNo(0), applied: world.seq, voids: &[], masks: &[] };
     let read = Arc::clone(&world.store);
     group.bench_function("a clip's timeline, 500 points", |bencher| {
         bencher.iter(|| black_box(series(read.as_ref(), of, 60_000, 0, 0, 500).expect("it reads")));

@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         let base = f64::midpoint(before, after);
         println!("others' votes: {before:.0}/s before, {beside:.0}/s beside the lock, {after:.0}/s after");
         println!("locked in {took:.2?}, {:.0} % of the rate kept", beside / base * 100.0);
-        let certificate = engine.certificate("s", 1).expect("it is certified");
+        let certificate = engine.certificate("s", 1, None).expect("it is certified");
         assert_eq!(certificate.leaves, votes, "every vote is a leaf");
         let share = u32::try_from(votes).expect("fits");
         took <= BAR_5M * share / 5_000_000 + Duration::from_secs(1) && beside >= base * RATE_KEPT

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use plaudit::domain::{ClipNo, Event, Logged, SlotNo, Vote, VoteKind, VoterId};
-use plaudit::fold::{Tables, fold};
+use plaudit::fold::{Effect, Tables, fold};
 use plaudit::log::block::{self, Builder, EVENTS_MAX};
 use plaudit::store::{FaultyDisk, SledStore, Store};
 
@@ -77,7 +77,7 @@ fn pure(criterion: &mut Criterion) {
         let fresh = || Tables::open(FaultyDisk::new(1).open("tables")).expect("an empty disk");
         let run = |mut tables: Tables| {
             for logged in &events {
-                fold(&mut tables, logged).expect("memory does not fail");
+                fold(&mut tables, logged, &Effect::Plain).expect("memory does not fail");
             }
             tables
         };

@@ -71,6 +71,12 @@ pub enum Kind {
     Timeline = 18,
     /// One slot's life.
     Slot = 20,
+    /// What is known of a void.
+    Void = 21,
+    /// Some of the votes that a void names.
+    NamedVotes = 22,
+    /// Votes that were taken back while they were under a void, or while one was under way.
+    TakenBack = 23,
 }
 
 // Decoding stops at twice the largest record: a length inside a damaged one must not allocate without end.

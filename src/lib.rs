@@ -43,7 +43,20 @@
 //! jobs/rounds.rs           frozen by the clock, and sealed → the lock names that freeze and the winner → the next slot opens, or
 //!                          waits for its clips
 //! log/apply.rs             the lock is in the tables: the pages stand for the slot's blocks, which go
-//! engine/certify.rs        certificate and proofs, from the pages
+//! engine/certify.rs        certificates and proofs, from the pages; behind each void another certificate
+//! ```
+//!
+//! # A void
+//!
+//! ```text
+//! engine/voids.rs          an operator's word, and what it would change; http/ has no part in what follows
+//! jobs/voids.rs            begun in the log, the votes searched for as of there (jobs/voids/search.rs), named in bounded events,
+//!                          taken out by the last one; a start ends what was under way
+//!   fold/voids.rs            which votes are under a void, by the log's order: what the judge asks, and what an event does to
+//!                            counts. The commit thread's account goes to settlement, the applier's to the fold
+//!   engine/settle.rs         tallies, then the stage: its masks are what readers leave out
+//! log/apply.rs             fold/void_pages.rs: what a start needs to know it again. Minutes and trees stay as they are: boards,
+//!                          timelines, recounts and certificates leave masked votes out as they read
 //! ```
 //!
 //! # A whole store, read while votes go on

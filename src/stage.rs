@@ -12,9 +12,10 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::domain::{
     Clip, ClipId, ClipNo, Decided, Event, FrozenBy, Outcome, Season, SeasonId, SeasonNo, Seq, Slot, SlotNo, SlotStatus,
-    Span, VoterId, VoterKey,
+    Span, VoidState, VoidStep, VoterId, VoterKey,
 };
 use crate::error::Reject;
+use crate::fold::{Effect, Mask};
 use crate::tally::Tally;
 
 /// The current snapshot.
@@ -66,10 +67,23 @@ pub struct SlotState {
     pub frozen_by: Option<FrozenBy>,
     /// Its result, once locked.
     pub outcome: Option<Arc<Outcome>>,
+    /// Votes taken out of its counts.
+    pub voids: Arc<SlotVoids>,
     /// Its clips, in the order of their addition.
     pub clips: Vec<ClipNo>,
     /// Grows with every change that a reader of the slot can see. Settlement writes it, after the tallies.
     pub version: Arc<AtomicU64>,
+}
+
+/// A slot's voids.
+#[derive(Clone, Debug, Default)]
+pub struct SlotVoids {
+    /// The last one, or lifting of one, that took effect; 0 for none.
+    pub last: Seq,
+    /// All of them, in the order of their begins.
+    pub list: Vec<VoidState>,
+    /// Votes that are under one, and those that were taken back under one: by their sequences, as of `last`.
+    pub masks: Arc<[Mask]>,
 }
 
 impl SlotState {
@@ -78,7 +92,7 @@ impl SlotState {
         self.hide && self.status != SlotStatus::Locked
     }
 
-    /// Its best clip, once locked.
+    /// Its best clip, once locked. Where votes decided, a void that takes effect behind the lock may make it another one.
     pub fn winner(&self) -> Option<ClipNo> {
         self.outcome.as_ref().and_then(|outcome| outcome.winner)
     }
@@ -158,12 +172,20 @@ impl Stage {
     }
 
     /// Takes in a settled event. Votes and comments are no change of the stage.
-    pub fn settle(&self, seq: Seq, at: u64, event: &Event) {
+    pub fn settle(&self, seq: Seq, at: u64, event: &Event, effect: &Effect) {
         match event {
-            Event::Started
-            | Event::Voted(_)
+            Event::Started => self.end_void(seq),
+            Event::VoidBegun(plan) => {
+                self.end_void(seq);
+                self.change_voids(plan.slot, |voids| voids.list.push(VoidState::begin(seq, at, plan.as_ref().clone())));
+            }
+            Event::VoidTaken { void, slot } | Event::VoidLifted { void, slot, .. } => {
+                self.void(seq, at, *slot, *void, event, effect);
+            }
+            Event::Voted(_)
             | Event::VotedFrom(..)
             | Event::Retracted(_)
+            | Event::VotesNamed(_)
             | Event::CommentPosted(_)
             | Event::CommentChanged(..) => {}
             Event::SeasonCreated(season) => self.change(|scene| scene.add_season(season.clone())),
@@ -214,6 +236,43 @@ impl Stage {
         })
     }
 
+    /// The void that is under way, if one is, ends.
+    fn end_void(&self, seq: Seq) {
+        let under_way = |slot: &&Arc<SlotState>| slot.voids.list.last().is_some_and(VoidState::is_under_way);
+        let slot = self.look().slots.iter().find(under_way).map(|slot| slot.slot.no);
+        if let Some(slot) = slot {
+            self.change_voids(slot, |voids| voids.list.last_mut().expect("found above").end(seq));
+        }
+    }
+
+    fn void(&self, seq: Seq, at: u64, slot: SlotNo, void: Seq, event: &Event, effect: &Effect) {
+        let changed = match effect {
+            Effect::Changed(changed) => Some(changed),
+            Effect::Plain | Effect::Noted | Effect::Uncounted => None,
+        };
+        let clips = changed.into_iter().flat_map(|changed| &changed.clips);
+        let changes = clips.map(|(clip, by)| (*clip, by.votes, by.weight)).collect();
+        self.change_voids(slot, |voids| {
+            let state = voids.list.iter_mut().find(|state| state.id == void).expect("a void that goes on has begun");
+            let step = VoidStep { seq, at, changes };
+            match event {
+                Event::VoidLifted { reason, .. } => state.lift(step, reason),
+                _ => state.take(step, changed.map_or(0, |changed| changed.votes)),
+            }
+            if let Some(changed) = changed {
+                (voids.last, voids.masks) = (seq, Arc::clone(&changed.masks));
+            }
+        });
+        if changed.is_some() {
+            self.change(|scene| scene.follow_voids(slot));
+            self.look().slots[slot.index()].touch();
+        }
+    }
+
+    fn change_voids(&self, slot: SlotNo, change: impl FnOnce(&mut SlotVoids)) {
+        self.change(|scene| change(Arc::make_mut(&mut Arc::make_mut(&mut scene.slots[slot.index()]).voids)));
+    }
+
     fn freeze(&self, seq: Seq, slot: SlotNo, by: FrozenBy) {
         self.move_slot(seq, slot, SlotStatus::Frozen, |state| state.frozen_by = Some(by));
     }
@@ -251,6 +310,7 @@ impl Scene {
             last_step: seq,
             frozen_by: None,
             outcome: None,
+            voids: Arc::default(),
             clips: Vec::new(),
             version: Arc::default(),
         }));
@@ -297,6 +357,18 @@ impl Scene {
             let (votes, weight) = self.clips[no.index()].tally.read();
             (weight, votes, std::cmp::Reverse(*no))
         })
+    }
+
+    /// A locked slot whose winner votes decided has the winner that they make it now. The tallies have what the last void did.
+    pub fn follow_voids(&mut self, slot: SlotNo) {
+        let state = &self.slots[slot.index()];
+        let by_votes = |outcome: &&Arc<Outcome>| !matches!(outcome.decided, Decided::ByHand { .. });
+        let Some(outcome) = state.outcome.as_ref().filter(by_votes) else { return };
+        if state.voids.last > state.last_step {
+            let winner = self.best_clip(state);
+            let outcome = Outcome { winner, ..Outcome::clone(outcome) };
+            Arc::make_mut(&mut self.slots[slot.index()]).outcome = Some(Arc::new(outcome));
+        }
     }
 
     /// Whether every slot of a season is locked, and it has some.

@@ -68,7 +68,7 @@ async fn vote(engine: &Engine, n: u64) -> Vec<Leaf> {
 /// The certificate, once it is there.
 async fn certified(engine: &Engine) -> Certificate {
     for _ in 0..5_000 {
-        match engine.certificate("s", 1) {
+        match engine.certificate("s", 1, None) {
             Ok(certificate) => return certificate,
             Err(Reject::WrongState { state: "locked", .. }) => tokio::time::sleep(Duration::from_millis(2)).await,
             Err(other) => panic!("{other}"),
@@ -125,7 +125,7 @@ async fn a_locked_slot_is_certified_and_each_voter_can_prove_their_own_ballot() 
     let dir = tempfile::tempdir().unwrap();
     let engine = support::open(dir.path());
     stage(&engine, 3).await;
-    let refused = |engine: &Engine| engine.certificate("s", 1).unwrap_err();
+    let refused = |engine: &Engine| engine.certificate("s", 1, None).unwrap_err();
     assert!(matches!(refused(&engine), Reject::WrongState { state: "voting", .. }));
     let leaves = vote(&engine, 900).await;
     assert!(leaves.len() > 3 * 256, "several pages: {}", leaves.len());
@@ -135,8 +135,8 @@ async fn a_locked_slot_is_certified_and_each_voter_can_prove_their_own_ballot() 
     let certificate = certified(&engine).await;
     check(&certificate, &leaves);
     assert!(certificate.chain.is_some_and(|chain| (chain.first..=chain.last).contains(&certificate.sequence)));
-    assert_eq!(engine.certificate("t", 1), Err(Reject::NotFound));
-    assert_eq!(engine.certificate("s", 2), Err(Reject::SlotNotFound));
+    assert_eq!(engine.certificate("t", 1, None), Err(Reject::NotFound));
+    assert_eq!(engine.certificate("s", 2, None), Err(Reject::SlotNotFound));
 
     let index: BTreeMap<_, _> =
         leaves.iter().zip(0..).map(|(leaf, at)| ((leaf.c, leaf.clip_id.to_string()), at)).collect();
@@ -174,7 +174,7 @@ async fn a_locked_slot_is_certified_and_each_voter_can_prove_their_own_ballot() 
 
     // A start changes nothing of it.
     let engine = support::open(dir.path());
-    assert_eq!(engine.certificate("s", 1).unwrap(), certificate);
+    assert_eq!(engine.certificate("s", 1, None).unwrap(), certificate);
     assert!(engine.proof("s", 1, voter(1), "c1").unwrap().holds());
 }
 
@@ -680,7 +680,7 @@ async fn votes_elsewhere_go_on_while_a_slot_is_sorted() {
     engine.open_slot("t", 1, None, false).await.unwrap();
     engine.lock_slot("s", 1).await.unwrap();
     let mut others = 0;
-    while engine.certificate("s", 1).is_err() || others < 200 {
+    while engine.certificate("s", 1, None).is_err() || others < 200 {
         engine.vote(voter(others), "other", VoteKind::Standard).await.unwrap();
         others += 1;
     }
@@ -688,4 +688,38 @@ async fn votes_elsewhere_go_on_while_a_slot_is_sorted() {
     cleared(&disk).await;
     engine.close().unwrap();
     assert_eq!(verified(&disk), "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_independent_verifier_follows_a_void() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("store");
+    let engine = Engine::open(settings(&home), Arc::new(ManualClock::at(NOON))).unwrap();
+    stage(&engine, 3).await;
+    vote(&engine, 300).await;
+    engine.lock_slot("s", 1).await.unwrap();
+    let first = certified(&engine).await;
+    let (season, reason) = ("s".to_owned(), "a machine".to_owned());
+    let by = plaudit::domain::VoidBy::Voter(voter(17));
+    engine.void(engine::VoidAsked { season, position: 1, by, reason }).await.unwrap();
+    let second = engine.certificate("s", 1, None).unwrap();
+    assert_eq!((second.number, second.voids.len(), second.root), (2, 1, first.root));
+    engine.close().unwrap();
+    drop(engine);
+    let well = (true, "all is well\n".to_owned());
+    let put = |of: &Certificate| {
+        let path = dir.path().join("certificate.json");
+        std::fs::write(&path, serde_json::to_vec(of).unwrap()).unwrap();
+        path
+    };
+    assert_eq!(independent(&[&put(&second)], "certificate"), well);
+    let unnamed = Certificate { void: None, ..second.clone() };
+    let (ok, text) = independent(&[&put(&unnamed)], "certificate");
+    assert!(!ok && text.contains("hash does not fit") && text.contains("neither a slot's first"), "{text}");
+    let mut export = Vec::new();
+    engine::export_slot(&home, "s", 1, &mut export).unwrap();
+    assert_eq!(read_export(export.as_slice()).unwrap(), (second, Vec::new(), 0));
+    let path = dir.path().join("export");
+    std::fs::write(&path, &export).unwrap();
+    assert_eq!(independent(&[&path], "export"), well);
 }

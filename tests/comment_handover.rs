@@ -15,7 +15,7 @@ use plaudit::domain::{
     ClipNo, CommentChange, CommentPost, CommentRef, Event, Logged, ModerationQueue, Profile, RequestKey, Seq, Verdict,
     VoterId,
 };
-use plaudit::fold::{Mark, Tables, fold};
+use plaudit::fold::{Effect, Mark, Tables, fold};
 use plaudit::store::{FaultyDisk, Store};
 use through::{Hook, Through};
 
@@ -100,7 +100,7 @@ impl Rig {
     /// Stores all that was logged; memory keeps it until it is told.
     fn apply(&mut self) {
         for logged in self.log.drain(..) {
-            fold(&mut self.tables, &logged).unwrap();
+            fold(&mut self.tables, &logged, &Effect::Plain).unwrap();
         }
         self.tables.commit(Mark { seq: self.last, block: 1, chain: [0; 32] }).unwrap();
     }

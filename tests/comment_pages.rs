@@ -12,7 +12,7 @@ use plaudit::domain::{
 use plaudit::error::Fault;
 use plaudit::fold::comments::{CommentId, LIKED, Queued, REPORTED, Rank, Replies};
 use plaudit::fold::ranges::{Backwards, Forwards, Item, find};
-use plaudit::fold::{self, Mark, Tables, fold, judge};
+use plaudit::fold::{self, Effect, Mark, Tables, fold, judge};
 use plaudit::store::{FaultyDisk, Store};
 use proptest::prelude::*;
 
@@ -441,7 +441,7 @@ fn catch_up(disk: &FaultyDisk, log: &[Logged], end: usize) -> Result<Tables, Fau
         let Logged { seq, at, event } = logged;
         assert_eq!(judge(&known, *seq, *at, event), Ok(()), "event {seq} was judged fine before: {event:?}");
         known.note(*seq, *at, event);
-        fold(&mut tables, logged)?;
+        fold(&mut tables, logged, &Effect::Plain)?;
     }
     Ok(tables)
 }
@@ -469,7 +469,7 @@ proptest! {
         cuts.sort_by_key(|(at, _)| *at);
         for (end, cut) in cuts {
             for logged in &model.log[folded..end] {
-                fold(&mut tables, logged)?;
+                fold(&mut tables, logged, &Effect::Plain)?;
             }
             folded = end;
             match cut {
@@ -488,7 +488,7 @@ proptest! {
             }
         }
         for logged in &model.log[folded..] {
-            fold(&mut tables, logged)?;
+            fold(&mut tables, logged, &Effect::Plain)?;
         }
         check(&tables, &model)?;
         tables.commit(mark(model.log.len()))?;
@@ -508,7 +508,7 @@ fn comments_share_pages() {
     let disk = FaultyDisk::new(1);
     let mut tables = catch_up(&disk, &[], 0).unwrap();
     for (n, logged) in model.log.iter().enumerate() {
-        fold(&mut tables, logged).unwrap();
+        fold(&mut tables, logged, &Effect::Plain).unwrap();
         if n % 100 == 99 {
             tables.commit(mark(n + 1)).unwrap();
         }

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use plaudit::domain::{
-    Clip, ClipDraft, ClipId, ClipNo, Decided, Event, FrozenBy, Logged, NetworkHash, Origin, Outcome, Retraction, Root,
-    Season, SeasonId, SeasonNo, Seq, Slot, SlotNo, SlotStatus, Span, Vote, VoteKind, VoterId,
+    Clip, ClipDraft, ClipId, ClipNo, Decided, Event, FrozenBy, Logged, NAMED_AT_ONCE, NamedVote, NamedVotes,
+    NetworkHash, Origin, Outcome, Retraction, Root, Season, SeasonId, SeasonNo, Seq, Slot, SlotNo, SlotStatus, Span,
+    VoidBy, VoidPlan, Vote, VoteKind, VoterId,
 };
 use plaudit::error::Fault;
-use plaudit::fold::{Ballot, BanMove, Mark, Stored, Tables, ballot_block, fold, judge};
+use plaudit::fold::{Ballot, BanMove, Mark, Stored, Tables, Transitions, ballot_block, fold, judge};
 use plaudit::store::FaultyDisk;
 use proptest::prelude::*;
 
@@ -71,6 +72,18 @@ enum Verb {
     Unban {
         who: u16,
     },
+    /// A void of a slot begins; its votes are named, some at a time, and it takes effect, or the server starts anew.
+    VoidBegin {
+        slot: u32,
+    },
+    VoidName {
+        every: usize,
+    },
+    VoidTake,
+    VoidLift {
+        nth: usize,
+    },
+    Start,
 }
 
 fn verb() -> impl Strategy<Value = Verb> {
@@ -92,6 +105,11 @@ fn verb() -> impl Strategy<Value = Verb> {
         1 => (any::<u32>(), any::<bool>()).prop_map(|(slot, as_today)| Verb::Lock { slot, as_today }),
         3 => (0_u16..40, any::<bool>()).prop_map(|(who, until)| Verb::Ban { who, until }),
         2 => (0_u16..40).prop_map(|who| Verb::Unban { who }),
+        3 => any::<u32>().prop_map(|slot| Verb::VoidBegin { slot }),
+        5 => (1_usize..9).prop_map(|every| Verb::VoidName { every }),
+        3 => Just(Verb::VoidTake),
+        2 => any::<usize>().prop_map(|nth| Verb::VoidLift { nth }),
+        1 => Just(Verb::Start),
     ]
 }
 
@@ -126,6 +144,13 @@ struct Model {
     ballots: BTreeMap<SlotNo, Vec<Stored>>,
     bans: BTreeMap<VoterId, Option<BanMove>>,
     newcomers: u32,
+    under_way: Option<(Seq, SlotNo, BTreeSet<Seq>)>,
+    /// The votes that each void in force takes out.
+    in_force: BTreeMap<Seq, (SlotNo, BTreeSet<Seq>)>,
+    /// Retractions of votes that were under a void: they counted for nothing.
+    uncounted: BTreeSet<Seq>,
+    /// Every void: how many votes it took, whether it was lifted, whether it ended without effect.
+    voids: BTreeMap<Seq, (u64, bool, bool)>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -192,8 +217,80 @@ impl Model {
             return;
         }
         let (seq, at) = self.push(Event::Retracted(back));
+        if !self.stands_for(back.vote) {
+            self.uncounted.insert(seq);
+        }
         self.standing.remove(&key);
         self.ballots.entry(back.slot).or_default().push(Stored { seq, at, ballot: Ballot::taken_back(&back) });
+    }
+
+    /// Whether no void takes a vote out.
+    fn stands_for(&self, vote: Seq) -> bool {
+        self.in_force.values().all(|(_, votes)| !votes.contains(&vote))
+    }
+
+    fn end_void(&mut self) {
+        if let Some((void, ..)) = self.under_way.take() {
+            self.voids.get_mut(&void).expect("it has begun").2 = true;
+        }
+    }
+
+    fn void(&mut self, verb: Verb) {
+        match verb {
+            Verb::VoidBegin { slot } => {
+                let known = self.slots.get(slot as usize % self.slots.len().max(1));
+                let Some(slot) = known.filter(|known| known.status >= SlotStatus::Voting).map(|known| known.slot.no)
+                else {
+                    return;
+                };
+                self.end_void();
+                let plan = VoidPlan { slot, by: VoidBy::Flagged, reason: "why".into() };
+                let (void, _) = self.push(Event::VoidBegun(Box::new(plan)));
+                self.under_way = Some((void, slot, BTreeSet::new()));
+                self.voids.insert(void, (0, false, false));
+            }
+            Verb::VoidName { every } => {
+                let Some((void, slot, _)) = &self.under_way else { return };
+                let (void, slot) = (*void, *slot);
+                let times: BTreeMap<Seq, u64> =
+                    self.ballots.get(&slot).into_iter().flatten().map(|stored| (stored.seq, stored.at)).collect();
+                let of = self.standing.values().filter(|vote| vote.slot == slot && vote.vote < void);
+                let votes: Vec<NamedVote> = of
+                    .step_by(every)
+                    .take(NAMED_AT_ONCE)
+                    .map(|vote| NamedVote {
+                        seq: vote.vote,
+                        at: times[&vote.vote],
+                        voter: vote.voter,
+                        clip: vote.clip,
+                        weight: vote.weight,
+                        day: vote.day,
+                    })
+                    .collect();
+                let named: Vec<Seq> = votes.iter().map(|vote| vote.seq).collect();
+                self.push(Event::VotesNamed(Box::new(NamedVotes { void, slot, votes })));
+                self.under_way.as_mut().expect("looked at above").2.extend(named);
+            }
+            Verb::VoidTake => {
+                let Some((void, slot, mut votes)) = self.under_way.take() else { return };
+                self.push(Event::VoidTaken { void, slot });
+                let standing: BTreeSet<Seq> = self.standing.values().map(|vote| vote.vote).collect();
+                votes.retain(|vote| standing.contains(vote));
+                self.voids.get_mut(&void).expect("it has begun").0 = votes.len() as u64;
+                self.in_force.insert(void, (slot, votes));
+            }
+            Verb::VoidLift { nth } => {
+                let in_force: Vec<Seq> = self.in_force.keys().copied().collect();
+                let Some(void) = in_force.get(nth % in_force.len().max(1)) else { return };
+                let (slot, _) = self.in_force.remove(void).expect("just listed");
+                self.push(Event::VoidLifted { void: *void, slot, reason: "why not".into() });
+                self.voids.get_mut(void).expect("it has begun").1 = true;
+            }
+            _ => {
+                self.push(Event::Started);
+                self.end_void();
+            }
+        }
     }
 
     fn slot(
@@ -325,6 +422,9 @@ impl Model {
                 let (seq, _) = self.push(Event::Banned { voter, until, reason: reason.clone() });
                 self.bans.insert(voter, Some(BanMove { seq, lifted: false, until, reason }));
             }
+            Verb::VoidBegin { .. } | Verb::VoidName { .. } | Verb::VoidTake | Verb::VoidLift { .. } | Verb::Start => {
+                self.void(verb);
+            }
             Verb::Unban { who } => {
                 let voter = Self::voter(who.into());
                 self.push(Event::Unbanned(voter));
@@ -336,7 +436,7 @@ impl Model {
     /// Votes and weight of every clip that has or had a vote.
     fn counts(&self) -> BTreeMap<ClipNo, (u64, u64)> {
         let mut counts = BTreeMap::new();
-        for vote in self.standing.values() {
+        for vote in self.standing.values().filter(|vote| self.stands_for(vote.vote)) {
             let (votes, weight) = counts.entry(vote.clip).or_default();
             *votes += 1;
             *weight += u64::from(vote.weight);
@@ -357,18 +457,30 @@ fn model(verbs: &[Verb]) -> Model {
     model
 }
 
-/// Opens the tables and folds the log from their mark to `end`, each event judged again first.
-fn catch_up(disk: &FaultyDisk, log: &[Logged], end: usize) -> Result<Tables, Fault> {
-    let mut tables = Tables::open(disk.open("tables"))?;
-    let mark = tables.mark().map_or(0, |mark| mark.seq);
-    let mut known = tables.transitions()?;
-    for logged in log.iter().take(end).skip(usize::try_from(mark).expect("small")) {
-        let Logged { seq, at, event } = logged;
-        assert_eq!(judge(&known, *seq, *at, event), Ok(()), "event {seq} was judged fine before: {event:?}");
-        known.note(*seq, *at, event);
-        fold(&mut tables, logged)?;
+/// The tables, and what the judge knows.
+struct Folder {
+    tables: Tables,
+    known: Transitions,
+}
+
+impl Folder {
+    /// Opens the tables and folds the log from their mark to `end`.
+    fn catch_up(disk: &FaultyDisk, log: &[Logged], end: usize) -> Result<Self, Fault> {
+        let tables = Tables::open(disk.open("tables"))?;
+        let mark = tables.mark().map_or(0, |mark| mark.seq);
+        let known = tables.transitions()?;
+        let mut folder = Self { tables, known };
+        log.iter().take(end).skip(usize::try_from(mark).expect("small")).try_for_each(|logged| folder.fold(logged))?;
+        Ok(folder)
     }
-    Ok(tables)
+
+    /// Judges an event again first.
+    fn fold(&mut self, logged: &Logged) -> Result<(), Fault> {
+        let Logged { seq, at, event } = logged;
+        assert_eq!(judge(&self.known, *seq, *at, event), Ok(()), "event {seq} was judged fine before: {event:?}");
+        let effect = self.known.note(*seq, *at, event);
+        fold(&mut self.tables, logged, &effect)
+    }
 }
 
 fn mark(end: usize) -> Mark {
@@ -386,6 +498,11 @@ fn check(tables: &Tables, model: &Model) -> Result<(), TestCaseError> {
     prop_assert_eq!(counts, model.counts());
 
     check_minutes(tables, model)?;
+    let mut voids = BTreeMap::new();
+    tables.each_void(|void| {
+        voids.insert(void.id, (void.votes, void.lifted.is_some(), void.dropped.is_some()));
+    })?;
+    prop_assert_eq!(&voids, &model.voids);
     for slot in &model.slots {
         let mut stored = Vec::new();
         tables.each_ballot_block(slot.slot.no, 0, &mut |key, record| {
@@ -457,7 +574,9 @@ fn check_minutes(tables: &Tables, model: &Model) -> Result<(), TestCaseError> {
         }
         Ok(())
     })?;
-    for Stored { at, ballot, .. } in model.ballots.values().flatten() {
+    // A vote that was taken back under a void has no retraction there.
+    let counted = |stored: &&Stored| !model.uncounted.contains(&stored.seq);
+    for Stored { at, ballot, .. } in model.ballots.values().flatten().filter(counted) {
         let sign = if matches!(ballot.act, ballot_block::Act::Cast(_)) { 1 } else { -1 };
         let sum = wanted.entry((ballot.clip, at / 60_000)).or_default();
         *sum = (sum.0 + sign, sum.1 + sign * i64::from(ballot.weight));
@@ -477,37 +596,42 @@ proptest! {
     fn the_tables_are_the_logs_however_it_was_cut(verbs in prop::collection::vec(verb(), 0..150), cuts in cuts()) {
         let model = model(&verbs);
         let disk = FaultyDisk::new(1);
-        let mut tables = catch_up(&disk, &model.log, 0)?;
+        let mut folder = Folder::catch_up(&disk, &model.log, 0)?;
         let mut folded = 0;
         let mut cuts: Vec<_> = cuts.into_iter().map(|(at, cut)| (at.index(model.log.len() + 1), cut)).collect();
         cuts.sort_by_key(|(at, _)| *at);
         for (end, cut) in cuts {
             for logged in &model.log[folded..end] {
-                fold(&mut tables, logged)?;
+                folder.fold(logged)?;
             }
             folded = end;
             match cut {
-                Cut::Commit => tables.commit(mark(end))?,
+                Cut::Commit => folder.tables.commit(mark(end))?,
                 Cut::DieWithin { k, seed } => {
                     disk.fail_at(k);
                     // A commit with fewer writes than k ends before its failure.
-                    let _ = tables.commit(mark(end));
+                    let _ = folder.tables.commit(mark(end));
                     disk.crash(seed);
-                    tables = catch_up(&disk, &model.log, end)?;
+                    folder = Folder::catch_up(&disk, &model.log, end)?;
                 }
                 Cut::Die { seed } => {
                     disk.crash(seed);
-                    tables = catch_up(&disk, &model.log, end)?;
+                    folder = Folder::catch_up(&disk, &model.log, end)?;
                 }
             }
         }
         for logged in &model.log[folded..] {
-            fold(&mut tables, logged)?;
+            folder.fold(logged)?;
         }
+        let Folder { mut tables, known } = folder;
         // Over what is stored, as recovery and `verify` read it; then stored; then read anew.
         check(&tables, &model)?;
         tables.commit(mark(model.log.len()))?;
         check(&tables, &model)?;
-        check(&Tables::open(disk.open("tables"))?, &model)?;
+        let anew = Tables::open(disk.open("tables"))?;
+        check(&anew, &model)?;
+        // What a start knows of voids is what the log's order came to.
+        let loaded = anew.transitions()?;
+        prop_assert_eq!(loaded.voids(), known.voids());
     }
 }

@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 use plaudit::codec::{self, Chain, Kind};
 use plaudit::domain::{
     Clip, ClipDraft, ClipId, ClipNo, Comment, CommentChange, CommentPost, CommentRef, CommentStatus, Decided, Event,
-    FrozenBy, Logged, ModerationQueue, NetworkHash, Origin, Outcome, Profile, RequestKey, Retraction, Root, Season,
-    SeasonId, SeasonNo, Slot, SlotNo, SlotStatus, Span, Verdict, Vote, VoteKind, VoterId,
+    FrozenBy, Logged, ModerationQueue, NamedVote, NamedVotes, NetworkHash, Origin, Outcome, Profile, RequestKey,
+    Retraction, Root, Season, SeasonId, SeasonNo, Slot, SlotNo, SlotStatus, Span, Verdict, VoidBy, VoidPlan, VoidState,
+    VoidStep, Vote, VoteKind, VoterId,
 };
 use plaudit::fold::ballot_block::{self, Act, Head};
 use plaudit::fold::comments::{CommentCounts, CommentId, LIKED, Queued, REPORTED, Rank, Replies};
@@ -26,6 +27,7 @@ use plaudit::fold::records::{BansPage, ClipsPage, FirstSlotRecord, SeasonsPage, 
 use plaudit::fold::sorted::{self, Closing, Counts, FreezeBlock, Hashes, Sorted, SortedPages, Who};
 use plaudit::fold::timeline::{self, TimelinePage};
 use plaudit::fold::totals::{Change, TotalsPage};
+use plaudit::fold::void_pages::{Named, TakenBack};
 use plaudit::fold::{self, Ballot, BallotBlock, BanMove, Mark, Move, Stored};
 use plaudit::log::block::{self, Builder};
 
@@ -163,6 +165,53 @@ fn request_events() -> Vec<(u64, Event)> {
     ])
 }
 
+/// Those of voids, likewise.
+fn void_events() -> Vec<(u64, Event)> {
+    let by = [
+        VoidBy::Voter(VOTER),
+        VoidBy::Network(ORIGIN.network),
+        VoidBy::Window { from_ms: NOON, to_ms: NOON + 60_000 },
+        VoidBy::Flagged,
+    ];
+    let begun = by.map(|by| Event::VoidBegun(Box::new(VoidPlan { slot: SLOT, by, reason: "a farm".into() })));
+    let named = NamedVotes { void: FIRST, slot: SLOT, votes: vec![named_vote(68_999), named_vote(69_003)] };
+    let decided = Outcome { decided: Decided::TallyAfter(FIRST + 5), ..outcome(false) };
+    timed(
+        begun
+            .into_iter()
+            .chain([
+                Event::VotesNamed(Box::new(named)),
+                Event::VoidTaken { void: FIRST, slot: SLOT },
+                Event::VoidLifted { void: FIRST, slot: SLOT, reason: "not a farm".into() },
+                Event::SlotDecided { slot: SLOT, outcome: Box::new(decided) },
+            ])
+            .collect(),
+    )
+}
+
+fn named_vote(seq: u64) -> NamedVote {
+    NamedVote { seq, at: NOON - 5, voter: VOTER, clip: ClipNo(300), weight: 3, day: DAY }
+}
+
+#[test]
+fn what_is_known_of_voids() {
+    let plan = VoidPlan { slot: SLOT, by: VoidBy::Voter(VOTER), reason: "a farm".into() };
+    let begun = VoidState::begin(FIRST, NOON, plan);
+    let step = |seq, sign: i64| VoidStep { seq, at: NOON + seq, changes: vec![(ClipNo(300), -2 * sign, -6 * sign)] };
+    let mut whole = begun.clone();
+    whole.take(step(FIRST + 5, 1), 2);
+    whole.lift(step(FIRST + 9, -1), "not a farm");
+    let mut dropped = begun.clone();
+    dropped.end(FIRST + 2);
+    for (name, state) in [("void_begun.bin", begun), ("void.bin", whole), ("void_dropped.bin", dropped)] {
+        one(name, Kind::Void, &keys::void(FIRST), &state);
+    }
+    let key = keys::named(SLOT, FIRST, FIRST + 4);
+    one("named_votes.bin", Kind::NamedVotes, &key, &Named(vec![named_vote(68_999), named_vote(69_003)]));
+    let taken_back = TakenBack([(68_999, FIRST + 6), (69_003, FIRST + 7)].into());
+    one("taken_back.bin", Kind::TakenBack, &keys::taken_back(SLOT, 67), &taken_back);
+}
+
 const ORIGIN: Origin = Origin { risk: 255, network: NetworkHash::of([0xff, 0xfe, 2, 3, 4, 5, 6, 0]) };
 
 fn outcome(whole: bool) -> Outcome {
@@ -179,7 +228,7 @@ fn timed(events: Vec<Event>) -> Vec<(u64, Event)> {
 }
 
 /// The on-disk tag of an event. A new variant doesn't compile until it is named here, and fails until it is in [`events`],
-/// [`comment_events`], [`round_events`] or [`request_events`].
+/// [`comment_events`], [`round_events`], [`request_events`] or [`void_events`].
 fn tag(event: &Event) -> u8 {
     match event {
         Event::Started => 0,
@@ -201,6 +250,10 @@ fn tag(event: &Event) -> u8 {
         Event::SlotReopened { .. } => 16,
         Event::SlotDecided { .. } => 17,
         Event::VotedFrom(..) => 18,
+        Event::VoidBegun(_) => 19,
+        Event::VotesNamed(_) => 20,
+        Event::VoidTaken { .. } => 21,
+        Event::VoidLifted { .. } => 22,
     }
 }
 
@@ -247,7 +300,8 @@ fn log_blocks_with_every_event() {
     tags.extend(log_block("log_block_comments.bin", comment_events()));
     tags.extend(log_block("log_block_rounds.bin", round_events()));
     tags.extend(log_block("log_block_requests.bin", request_events()));
-    assert_eq!(tags, (0..19).collect(), "every variant is in a block");
+    tags.extend(log_block("log_block_voids.bin", void_events()));
+    assert_eq!(tags, (0..23).collect(), "every variant is in a block");
     let changes = comment_events().into_iter().filter_map(|(_, event)| match event {
         Event::CommentChanged(_, change) => Some(change_tag(&change)),
         _ => None,
@@ -571,6 +625,6 @@ fn every_kept_record_is_of_a_kind_and_every_kind_is_kept() {
         assert_eq!(&record[..3], [b'P', b'l', 1]);
         kinds.insert(record[3]);
     }
-    let numbers = (Kind::LogBlock as u8..=Kind::Timeline as u8).chain([Kind::Slot as u8]);
+    let numbers = (Kind::LogBlock as u8..=Kind::Timeline as u8).chain(Kind::Slot as u8..=Kind::TakenBack as u8);
     assert_eq!(kinds, numbers.collect());
 }

@@ -19,7 +19,7 @@ use plaudit::engine::{Row, Verified, verify_stores};
 use plaudit::fold::keys::{self, Table};
 use plaudit::fold::timeline::{self, TimelinePage};
 use plaudit::fold::totals::TotalsPage;
-use plaudit::fold::{BallotBlock, Mark, Stored, Tables, ballot_block, fold};
+use plaudit::fold::{BallotBlock, Effect, Mark, Stored, Tables, ballot_block, fold};
 use plaudit::log::block::{self, Builder};
 use plaudit::store::{FaultyDisk, Store};
 
@@ -93,7 +93,7 @@ fn disk() -> FaultyDisk {
         let last = first + events.len() as u64 - 1;
         if step < 2 {
             for (seq, event) in (first..).zip(events) {
-                fold(&mut tables, &Logged { seq, at: NOON, event: event.clone() }).unwrap();
+                fold(&mut tables, &Logged { seq, at: NOON, event: event.clone() }, &Effect::Plain).unwrap();
             }
             tables.commit(Mark { seq: last, block: first, chain }).unwrap();
         }

@@ -6,10 +6,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::layout::Layout;
-use crate::domain::{Day, Seq, SlotNo, VoterId};
+use crate::domain::{Day, Seq, SlotNo};
 use crate::error::Fault;
 use crate::fold::ballot_block::{Act, Ballot};
-use crate::fold::sorted::{self, BALLOTS, BALLOTS_A_PAGE, SortedPages, Who};
+use crate::fold::sorted::{self, BALLOTS, BALLOTS_A_PAGE, SortedPages};
 use crate::fold::{Stored, ballot_block, keys, lookup};
 use crate::store::Store;
 
@@ -118,11 +118,8 @@ impl Feed {
             let key = keys::sorted(of.slot, of.pages.generation, BALLOTS, number);
             let record = self.store.get(&key)?.ok_or_else(|| Fault::damaged("tables", &key, "it is missing"))?;
             out.extend(sorted::read(&key, &record)?.into_iter().map(|sorted| {
-                let voter = match sorted.who {
-                    Who::Voter(voter) => voter,
-                    // Someone else in each slot: their votes go on counting for clips and makers.
-                    Who::Erased(c) => VoterId(c[..16].try_into().expect("16 of 32 bytes")),
-                };
+                // One who was erased is someone else in each slot: their votes go on counting for clips and makers.
+                let voter = sorted.who.id();
                 let (clip, weight, day) = (sorted.clip, sorted.weight, sorted.day);
                 let (act, origin) = (Act::Cast(sorted.kind), sorted.origin);
                 let ballot = Ballot { voter, clip, weight, day, act, origin };

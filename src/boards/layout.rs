@@ -1,8 +1,10 @@
 //! What the boards are told of seasons, slots and clips: whose clip is whose, and what may be seen.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::domain::{ClipNo, SeasonNo, Seq, SlotNo, VoterId};
+use crate::fold::Mask;
 
 /// The stage, as far as ranks depend on it.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +13,8 @@ pub struct Layout {
     pub slots: Vec<SlotFacts>,
     /// By number.
     pub clips: Vec<ClipFacts>,
+    /// By slot number.
+    pub voids: Vec<Masked>,
     /// Everything up to this sequence is in it.
     pub settled: Seq,
 }
@@ -26,6 +30,15 @@ pub struct SlotFacts {
     pub has_voted: bool,
     /// It takes none any more.
     pub is_locked: bool,
+}
+
+/// What voids take out of a slot's counts.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Masked {
+    /// The void, or lifting of one, behind which it is so; 0 for none.
+    pub since: Seq,
+    /// The votes, by sequence.
+    pub masks: Arc<[Mask]>,
 }
 
 /// A clip.

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-pub use layout::{ClipFacts, Layout, SlotFacts};
+pub use layout::{ClipFacts, Layout, Masked, SlotFacts};
 pub use ranking::{Ranking, Score};
 
 use crate::domain::{ClipNo, SeasonNo, Seq, SlotNo, VoterId, day_of};
@@ -34,6 +34,8 @@ use state::State;
 const STEP: u64 = 32_768;
 /// Ballots that are taken in at a hold of the lock: less than half a millisecond.
 const SLICE: usize = 256;
+/// Votes that a void takes out, or brings back, while readers wait: a few milliseconds. More are not shown until all are through.
+const MASKS_AT_ONCE: usize = 4_096;
 /// Threads that wait for the boards at most: behind that many, others are told at once to ask again.
 const WAITING_MAX: u32 = 32;
 
@@ -175,13 +177,16 @@ impl Boards {
             self.take(&ballots, |_, _| {});
             return Ok(false);
         }
+        // To each void and no further: it takes its votes out at its own place in the log.
         let until = applied.min(as_of + STEP);
+        let until = self.state.lock().next_void().map_or(until, |void| until.min(void.max(as_of)));
         feed.gather(until, layout, &mut ballots)?;
         if feed.sealed().is_some() {
             // Votes are missing until its pages are read.
             self.state.lock().start_again();
         }
         self.take(&ballots, |state, stored| state.as_of = stored.seq);
+        self.void(until);
         let mut state = self.state.lock();
         state.as_of = until.max(as_of);
         let reached = until >= applied && feed.sealed().is_none();
@@ -190,6 +195,29 @@ impl Boards {
             self.settled.notify_all();
         }
         Ok(reached)
+    }
+
+    /// Has the votes of voids up to a sequence count or not.
+    fn void(&self, until: Seq) {
+        let mut state = self.state.lock();
+        while let Some(turned) = state.adopt_voids(until) {
+            if turned.len() <= MASKS_AT_ONCE {
+                for turn in &turned {
+                    state.turn(turn);
+                }
+                // In the same hold: every ballot up to there is in already.
+                state.as_of = until.max(state.as_of);
+                continue;
+            }
+            state.start_again();
+            for slice in turned.chunks(SLICE) {
+                for turn in slice {
+                    state.turn(turn);
+                }
+                MutexGuard::unlock_fair(state);
+                state = self.state.lock();
+            }
+        }
     }
 
     /// Forgets what was read of a slot's blocks, before its pages are read.

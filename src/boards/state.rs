@@ -6,13 +6,13 @@
 
 use std::sync::Arc;
 
-use super::layout::{Creators, Layout};
+use super::layout::{Creators, Layout, Masked};
 use super::ranking::{Ranking, Score};
 use super::votes::Votes;
 use super::{Board, Bounds, Place, Row, Scope, Subject, Window};
 use crate::domain::{ClipNo, Day, Seq, SlotNo, VoterId};
-use crate::fold::Stored;
 use crate::fold::ballot_block::Act;
+use crate::fold::{Mask, Stored, find};
 
 /// Voters or clips that are ranked at a hold of the lock while a ranking is built.
 const BUILD: u32 = 2_048;
@@ -24,6 +24,8 @@ pub(super) struct State {
     layout: Arc<Layout>,
     creators: Creators,
     views: Vec<View>,
+    /// What voids take out, by slot number, as far as it is taken out.
+    masked: Vec<Masked>,
     bounds: Bounds,
     /// Asks so far: tells which view was asked for last.
     asks: u64,
@@ -35,6 +37,13 @@ pub(super) struct State {
     pub(super) waiting: u32,
     /// More than the bounds allow: there is nothing here any more.
     pub(super) full: bool,
+}
+
+/// A vote that counts no more, or again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    mask: Mask,
+    counts: bool,
 }
 
 /// A ranking that was asked for.
@@ -56,6 +65,7 @@ impl State {
             layout: Arc::default(),
             creators: Creators::default(),
             views: Vec::new(),
+            masked: Vec::new(),
             bounds,
             asks: 0,
             as_of: 0,
@@ -87,6 +97,48 @@ impl State {
         }
     }
 
+    /// The first void, or lifting of one, that is not taken in.
+    pub(super) fn next_void(&self) -> Option<Seq> {
+        self.new_voids().map(|(_, masked)| masked.since).min()
+    }
+
+    fn new_voids(&self) -> impl Iterator<Item = (usize, &Masked)> {
+        let known = |slot: usize| self.masked.get(slot).map_or(0, |masked| masked.since);
+        self.layout.voids.iter().enumerate().filter(move |(slot, masked)| masked.since != known(*slot))
+    }
+
+    /// Takes in what voids up to a sequence do to a slot; gives its votes that turn by it. Votes that come later are counted by it.
+    pub(super) fn adopt_voids(&mut self, until: Seq) -> Option<Vec<Turn>> {
+        let (slot, new) = self.new_voids().find(|(_, masked)| masked.since <= until)?;
+        let new = new.clone();
+        if self.masked.len() <= slot {
+            self.masked.resize(slot + 1, Masked::default());
+        }
+        let old = std::mem::replace(&mut self.masked[slot], new.clone());
+        let out = new.masks.iter().filter(|mask| find(&old.masks, mask.vote.seq).is_none());
+        let back = old.masks.iter().filter(|mask| find(&new.masks, mask.vote.seq).is_none());
+        let turns = out.map(|mask| Turn { mask: *mask, counts: false });
+        Some(turns.chain(back.map(|mask| Turn { mask: *mask, counts: true })).collect())
+    }
+
+    /// Has a vote that a void names count or not; one that is not here was taken back, or comes later.
+    pub(super) fn turn(&mut self, turn: &Turn) {
+        let named = turn.mask.vote;
+        let voter = self.votes.find(named.voter);
+        let Some((voter, vote)) = voter.and_then(|voter| Some((voter, self.votes.find_vote(voter, named.clip)?)))
+        else {
+            return;
+        };
+        if self.votes.seq_of(vote) == named.seq {
+            self.change(voter, named.clip, named.day, |votes| votes.set_counts(vote, turn.counts));
+        }
+    }
+
+    fn is_masked(&self, clip: ClipNo, vote: Seq) -> bool {
+        let slot = self.layout.slot_of(clip).map(|(slot, _)| slot.index());
+        slot.and_then(|slot| self.masked.get(slot)).is_some_and(|masked| find(&masked.masks, vote).is_some())
+    }
+
     /// Takes a ballot in, in log order.
     pub(super) fn take(&mut self, stored: &Stored) {
         let Stored { seq, ballot, .. } = stored;
@@ -102,7 +154,8 @@ impl State {
                     return;
                 }
                 let voter = self.votes.find_or_add(ballot.voter);
-                self.change(voter, ballot.clip, ballot.day, |votes| votes.cast(voter, *seq, ballot));
+                let counts = !self.is_masked(ballot.clip, *seq);
+                self.change(voter, ballot.clip, ballot.day, |votes| votes.cast(voter, *seq, ballot, counts));
             }
             Act::Retract(_) => {
                 let voter = self.votes.find(ballot.voter);

@@ -1,7 +1,7 @@
-//! The boards and timelines against a naive model: random votes, retractions, days, slots that hide their counts and show them
+//! The boards and timelines against a naive model: random votes, retractions, voids, days, slots that hide their counts and show them
 //! again, locks that take a slot's blocks away, restarts, and clocks that jump.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -9,10 +9,13 @@ use proptest::prelude::*;
 use super::timeline::{Of, at_sequence, at_time, series};
 use super::*;
 use crate::codec::{self, Kind};
-use crate::domain::{Event, Logged, Origin, Retraction, Slot, Vote, VoteKind};
+use crate::domain::{
+    Event, Logged, NAMED_AT_ONCE, NamedVote, NamedVotes, Origin, Retraction, Slot, VoidBy, VoidPlan, VoidState, Vote,
+    VoteKind,
+};
 use crate::fold::keys::{self, Table};
 use crate::fold::sorted::{self, BALLOTS, BALLOTS_A_PAGE, Closing, Sorted, SortedPages, Who};
-use crate::fold::{Mark, Tables, fold};
+use crate::fold::{Mark, Mask, Tables, Voids, fold};
 use crate::store::FaultyDisk;
 
 const DAY: u16 = 19_675;
@@ -36,6 +39,14 @@ enum Step {
     /// The clip's newest vote goes back.
     RetractNewest {
         clip: u32,
+    },
+    /// The votes of a clip that stand, every `nth` of them, are voided; those of before are lifted if it says so.
+    Void {
+        clip: u32,
+        nth: usize,
+    },
+    Lift {
+        nth: usize,
     },
     Day,
     Clock(i64),
@@ -74,6 +85,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..CLIPS, 1_u16..400).prop_map(|(clip, voters)| Step::Crowd { clip, voters }),
         5 => any::<usize>().prop_map(|nth| Step::Retract { nth }),
         3 => (0..CLIPS).prop_map(|clip| Step::RetractNewest { clip }),
+        3 => (0..CLIPS, 1_usize..4).prop_map(|(clip, nth)| Step::Void { clip, nth }),
+        2 => any::<usize>().prop_map(|nth| Step::Lift { nth }),
         1 => Just(Step::Day),
         2 => (-200_000_i64..400_000).prop_map(Step::Clock),
         1 => (0..SLOTS).prop_map(|slot| Step::Hide { slot }),
@@ -86,7 +99,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Clips 0, 4, 8, … in slot 0 and so on; slots 0 and 1 are season 0's. Makers are few, and of some clips unknown.
-fn layout(hidden: [bool; SLOTS as usize], locked: [bool; SLOTS as usize], settled: Seq) -> Arc<Layout> {
+fn layout(hidden: [bool; SLOTS as usize], locked: [bool; SLOTS as usize], voids: &Voids, settled: Seq) -> Arc<Layout> {
+    let masked = |slot| Masked { since: voids.last(slot), masks: voids.masks(slot) };
     let slots = hidden.iter().zip(locked).zip(0..).map(|((hidden, is_locked), slot)| SlotFacts {
         season: SeasonNo(slot / 2),
         hidden: *hidden,
@@ -97,7 +111,8 @@ fn layout(hidden: [bool; SLOTS as usize], locked: [bool; SLOTS as usize], settle
         slot: SlotNo(clip % SLOTS),
         owner: (clip % 5 > 0).then(|| voter(u32::from(clip % 7 > 3) + clip % 3)),
     });
-    Arc::new(Layout { slots: slots.collect(), clips: clips.collect(), settled })
+    let voids = (0..SLOTS).map(|slot| masked(SlotNo(slot))).collect();
+    Arc::new(Layout { slots: slots.collect(), clips: clips.collect(), voids, settled })
 }
 
 fn voter(n: u32) -> VoterId {
@@ -122,8 +137,15 @@ struct World {
     newest: u16,
     /// By voter and clip.
     standing: BTreeMap<(VoterId, ClipNo), Retraction>,
-    /// Every ballot: sequence, time, clip, votes, weight.
-    ballots: Vec<(Seq, u64, ClipNo, i64, i64)>,
+    /// Every ballot: sequence, time, clip, votes, weight, and the vote that it is, or takes back.
+    ballots: Vec<(Seq, u64, ClipNo, i64, i64, Seq)>,
+    voids: Voids,
+    /// The votes of each void in force, and its slot.
+    in_force: BTreeMap<Seq, (SlotNo, BTreeSet<Seq>)>,
+    /// Votes that were taken back while a void named them: neither counts any more.
+    back: BTreeSet<Seq>,
+    /// How each clip's count has changed: at a sequence, by votes and weight.
+    changes: Vec<(Seq, ClipNo, i64, i64)>,
 }
 
 impl World {
@@ -135,7 +157,7 @@ impl World {
             disk,
             tables,
             boards,
-            layout: layout([false; SLOTS as usize], [false; SLOTS as usize], 0),
+            layout: layout([false; SLOTS as usize], [false; SLOTS as usize], &Voids::default(), 0),
             hidden: [false; SLOTS as usize],
             locked: [false; SLOTS as usize],
             now: NOON,
@@ -146,14 +168,69 @@ impl World {
             newest: DAY,
             standing: BTreeMap::new(),
             ballots: Vec::new(),
+            voids: Voids::default(),
+            in_force: BTreeMap::new(),
+            back: BTreeSet::new(),
+            changes: Vec::new(),
         }
+    }
+
+    fn look(&mut self) {
+        self.layout = layout(self.hidden, self.locked, &self.voids, self.seq);
+    }
+
+    /// Whether a vote counts while it stands.
+    fn counts(&self, vote: Seq) -> bool {
+        self.in_force.values().all(|(_, votes)| !votes.contains(&vote))
+    }
+
+    /// What each clip of a slot has, by the definition.
+    fn counted(&self, slot: SlotNo) -> BTreeMap<ClipNo, (i64, i64)> {
+        let mut sums: BTreeMap<ClipNo, (i64, i64)> = BTreeMap::new();
+        for vote in self.standing.values().filter(|vote| vote.slot == slot && self.counts(vote.vote)) {
+            let sum = sums.entry(vote.clip).or_default();
+            *sum = (sum.0 + 1, sum.1 + i64::from(vote.weight));
+        }
+        sums
+    }
+
+    /// Voids votes, and notes what that did.
+    fn void(&mut self, slot: SlotNo, votes: &[NamedVote]) {
+        let plan = VoidPlan { slot, by: VoidBy::Flagged, reason: "why".into() };
+        let void = self.log(Event::VoidBegun(Box::new(plan)));
+        for part in votes.chunks(NAMED_AT_ONCE) {
+            self.log(Event::VotesNamed(Box::new(NamedVotes { void, slot, votes: part.to_vec() })));
+        }
+        let before = self.counted(slot);
+        self.in_force.insert(void, (slot, votes.iter().map(|vote| vote.seq).collect()));
+        let seq = self.log(Event::VoidTaken { void, slot });
+        self.note_changes(seq, slot, &before);
+    }
+
+    fn lift(&mut self, void: Seq) {
+        let slot = self.in_force[&void].0;
+        let before = self.counted(slot);
+        self.in_force.remove(&void);
+        let seq = self.log(Event::VoidLifted { void, slot, reason: "why not".into() });
+        self.note_changes(seq, slot, &before);
+    }
+
+    fn note_changes(&mut self, seq: Seq, slot: SlotNo, before: &BTreeMap<ClipNo, (i64, i64)>) {
+        let now = self.counted(slot);
+        for clip in before.keys().chain(now.keys()).copied().collect::<BTreeSet<_>>() {
+            let (was, is) =
+                (before.get(&clip).copied().unwrap_or_default(), now.get(&clip).copied().unwrap_or_default());
+            self.changes.push((seq, clip, is.0 - was.0, is.1 - was.1));
+        }
+        self.look();
     }
 
     fn log(&mut self, event: Event) -> Seq {
         self.seq += 1;
         // Ballots share the log with all else.
         self.seq += u64::from(self.seq.is_multiple_of(3));
-        fold(&mut self.tables, &Logged { seq: self.seq, at: self.now, event }).unwrap();
+        let effect = self.voids.note(self.seq, &event);
+        fold(&mut self.tables, &Logged { seq: self.seq, at: self.now, event }, &effect).unwrap();
         self.seq
     }
 
@@ -165,13 +242,19 @@ impl World {
         self.newest = self.newest.max(day);
         let seq = self.log(Event::Voted(Vote { voter, clip, slot, kind: VoteKind::Standard, weight, day }));
         self.standing.insert((voter, clip), Retraction { voter, clip, slot, vote: seq, weight, day });
-        self.ballots.push((seq, self.now, clip, 1, weight.into()));
+        self.ballots.push((seq, self.now, clip, 1, weight.into(), seq));
+        self.changes.push((seq, clip, 1, weight.into()));
     }
 
     fn retract(&mut self, key: (VoterId, ClipNo)) {
         let back = self.standing.remove(&key).unwrap();
         let seq = self.log(Event::Retracted(back));
-        self.ballots.push((seq, self.now, back.clip, -1, -i64::from(back.weight)));
+        self.ballots.push((seq, self.now, back.clip, -1, -i64::from(back.weight), back.vote));
+        if self.counts(back.vote) {
+            self.changes.push((seq, back.clip, -1, -i64::from(back.weight)));
+        } else {
+            self.back.insert(back.vote);
+        }
     }
 
     fn take(&mut self, step: Step) {
@@ -197,19 +280,42 @@ impl World {
                     self.retract(key);
                 }
             }
+            Step::Void { clip, nth } => {
+                let slot = SlotNo(clip % SLOTS);
+                let times: BTreeMap<Seq, u64> = self.ballots.iter().map(|(seq, at, ..)| (*seq, *at)).collect();
+                let of = self.standing.values().filter(|vote| vote.clip.0 == clip).step_by(nth);
+                let votes = of.map(|vote| NamedVote {
+                    seq: vote.vote,
+                    at: times[&vote.vote],
+                    voter: vote.voter,
+                    clip: vote.clip,
+                    weight: vote.weight,
+                    day: vote.day,
+                });
+                let votes: Vec<_> = votes.collect();
+                self.void(slot, &votes);
+            }
+            Step::Lift { nth } => {
+                let in_force: Vec<Seq> = self.in_force.keys().copied().collect();
+                if let Some(void) = in_force.get(nth % in_force.len().max(1)) {
+                    self.lift(*void);
+                }
+            }
             Step::Day => {
                 (self.day, self.now) = (self.day + 1, self.now + 86_400_000);
             }
             Step::Clock(by) => self.now = self.now.saturating_add_signed(by),
             Step::Hide { slot } => {
                 self.hidden[slot as usize] = !self.hidden[slot as usize];
-                self.layout = layout(self.hidden, self.locked, self.seq);
+                self.look();
             }
             Step::Lock { slot, boards } => self.lock(slot, boards),
             Step::Apply | Step::Look => self.apply(),
             Step::Restart => {
                 self.apply();
                 self.tables = Tables::open(self.disk.open("tables")).unwrap();
+                // What is loaded is what went on: by the log's fold, and by its order.
+                assert_eq!(self.tables.transitions().unwrap().voids(), &self.voids);
                 self.boards = Boards::new(self.disk.open("tables"), bounds(), NOON);
             }
         }
@@ -234,7 +340,7 @@ impl World {
         }
         self.sort(no, freeze);
         self.log(Event::SlotLocked { slot: no, winner: None });
-        self.layout = layout(self.hidden, self.locked, self.seq);
+        self.look();
         self.commit();
         let blocks = self.keys(&keys::ballots_of(no));
         for (at, key) in blocks.iter().enumerate() {
@@ -316,7 +422,8 @@ impl World {
                 Subject::Voters => Some(Err(back.voter)),
                 Subject::Creators => self.layout.clips[back.clip.index()].owner.map(Err),
             };
-            if let Some(whose) = whose.filter(|_| inside && in_time && !self.hidden[back.slot.index()]) {
+            let shows = !self.hidden[back.slot.index()] && self.counts(back.vote);
+            if let Some(whose) = whose.filter(|_| inside && in_time && shows) {
                 let sum = sums.entry(whose).or_default();
                 sum.weight += u64::from(back.weight);
                 sum.votes += 1;
@@ -370,21 +477,39 @@ impl World {
         assert_eq!(nobody, Place { total: wanted.len(), at: None });
     }
 
+    fn voids_of(&self, slot: SlotNo) -> Vec<VoidState> {
+        let mut voids = Vec::new();
+        self.tables
+            .each_void(|void| {
+                if void.plan.slot == slot {
+                    voids.push(void.clone());
+                }
+            })
+            .unwrap();
+        voids
+    }
+
     fn check_timeline(&self, clip: ClipNo) {
         let store = self.disk.open("tables");
-        let of = Of { clip, slot: SlotNo(clip.0 % SLOTS), applied: self.applied };
+        let slot = SlotNo(clip.0 % SLOTS);
+        let (voids, masks) = (self.voids_of(slot), self.voids.masks(slot));
+        let of = Of { clip, slot, applied: self.applied, voids: &voids, masks: &masks };
         let mine: Vec<_> = self.ballots.iter().filter(|(_, _, of, ..)| *of == clip).collect();
         let locked = self.locked[(clip.0 % SLOTS) as usize];
         let last = mine.iter().map(|(seq, ..)| *seq).max().unwrap_or(0);
         let latest = mine.iter().map(|(_, at, ..)| *at).max().unwrap_or(0);
-        let until = |wanted: &dyn Fn(Seq, u64) -> bool| {
-            let sums = mine.iter().filter(|(seq, at, ..)| wanted(*seq, *at));
-            let (votes, weight) = sums.fold((0, 0), |sum, (.., votes, weight)| (sum.0 + votes, sum.1 + weight));
+        // As if what voids take out now had never been.
+        let shown = |vote: Seq| self.counts(vote) && !self.back.contains(&vote);
+        let until = |time: u64| {
+            let sums = mine.iter().filter(|(_, at, .., vote)| *at <= time && shown(*vote));
+            let (votes, weight) = sums.fold((0, 0), |sum, (.., votes, weight, _)| (sum.0 + votes, sum.1 + weight));
             (u64::try_from(votes.max(0)).unwrap(), u64::try_from(weight.max(0)).unwrap())
         };
         for seq in (0..=self.seq + 3).step_by(1 + usize::try_from(self.seq).unwrap() / 13) {
             let then = at_sequence(store.as_ref(), of, seq).unwrap().unwrap();
-            assert_eq!((then.votes, then.weight), until(&|at, _| at <= then.as_of), "clip {} at {seq}", clip.0);
+            let sums = self.changes.iter().filter(|(at, of, ..)| *of == clip && *at <= then.as_of);
+            let sums = sums.fold((0, 0), |sum, (.., votes, weight)| (sum.0 + votes, sum.1 + weight));
+            assert_eq!((then.votes.cast_signed(), then.weight.cast_signed()), sums, "clip {} at {seq}", clip.0);
             // Within a locked slot's segment it is what was in front of it.
             let cut = locked && mine.iter().any(|(at, ..)| (then.as_of + 1..=seq).contains(at));
             assert!(
@@ -396,7 +521,7 @@ impl World {
         for at in times.flat_map(|at| [at - 1, at, at + 1]).chain([0, u64::MAX]) {
             let then = at_time(store.as_ref(), of, at).unwrap().unwrap();
             let exact = then.at_ms.unwrap();
-            assert_eq!((then.votes, then.weight), until(&|_, time| time <= exact), "clip {} at time {at}", clip.0);
+            assert_eq!((then.votes, then.weight), until(exact), "clip {} at time {at}", clip.0);
             assert_eq!(then.as_of, self.applied);
             assert!(exact == at || (locked && exact < at && latest > at), "{then:?} at time {at}");
         }
@@ -404,7 +529,7 @@ impl World {
             // What came before the opening is in its step.
             let opened = NOON + 1_000;
             let mut wanted: BTreeMap<u64, (i64, i64)> = BTreeMap::new();
-            for (_, at, _, votes, weight) in &mine {
+            for (_, at, _, votes, weight, _) in mine.iter().filter(|(.., vote)| shown(*vote)) {
                 let minute = (at - at % 60_000).max(opened);
                 let sum = wanted.entry(minute - minute % step).or_default();
                 *sum = (sum.0 + votes, sum.1 + weight);
@@ -420,7 +545,7 @@ impl World {
             let plain: Vec<_> = found.iter().map(|one| (one.at, (one.votes, one.weight))).collect();
             assert_eq!(plain, wanted.into_iter().collect::<Vec<_>>());
             if let Some(last) = found.last() {
-                assert_eq!((last.total_votes, last.total_weight), until(&|_, _| true));
+                assert_eq!((last.total_votes, last.total_weight), until(u64::MAX));
             }
         }
     }
@@ -520,6 +645,61 @@ fn boards_that_a_lock_overtakes_read_the_slot_anew_and_say_nothing_meanwhile() {
     world.check();
 }
 
+/// Everything that anyone sees, before and behind a void and its lifting.
+#[test]
+fn a_void_that_is_lifted_leaves_no_trace() {
+    let mut world = World::new();
+    for n in 0..3_000 {
+        world.now += 40;
+        world.vote(voter(n), n % 8, 1 + u16::try_from(n % 3).unwrap());
+    }
+    world.apply();
+    let boards = |world: &World| {
+        let mut seen = Vec::new();
+        for of in [Subject::Clips, Subject::Voters, Subject::Creators] {
+            let board = Board { of, scope: Scope::All, window: Window::All };
+            world.boards.build(board).unwrap();
+            seen.push(world.boards.page(board, None, 5_000).unwrap().unwrap().2);
+        }
+        seen
+    };
+    let minutes = |world: &World| {
+        let store = world.disk.open("tables");
+        let (voids, masks) = (world.voids_of(SlotNo(0)), world.voids.masks(SlotNo(0)));
+        let of = Of { clip: ClipNo(0), slot: SlotNo(0), applied: world.applied, voids: &voids, masks: &masks };
+        series(store.as_ref(), of, 60_000, 0, 0, 1_000).unwrap().points
+    };
+    let before = (boards(&world), minutes(&world));
+    world.take(Step::Void { clip: 0, nth: 2 });
+    world.apply();
+    world.check();
+    let masked: &[Mask] = &world.voids.masks(SlotNo(0));
+    assert_eq!(masked.len(), 188);
+    assert_ne!((boards(&world), minutes(&world)), before);
+    world.take(Step::Lift { nth: 0 });
+    world.apply();
+    assert_eq!((boards(&world), minutes(&world)), before);
+    world.check();
+}
+
+/// More votes than readers may wait for.
+#[test]
+fn a_large_void_is_shown_all_at_once() {
+    let mut world = World::new();
+    for n in 0..12_000 {
+        world.vote(voter(n), 0, 1);
+    }
+    world.apply();
+    let board = Board { of: Subject::Voters, scope: Scope::All, window: Window::All };
+    world.check_board(board);
+    world.take(Step::Void { clip: 0, nth: 1 });
+    world.apply();
+    world.check_board(board);
+    world.take(Step::Lift { nth: 0 });
+    world.apply();
+    world.check_board(board);
+}
+
 #[test]
 fn past_the_bound_there_are_no_boards() {
     let mut world = World::new();
@@ -550,7 +730,7 @@ fn a_page_of_minutes_that_is_ahead_of_the_mark_says_so() {
     world.vote(voter(2), 0, 1);
     // The pages are stored and the mark is not known yet.
     world.tables.commit(Mark { seq: world.seq, block: 1, chain: [0; 32] }).unwrap();
-    let of = Of { clip: ClipNo(0), slot: SlotNo(0), applied: before };
+    let of = Of { clip: ClipNo(0), slot: SlotNo(0), applied: before, voids: &[], masks: &[] };
     let store = world.disk.open("tables");
     let found = series(store.as_ref(), of, 60_000, 0, 0, 10).unwrap();
     assert_eq!((found.as_of, found.points[0].votes), (world.seq, 2));
@@ -582,7 +762,7 @@ fn a_store_from_before_minutes_counts_what_it_had() {
     world.tables = Tables::open(world.disk.open("tables")).unwrap();
     world.vote(voter(3), 0, 1);
     world.apply();
-    let of = Of { clip: ClipNo(0), slot: SlotNo(0), applied: world.applied };
+    let of = Of { clip: ClipNo(0), slot: SlotNo(0), applied: world.applied, voids: &[], masks: &[] };
     let found = series(store.as_ref(), of, 60_000, 0, 0, 10).unwrap();
     assert_eq!((found.points[0].votes, found.points[0].total_votes, found.points[0].total_weight), (1, 3, 4));
     let then = at_sequence(store.as_ref(), of, world.seq).unwrap().unwrap();

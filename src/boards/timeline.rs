@@ -4,17 +4,20 @@
 //! A group's last page is read first: what lies in front of it never changes again, and it contains all that the mark
 //! does, or is ahead of it. Either way the answer is exact as of the later of the two, which it names.
 //!
+//! Votes that voids took out are as if they had never been, by the minute and at a time; at a sequence is what the clip had then,
+//! with the voids of before.
+//!
 //! A locked slot's votes that were taken back are gone with its blocks, so its segments can't be cut: the answer is then what
 //! the clip had in front of the segment, and names that moment.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use crate::domain::{ClipNo, Seq, SlotNo};
+use crate::domain::{ClipNo, NamedVote, Seq, SlotNo, VoidState};
 use crate::error::Fault;
 use crate::fold::ballot_block::{self, Act};
 use crate::fold::timeline::{self, MINUTE_MS, Segment, TimelinePage, group_of};
-use crate::fold::{Stored, keys, lookup};
+use crate::fold::{Mask, Stored, keys, lookup};
 use crate::store::Store;
 
 /// Segments of a minute whose ballots are counted for one answer, at most: 16,384 ballots each. A clock that only goes
@@ -60,22 +63,44 @@ pub struct Then {
     pub weight: u64,
 }
 
-/// A clip, where its votes lie, and what the tables are known to contain.
+/// A clip, where its votes lie, what of them voids took out, and what the tables are known to contain.
 #[derive(Clone, Copy, Debug)]
-pub struct Of {
+pub struct Of<'a> {
     /// The clip.
     pub clip: ClipNo,
     /// Its slot.
     pub slot: SlotNo,
-    /// The mark, read before the pages are.
+    /// The mark, read before the pages are, and behind every void below.
     pub applied: Seq,
+    /// The slot's voids.
+    pub voids: &'a [VoidState],
+    /// The slot's votes that they take out now, by sequence.
+    pub masks: &'a [Mask],
+}
+
+impl Of<'_> {
+    /// The clip's votes that are taken out now: minutes have them as if they counted, and have no retraction of one that was taken
+    /// back under a void.
+    fn masked(&self) -> impl Iterator<Item = &NamedVote> {
+        self.masks.iter().map(|mask| &mask.vote).filter(|vote| vote.clip == self.clip)
+    }
+
+    /// What voids and liftings have done to the clip up to a sequence.
+    fn voided(&self, from: Seq, seq: Seq) -> (i64, i64) {
+        let steps = self.voids.iter().flat_map(|void| {
+            let lifted = void.lifted.as_ref().map(|(step, _)| step);
+            void.taken.iter().chain(lifted).filter(|step| (from..=seq).contains(&step.seq))
+        });
+        let of_clip = steps.flat_map(|step| &step.changes).filter(|(clip, ..)| *clip == self.clip);
+        of_clip.fold((0, 0), |sum, (_, votes, weight)| (sum.0 + votes, sum.1 + weight))
+    }
 }
 
 /// A clip's steps from a time on, at most so many: multiples of `step_ms`, itself one of a minute. What came before
 /// `opened_ms` by a clock that was behind is in the step of the opening.
 pub fn series(
     store: &dyn Store,
-    of: Of,
+    of: Of<'_>,
     step_ms: u64,
     opened_ms: u64,
     from_ms: u64,
@@ -88,6 +113,17 @@ pub fn series(
         let at = (u64::from(one.minute) * MINUTE_MS).max(opened_ms);
         let step = steps.entry(at - at % step_ms).or_default();
         *step = (step.0 + i64::from(one.votes), step.1 + one.weight);
+    }
+    let first = pages.first().map_or(0, |page| page.first);
+    for vote in of.masked() {
+        if vote.seq < first {
+            sum.add(-1, -i64::from(vote.weight));
+            continue;
+        }
+        let (minute, _) = timeline::minute_of(vote.at);
+        let at = (u64::from(minute) * MINUTE_MS).max(opened_ms);
+        let step = steps.entry(at - at % step_ms).or_default();
+        *step = (step.0 - 1, step.1 - i64::from(vote.weight));
     }
     let mut series = Series { as_of, ..Series::default() };
     for (at, (gained, weighed)) in steps.into_iter().filter(|(_, change)| *change != (0, 0)) {
@@ -108,7 +144,7 @@ pub fn series(
 
 /// What a clip had behind a sequence: its ballots up to there. A later one than is known reads as the last that is, and one within
 /// a segment of a locked slot as the last in front of it. `None`: from before minutes were kept.
-pub fn at_sequence(store: &dyn Store, of: Of, seq: Seq) -> Result<Option<Then>, Fault> {
+pub fn at_sequence(store: &dyn Store, of: Of<'_>, seq: Seq) -> Result<Option<Then>, Fault> {
     let Of { clip, applied, .. } = of;
     let (from, to) = keys::timeline_of(group_of(clip));
     let Some((key, record)) = store.last_in(&from, &to)? else {
@@ -133,14 +169,24 @@ pub fn at_sequence(store: &dyn Store, of: Of, seq: Seq) -> Result<Option<Then>, 
             as_of = one.first - 1;
         }
     }
+    if !of.voids.is_empty() {
+        // What the first page begins behind has the voids of before it.
+        let first = first_page(store, of)?.map_or(page.first, |page| page.first);
+        let (votes, weight) = of.voided(first, as_of);
+        sum.add(votes, weight);
+    }
     Ok(Some(sum.then(as_of, None)))
 }
 
-/// What a clip had at a time in Unix milliseconds: its ballots whose own time is not later; for a locked slot at the last time
+/// What a clip had at a time in Unix milliseconds: its ballots whose own time is not later, and that no void takes out now; for a locked slot at the last time
 /// up to then that is in no segment. `None`: the clock jumped about in that minute more often than ballots are counted for.
-pub fn at_time(store: &dyn Store, of: Of, at_ms: u64) -> Result<Option<Then>, Fault> {
+pub fn at_time(store: &dyn Store, of: Of<'_>, at_ms: u64) -> Result<Option<Then>, Fault> {
     let (pages, as_of) = pages(store, of)?;
-    let before = pages.first().map_or(Sum::default(), |page| Sum::behind(page, of.clip));
+    let mut before = pages.first().map_or(Sum::default(), |page| Sum::behind(page, of.clip));
+    let first = pages.first().map_or(0, |page| page.first);
+    for vote in of.masked().filter(|vote| vote.seq < first) {
+        before.add(-1, -i64::from(vote.weight));
+    }
     let (mut sum, mut cut) = (before, 0);
     for one in segments(&pages, of.clip).filter(|one| one.from_ms() <= at_ms) {
         if one.to_ms() <= at_ms {
@@ -152,14 +198,16 @@ pub fn at_time(store: &dyn Store, of: Of, at_ms: u64) -> Result<Option<Then>, Fa
             return Ok(None);
         }
         if !sum.count(store, of, one.first, one.last, &|stored| stored.at <= at_ms)? {
-            return Ok(Some(at_whole(before, &pages, of.clip, at_ms, as_of)));
+            return Ok(Some(at_whole(before, &pages, of, at_ms, as_of)));
         }
     }
+    sum.leave_out(of, first, at_ms);
     Ok(Some(sum.then(as_of, Some(at_ms))))
 }
 
 /// The same at the last time that cuts no segment.
-fn at_whole(mut sum: Sum, pages: &[TimelinePage], clip: ClipNo, at_ms: u64, as_of: Seq) -> Then {
+fn at_whole(mut sum: Sum, pages: &[TimelinePage], of: Of<'_>, at_ms: u64, as_of: Seq) -> Then {
+    let clip = of.clip;
     let cut = |at_ms: u64| segments(pages, clip).find(move |one| one.from_ms() <= at_ms && at_ms < one.to_ms());
     // Earlier at every turn: a segment that is cut begins at or before that time.
     let mut whole = Some(at_ms);
@@ -169,6 +217,8 @@ fn at_whole(mut sum: Sum, pages: &[TimelinePage], clip: ClipNo, at_ms: u64, as_o
     for one in segments(pages, clip).filter(|one| whole.is_some_and(|at_ms| one.to_ms() <= at_ms)) {
         sum.add(one.votes.into(), one.weight);
     }
+    let first = pages.first().map_or(0, |page| page.first);
+    sum.leave_out(of, first, whole.unwrap_or(0));
     sum.then(as_of, Some(whole.unwrap_or(0)))
 }
 
@@ -188,11 +238,18 @@ impl Sum {
         (self.votes, self.weight) = (self.votes + votes, self.weight + weight);
     }
 
+    /// Leaves out the votes from a sequence on, up to a time, that voids take out.
+    fn leave_out(&mut self, of: Of<'_>, first: Seq, at_ms: u64) {
+        for vote in of.masked().filter(|vote| vote.seq >= first && vote.at <= at_ms) {
+            self.add(-1, -i64::from(vote.weight));
+        }
+    }
+
     /// Counts the clip's ballots between two sequences, both included. `false`: it can't, and has not, since the slot is locked.
     fn count(
         &mut self,
         store: &dyn Store,
-        of: Of,
+        of: Of<'_>,
         first: Seq,
         last: Seq,
         wanted: &dyn Fn(&Stored) -> bool,
@@ -231,7 +288,7 @@ fn segments(pages: &[TimelinePage], clip: ClipNo) -> impl Iterator<Item = &Segme
 }
 
 /// All pages of the clip's group, and the sequence that they are exact at.
-fn pages(store: &dyn Store, of: Of) -> Result<(Vec<TimelinePage>, Seq), Fault> {
+fn pages(store: &dyn Store, of: Of<'_>) -> Result<(Vec<TimelinePage>, Seq), Fault> {
     let (from, to) = keys::timeline_of(group_of(of.clip));
     let Some((end, record)) = store.last_in(&from, &to)? else { return Ok((Vec::new(), of.applied)) };
     let last = timeline::read(&end, &record)?;
@@ -247,7 +304,7 @@ fn pages(store: &dyn Store, of: Of) -> Result<(Vec<TimelinePage>, Seq), Fault> {
     Ok((pages, as_of))
 }
 
-fn first_page(store: &dyn Store, of: Of) -> Result<Option<TimelinePage>, Fault> {
+fn first_page(store: &dyn Store, of: Of<'_>) -> Result<Option<TimelinePage>, Fault> {
     let (from, to) = keys::timeline_of(group_of(of.clip));
     let mut first = None;
     store.scan(&from, &to, &mut |key, record| {

@@ -137,8 +137,8 @@ impl Votes {
         at
     }
 
-    /// Adds a vote of the voter at a place.
-    pub(super) fn cast(&mut self, voter: u32, seq: Seq, ballot: &Ballot) {
+    /// Adds a vote of the voter at a place; whether it counts.
+    pub(super) fn cast(&mut self, voter: u32, seq: Seq, ballot: &Ballot, counts: bool) {
         let clip = ballot.clip;
         if self.clips.len() <= clip.index() {
             let none = Sums { newest: NONE, mixed: false, all: Score::default(), day: Score::default() };
@@ -165,7 +165,12 @@ impl Votes {
         self.clips[clip.index()].newest = at;
         self.voters.get_mut(voter).votes = at;
         self.count += 1;
-        self.set_counts(at, true);
+        self.set_counts(at, counts);
+    }
+
+    /// A vote's sequence.
+    pub(super) fn seq_of(&self, at: u32) -> Seq {
+        self.cast.get(at).seq()
     }
 
     /// A voter's vote for a clip.
@@ -360,6 +365,7 @@ mod tests {
                 voter,
                 *seq,
                 &Ballot { voter: id, clip, weight: 1, day, act, origin: crate::domain::Origin::default() },
+                true,
             );
         }
         votes

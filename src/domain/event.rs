@@ -7,6 +7,7 @@ use super::ids::{ClipNo, Seq, SlotNo, VoterId};
 use super::origin::Origin;
 use super::round::{FrozenBy, Outcome};
 use super::stage::{Clip, Season, Slot};
+use super::void::{NamedVotes, VoidPlan};
 use super::vote::{Retraction, Vote};
 
 /// A change. The order of the variants is the on-disk tag: append, never reorder.
@@ -92,6 +93,27 @@ pub enum Event {
     },
     /// A vote, and what is kept of its request.
     VotedFrom(Vote, Origin),
+    /// Votes of a slot are to be taken out: the void's id is this event's sequence. What follows names them; a start in between
+    /// ends it without effect.
+    VoidBegun(Box<VoidPlan>),
+    /// Some of the votes of the void that is under way.
+    VotesNamed(Box<NamedVotes>),
+    /// The void that is under way takes effect: its votes that stand count no more. One at a time is under way.
+    VoidTaken {
+        /// Which.
+        void: Seq,
+        /// Its slot.
+        slot: SlotNo,
+    },
+    /// A void is lifted: its votes that stand, and are under no other, count again. One that is under way ends without effect.
+    VoidLifted {
+        /// Which.
+        void: Seq,
+        /// Its slot.
+        slot: SlotNo,
+        /// Why, for everyone.
+        reason: String,
+    },
 }
 
 impl Event {

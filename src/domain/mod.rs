@@ -10,6 +10,7 @@ mod letters;
 mod origin;
 mod round;
 mod stage;
+mod void;
 mod vote;
 
 pub use comment::{
@@ -22,4 +23,5 @@ pub use letters::is_ignorable;
 pub use origin::{Network, NetworkHash, Origin};
 pub use round::{DECISION_REASON_MAX, Decided, FrozenBy, Outcome, Root};
 pub use stage::{Clip, ClipDraft, Season, Slot, SlotStatus, Span, bounded_text};
+pub use void::{NAMED_AT_ONCE, NamedVote, NamedVotes, VOID_REASON_MAX, VoidBy, VoidPlan, VoidState, VoidStep};
 pub use vote::{Retraction, Vote, VoteKind, Weights};

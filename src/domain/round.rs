@@ -41,6 +41,8 @@ pub enum Decided {
         /// Why; 1 to [`DECISION_REASON_MAX`] bytes.
         reason: String,
     },
+    /// The votes, as they count since the void, or the lifting of one, of that sequence, which came behind the freeze.
+    TallyAfter(Seq),
 }
 
 /// Bytes of the reason for a winner by hand at most.

@@ -1,28 +1,40 @@
 //! A locked slot's certificate and its voters' proofs, from what is stored; and `verify`'s part about them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::verify::Verified;
 use super::{Core, Engine};
 use crate::closed::{Place, SlotNames, SlotPages};
-use crate::domain::{Clip, ClipId, ClipNo, SlotStatus, VoterId};
+use crate::domain::{Clip, ClipId, ClipNo, Decided, Seq, SlotStatus, VoidState, VoterId};
 use crate::error::{Fault, Reject};
 use crate::fold::Tables;
 use crate::fold::lookup;
 use crate::fold::records::SlotRecord;
 use crate::fold::sorted::{Closing, Sorted, SortedPages};
-use crate::merkle::{Audit, Certificate, ChainAt, ClipResult, FORMAT, HexHash, Proof, Tree, WinnerBy};
-use crate::store::Store;
+use crate::merkle::{
+    Audit, Certificate, ChainAt, ClipResult, FORMAT, FORMAT_AFTER_VOID, HexHash, Proof, Tree, VoidNamed, WinnerBy,
+};
 
 impl Engine {
-    /// A locked slot's certificate; `WrongState` before its lock, and until its ballots are sorted.
-    pub fn certificate(&self, season: &str, position: u32) -> Result<Certificate, Reject> {
+    /// A locked slot's newest certificate, or the one of a number; `WrongState` before its lock, and until its ballots are sorted.
+    /// Behind a void of the slot it reads all ballots: for a thread that may block.
+    pub fn certificate(&self, season: &str, position: u32, number: Option<u64>) -> Result<Certificate, Reject> {
         let core = &*self.core;
         let (record, closing, pages) = core.sealed(season, position)?;
-        let scene = core.stage.look();
-        let ids =
-            scene.slots[record.slot.no.index()].clips.iter().map(|no| (*no, scene.clips[no.index()].clip.id.clone()));
-        core.read(certificate(core.tables.as_ref(), core.store_id(), &record, closing, pages, ids.collect()))
+        let (ids, last_void) = {
+            let scene = core.stage.look();
+            let slot = &scene.slots[record.slot.no.index()];
+            let ids = slot.clips.iter().map(|no| (*no, scene.clips[no.index()].clip.id.clone()));
+            (ids.collect::<Vec<_>>(), slot.voids.last)
+        };
+        // What viewers see of a void has its certificate.
+        core.until_applied_here(last_void)?;
+        let number = number.unwrap_or(u64::MAX);
+        let found = Tables::open(Arc::clone(&core.tables))
+            .and_then(|tables| nth(&tables, core.store_id(), &record, closing, pages, &ids, number));
+        let certificate = core.read(found)?.ok_or(Reject::NotFound)?;
+        if number != u64::MAX && certificate.number != number { Err(Reject::NotFound) } else { Ok(certificate) }
     }
 
     /// That the voter's ballot for a clip is among a locked slot's; `NotVoted` if it is not.
@@ -87,53 +99,147 @@ impl Core {
     }
 }
 
-/// A locked slot's certificate, as its pages and records have it. `clips`: all of the slot's, in order.
-pub(super) fn certificate(
-    store: &dyn Store,
+/// A locked slot's newest certificate. `clips`: all of the slot's, in order.
+pub(super) fn newest(
+    tables: &Tables,
     store_id: [u8; 16],
     record: &SlotRecord,
     closing: Closing,
     pages: SortedPages,
-    clips: Vec<(ClipNo, ClipId)>,
+    clips: &[(ClipNo, ClipId)],
 ) -> Result<Certificate, Fault> {
-    let counts: BTreeMap<ClipNo, (u64, u64)> = SlotPages::new(store, record.slot.no, pages)
-        .counts()?
-        .into_iter()
-        .map(|(clip, votes, weight)| (clip, (votes, weight)))
-        .collect();
-    let winner = record.winner();
-    let winner_clip_id = clips.iter().find(|(no, _)| Some(*no) == winner).map(|(_, id)| id.clone());
-    let result = |(no, clip_id): (ClipNo, ClipId)| {
-        let (vote_count, weighted_score) = counts.get(&no).copied().unwrap_or_default();
-        ClipResult { clip_id, vote_count, weighted_score }
-    };
-    let certificate = Certificate {
-        format: FORMAT,
-        store: store_id,
-        number: 1,
-        previous: None,
-        season: lookup::season_id(store, record.slot.season)?,
-        slot: record.slot.position,
-        sequence: closing.freeze,
-        chain: closing.block.map(|block| ChainAt { first: block.first, last: block.last, hash: block.chain }),
-        winner_clip_id,
-        winner_by: WinnerBy::Count,
-        clips: clips.into_iter().map(result).collect(),
-        leaves: pages.leaves,
-        root: pages.root,
-        voids: Vec::new(),
-        hash: [0; 32],
-    };
-    Ok(certificate.sealed())
+    let certificate = nth(tables, store_id, record, closing, pages, clips, u64::MAX)?;
+    Ok(certificate.expect("the first one is always there"))
+}
+
+/// A locked slot's certificate of that number, or the last before it, as its pages and records have it: the first is of the votes
+/// under no void that took effect before the lock, and each void and lifting behind the lock makes another. `None`: of number 0.
+pub(super) fn nth(
+    tables: &Tables,
+    store_id: [u8; 16],
+    record: &SlotRecord,
+    closing: Closing,
+    pages: SortedPages,
+    clips: &[(ClipNo, ClipId)],
+    number: u64,
+) -> Result<Option<Certificate>, Fault> {
+    let store = tables.store().as_ref();
+    let sealed = SlotPages::new(store, record.slot.no, pages);
+    let whole: BTreeMap<ClipNo, (u64, u64)> =
+        sealed.counts()?.into_iter().map(|(clip, votes, weight)| (clip, (votes, weight))).collect();
+    let voids = Voided::of(tables, record, sealed)?;
+    let by_hand = matches!(record.outcome.as_ref().map(|outcome| &outcome.decided), Some(Decided::ByHand { .. }));
+    let season = lookup::season_id(store, record.slot.season)?;
+    let editions =
+        std::iter::once((record.last, None)).chain(voids.steps.iter().map(|(seq, void)| (*seq, Some(*void))));
+    let mut last: Option<Certificate> = None;
+    for ((at, void), number) in editions.zip(1..=number) {
+        let (masked, counts) = voids.at(at, &whole);
+        let result = |(no, clip_id): &(ClipNo, ClipId)| {
+            let (vote_count, weighted_score) = counts.get(no).copied().unwrap_or_default();
+            ClipResult { clip_id: clip_id.clone(), vote_count, weighted_score }
+        };
+        let lock = record.winner();
+        let mut certificate = Certificate {
+            format: if void.is_some() { FORMAT_AFTER_VOID } else { FORMAT },
+            store: store_id,
+            number,
+            previous: last.as_ref().map(|last| HexHash(last.hash)),
+            void,
+            season: season.clone(),
+            slot: record.slot.position,
+            sequence: closing.freeze,
+            chain: closing.block.map(|block| ChainAt { first: block.first, last: block.last, hash: block.chain }),
+            winner_clip_id: clips.iter().find(|(no, _)| Some(*no) == lock).map(|(_, id)| id.clone()),
+            winner_by: WinnerBy::Count,
+            clips: clips.iter().map(result).collect(),
+            leaves: pages.leaves,
+            root: pages.root,
+            voids: masked,
+            hash: [0; 32],
+        };
+        if void.is_some() && !by_hand {
+            certificate.winner_clip_id = certificate.best().cloned();
+        }
+        last = Some(certificate.sealed());
+    }
+    Ok(last)
+}
+
+/// A locked slot's voids, and where their votes are among the leaves.
+struct Voided {
+    states: Vec<VoidState>,
+    /// By void: its votes that are leaves, by sequence.
+    named: HashMap<Seq, Vec<Seq>>,
+    /// By sequence: the leaf's index, its clip and weight.
+    leaves: HashMap<Seq, (u64, ClipNo, u16)>,
+    /// What followed the lock, in order.
+    steps: Vec<(Seq, VoidNamed)>,
+}
+
+impl Voided {
+    fn of(tables: &Tables, record: &SlotRecord, sealed: SlotPages<'_>) -> Result<Self, Fault> {
+        let slot = record.slot.no;
+        let mut states = Vec::new();
+        tables.each_void(|state| {
+            if state.plan.slot == slot && state.taken.is_some() {
+                states.push(state.clone());
+            }
+        })?;
+        let mut named: HashMap<Seq, Vec<Seq>> = HashMap::new();
+        for state in &states {
+            let of = named.entry(state.id).or_default();
+            tables.each_named(slot, state.id, |votes| of.extend(votes.iter().map(|vote| vote.seq)))?;
+        }
+        let mut steps = Vec::new();
+        for state in &states {
+            let id = state.id;
+            steps.extend(state.taken.iter().map(|step| (step.seq, VoidNamed { id, lifted: false })));
+            steps.extend(state.lifted.iter().map(|(step, _)| (step.seq, VoidNamed { id, lifted: true })));
+        }
+        steps.retain(|(seq, _)| *seq > record.last);
+        steps.sort_unstable_by_key(|(seq, _)| *seq);
+        let mut voided = Self { states, named, leaves: HashMap::new(), steps };
+        let wanted: HashSet<Seq> = voided.named.values().flatten().copied().collect();
+        if !wanted.is_empty() {
+            let mut index = 0;
+            sealed.each(|ballot| {
+                if wanted.contains(&ballot.seq) {
+                    voided.leaves.insert(ballot.seq, (index, ballot.clip, ballot.weight));
+                }
+                index += 1;
+                Ok(())
+            })?;
+        }
+        Ok(voided)
+    }
+
+    /// Which leaves count for nothing behind an event, and what the clips have without them.
+    fn at(&self, seq: Seq, whole: &BTreeMap<ClipNo, (u64, u64)>) -> (Vec<u64>, BTreeMap<ClipNo, (u64, u64)>) {
+        let in_force = self.states.iter().filter(|state| state.was_in_force(seq));
+        let votes: BTreeSet<Seq> = in_force.flat_map(|state| &self.named[&state.id]).copied().collect();
+        // Taken back before the void took effect: no leaves.
+        let leaves = votes.iter().filter_map(|vote| self.leaves.get(vote));
+        let (mut indexes, mut counts) = (Vec::new(), whole.clone());
+        for (index, clip, weight) in leaves {
+            indexes.push(*index);
+            let sum = counts.entry(*clip).or_default();
+            *sum = (sum.0.saturating_sub(1), sum.1.saturating_sub(u64::from(*weight)));
+        }
+        indexes.sort_unstable();
+        (indexes, counts)
+    }
 }
 
 /// Reads a locked slot's sorted pages, all of them, and holds them against what is kept above them. Adds to `counted`, and shows
-/// every vote to `look`. The flag: every page could be read.
+/// every vote to `look`. `masked`: the leaves that count for nothing. The flag: every page could be read.
+#[expect(clippy::too_many_arguments, reason = "what is read, what it is held against, and where the findings go")]
 pub(super) fn recount_sealed(
     tables: &Tables,
     record: &SlotRecord,
     pages: SortedPages,
     clips: &[Clip],
+    masked: &[u64],
     found: &mut Verified,
     counted: &mut BTreeMap<ClipNo, (i64, i64)>,
     look: &mut dyn FnMut(&Sorted, &mut Verified),
@@ -160,7 +266,8 @@ pub(super) fn recount_sealed(
                 found.note(format!("{of}, event {}: its clip is not of its slot", ballot.seq));
                 continue;
             }
-            tree.push(audit.take(&names.leaf(store, &ballot)?, true));
+            let counts = masked.binary_search(&audit.leaves()).is_err();
+            tree.push(audit.take(&names.leaf(store, &ballot)?, counts));
             look(&ballot, found);
             let sum = counted.entry(ballot.clip).or_default();
             *sum = (sum.0 + 1, sum.1 + i64::from(ballot.weight));

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use super::read::counts;
 use super::{Core, Engine};
 use crate::boards::timeline::{self, Of, Series, Then};
-use crate::boards::{Board, Boards, ClipFacts, Layout, NoBoards, Row, Scope, Score, SlotFacts, Subject, Window};
+use crate::boards::{
+    Board, Boards, ClipFacts, Layout, Masked, NoBoards, Row, Scope, Score, SlotFacts, Subject, Window,
+};
 use crate::clock::Clock;
 use crate::domain::{ClipId, SeasonId, Seq, SlotStatus, VoterId};
 use crate::error::{Fault, Reject};
@@ -169,16 +171,22 @@ impl Engine {
         &self.core.boards
     }
 
-    fn timed<T>(&self, clip: &str, read: impl FnOnce(Of, &SlotState) -> Result<T, Fault>) -> Result<Option<T>, Reject> {
-        // Before anything is read: the answer is exact there or later.
-        let applied = self.core.progress.applied();
+    fn timed<T>(
+        &self,
+        clip: &str,
+        read: impl FnOnce(Of<'_>, &SlotState) -> Result<T, Fault>,
+    ) -> Result<Option<T>, Reject> {
         let scene = self.core.stage.look_whole();
         let state: &Arc<ClipState> = scene.clip(clip)?;
         let slot = scene.slot_of(&state.clip);
         if counts(&scene, state).is_none() {
             return Ok(None);
         }
-        let of = Of { clip: state.clip.no, slot: slot.slot.no, applied };
+        self.core.until_applied_here(slot.voids.last)?;
+        // Before anything is read: the answer is exact there or later.
+        let applied = self.core.progress.applied();
+        let of =
+            Of { clip: state.clip.no, slot: slot.slot.no, applied, voids: &slot.voids.list, masks: &slot.voids.masks };
         read(of, slot).map(Some).map_err(|failure| self.core.unreadable(&failure))
     }
 
@@ -201,6 +209,16 @@ impl Engine {
 }
 
 impl Core {
+    /// Waits until the tables contain a sequence that was settled, on this thread.
+    pub(super) fn until_applied_here(&self, seq: Seq) -> Result<(), Reject> {
+        while self.progress.applied() < seq {
+            self.takes_writes()?;
+            self.progress.nudge();
+            self.progress.wait(IDLE, |progress| progress.applied() >= seq);
+        }
+        Ok(())
+    }
+
     fn unreadable(&self, failure: &Fault) -> Reject {
         self.metrics.read_failures.inc();
         tracing::error!("a timeline can't be read: {failure}");
@@ -304,5 +322,7 @@ fn layout(scene: &Scene, settled: Seq) -> Layout {
         is_locked: state.status == SlotStatus::Locked,
     });
     let clips = scene.clips.iter().map(|state| ClipFacts { slot: state.clip.slot, owner: state.owner });
-    Layout { slots: slots.collect(), clips: clips.collect(), settled }
+    let voids =
+        scene.slots.iter().map(|state| Masked { since: state.voids.last, masks: Arc::clone(&state.voids.masks) });
+    Layout { slots: slots.collect(), clips: clips.collect(), voids: voids.collect(), settled }
 }

@@ -1,6 +1,7 @@
 //! From the tables to memory, at the start: stage, tallies, ballots of the slots that can still be voted in, and what
 //! voters used today in slots that can't.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,8 +12,8 @@ use crate::domain::{Day, SlotNo, SlotStatus, day_of};
 use crate::error::Fault;
 use crate::fold::ballot_block::{self, Act};
 use crate::fold::sorted::{SortedPages, Who};
-use crate::fold::{Stored, Tables};
-use crate::stage::{Ban, Scene, Stage};
+use crate::fold::{Stored, Tables, Voids};
+use crate::stage::{Ban, Scene, SlotVoids, Stage};
 
 /// Threads that fill the ballots; each fills shards of its own.
 const FILLERS: usize = 2;
@@ -21,8 +22,8 @@ const _: () = assert!(SHARDS.is_multiple_of(FILLERS));
 const BLOCKS_AT_ONCE: usize = 64;
 
 /// Fills an empty stage and empty ballots. `now_ms` tells which budgets still count.
-pub(crate) fn load(tables: &Tables, stage: &Stage, ballots: &Ballots, now_ms: u64) -> Result<(), Fault> {
-    load_stage(tables, stage)?;
+pub(crate) fn load(tables: &Tables, voids: &Voids, stage: &Stage, ballots: &Ballots, now_ms: u64) -> Result<(), Fault> {
+    load_stage(tables, voids, stage)?;
     let (mut open, mut closed) = (Vec::new(), Vec::new());
     let mut today = day_of(now_ms);
     let mut records = Vec::new();
@@ -80,7 +81,7 @@ fn charge_sorted(
     })
 }
 
-fn load_stage(tables: &Tables, stage: &Stage) -> Result<(), Fault> {
+fn load_stage(tables: &Tables, voids: &Voids, stage: &Stage) -> Result<(), Fault> {
     let mut scene = Scene::default();
     check_numbers(tables)?;
     tables.each_season(|season| scene.add_season(season.clone()))?;
@@ -114,7 +115,28 @@ fn load_stage(tables: &Tables, stage: &Stage) -> Result<(), Fault> {
             bans.insert(voter, Ban { until: last.until, reason: last.reason.clone() });
         }
     })?;
+    load_voids(tables, voids, &mut scene)?;
     stage.change(|now| *now = scene);
+    Ok(())
+}
+
+/// Behind the tallies, which a locked slot's winner follows.
+fn load_voids(tables: &Tables, voids: &Voids, scene: &mut Scene) -> Result<(), Fault> {
+    let (mut slots, mut unknown) = (BTreeMap::<SlotNo, SlotVoids>::new(), None);
+    tables.each_void(|state| {
+        if state.plan.slot.index() >= scene.slots.len() {
+            unknown = Some(state.id);
+        }
+        slots.entry(state.plan.slot).or_default().list.push(state.clone());
+    })?;
+    if let Some(void) = unknown {
+        return Err(Fault::Inconsistent { why: format!("void {void} is of a slot that does not exist") });
+    }
+    for (slot, mut state) in slots {
+        (state.last, state.masks) = (voids.last(slot), voids.masks(slot));
+        Arc::make_mut(&mut scene.slots[slot.index()]).voids = Arc::new(state);
+        scene.follow_voids(slot);
+    }
     Ok(())
 }
 

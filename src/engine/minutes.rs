@@ -11,13 +11,13 @@ use super::load::put;
 use super::verify::Verified;
 use crate::ballots::Ballots;
 use crate::closed::SlotPages;
-use crate::domain::{Clip, ClipNo, Seq, VoterId};
+use crate::domain::{Clip, ClipNo, Seq, SlotNo};
 use crate::error::Fault;
-use crate::fold::Tables;
 use crate::fold::ballot_block::{self, Act, Ballot, Stored};
 use crate::fold::records::SlotRecord;
-use crate::fold::sorted::{Sorted, Who};
+use crate::fold::sorted::Sorted;
 use crate::fold::timeline::{CLIPS_A_TIMELINE, MINUTE_MS, Segment, group_of, minute_of};
+use crate::fold::{Tables, Voids};
 
 /// What the pages say, and what the ballots have come to.
 #[derive(Debug)]
@@ -216,7 +216,12 @@ impl Minutes {
 
 /// Makes the pages of these groups anew from the ballots that are left in the order of the log: of a locked slot, the votes that
 /// stand. Keeps those ballots in memory.
-pub(super) fn repair(tables: &mut Tables, slots: &[SlotRecord], groups: &BTreeSet<u32>) -> Result<(), Fault> {
+pub(super) fn repair(
+    tables: &mut Tables,
+    voids: &Voids,
+    slots: &[SlotRecord],
+    groups: &BTreeSet<u32>,
+) -> Result<(), Fault> {
     let mut of_groups: BTreeMap<u32, Vec<Stored>> = groups.iter().map(|group| (*group, Vec::new())).collect();
     for record in slots {
         let slot = &record.slot.no;
@@ -233,6 +238,7 @@ pub(super) fn repair(tables: &mut Tables, slots: &[SlotRecord], groups: &BTreeSe
         tables.each_ballot_block(*slot, 0, &mut |key, record| {
             ballot_block::read(key, record, |stored| {
                 if put(&ballots, stored).is_ok()
+                    && counted_back(voids, *slot, &stored)
                     && let Some(of) = of_groups.get_mut(&group_of(stored.ballot.clip))
                 {
                     of.push(stored);
@@ -249,12 +255,17 @@ pub(super) fn repair(tables: &mut Tables, slots: &[SlotRecord], groups: &BTreeSe
     Ok(())
 }
 
+/// Whether a ballot is in the minutes: the retraction of a vote that a void had taken out is not.
+pub(super) fn counted_back(voids: &Voids, slot: SlotNo, stored: &Stored) -> bool {
+    match stored.ballot.act {
+        Act::Cast(_) => true,
+        Act::Retract(vote) => !voids.is_back(slot, vote),
+    }
+}
+
 /// A sorted vote as its block had it. Minutes name no voter.
 fn as_cast(vote: &Sorted) -> Stored {
-    let voter = match vote.who {
-        Who::Voter(voter) => voter,
-        Who::Erased(_) => VoterId([0; 16]),
-    };
+    let voter = vote.who.id();
     let Sorted { clip, weight, day, kind, origin, .. } = *vote;
     let ballot = Ballot { voter, clip, weight, day, act: Act::Cast(kind), origin };
     Stored { seq: vote.seq, at: vote.at, ballot }

@@ -19,6 +19,7 @@ mod rounds;
 mod settle;
 mod threads;
 mod verify;
+mod voids;
 mod vote;
 mod votes;
 
@@ -38,6 +39,7 @@ pub use leaderboard::{Leaderboard, Moment, Ranked, RankedClip, Standing};
 pub use operate::REASON_MAX;
 pub use recheck::{Rechecked, export_slot, recheck, recheck_stores};
 pub use verify::{Row, Verified, print_log, verify, verify_stores};
+pub use voids::{VoidAsked, VoidBoard, VoidChange, VoidPreview, VoidStatus, VoidView};
 
 use crate::ballots::Ballots;
 use crate::boards::{Boards, Bounds};
@@ -46,7 +48,7 @@ use crate::comments::{Comments, WordList};
 use crate::domain::{ClipNo, Event};
 use crate::error::{Fault, Reject};
 use crate::hub::Hub;
-use crate::jobs::{Rounds, Seal, SortedBallots};
+use crate::jobs::{Rounds, Seal, SortedBallots, VoidJob};
 use crate::log::{Applier, Holds, Progress, Queue, Recovered, block, recover};
 use crate::metrics::{Looked, Metrics, resident_bytes};
 use crate::stage::Stage;
@@ -79,6 +81,8 @@ struct Core {
     hub: Hub,
     /// Slots that move by themselves. The keeper steps it; locked for a step.
     rounds: Arc<parking_lot::Mutex<Rounds>>,
+    /// The void that is under way. The keeper steps it; locked for a step.
+    voids: Arc<parking_lot::Mutex<VoidJob>>,
     /// Who wants to read the tables as they are at one moment.
     holds: Arc<Holds>,
     /// What a lock waits for.
@@ -134,7 +138,7 @@ impl Engine {
         }
         let stage = Arc::new(Stage::new(settings.voter_key.clone(), settings.stripes));
         let ballots = Arc::new(Ballots::new(settings.daily_limit, settings.max_voters));
-        load::load(&recovered.tables, &stage, &ballots, clock.now_ms())?;
+        load::load(&recovered.tables, recovered.transitions.voids(), &stage, &ballots, clock.now_ms())?;
 
         let metrics = Arc::new(Metrics::default());
         let applied = recovered.tables.mark().map_or(0, |mark| mark.seq);
@@ -156,6 +160,8 @@ impl Engine {
         let seal: Arc<dyn Seal> = Arc::new(SortedBallots::new(Arc::clone(&tables)));
         let rounds = Rounds::new(Arc::clone(&stage), queue.clone(), Arc::clone(&seal), settings.rounds);
         let rounds = Arc::new(parking_lot::Mutex::new(rounds));
+        let voids = VoidJob::new(queue.clone(), Arc::clone(&progress), Arc::clone(&tables));
+        let voids = Arc::new(parking_lot::Mutex::new(voids));
         let bounds = Bounds::for_voters(settings.max_voters);
         let boards = Arc::new(Boards::new(Arc::clone(&tables), bounds, clock.now_ms()));
         let operator = tokio::sync::Mutex::new(());
@@ -173,6 +179,7 @@ impl Engine {
             metrics,
             hub,
             rounds,
+            voids,
             holds,
             seal,
             operator,

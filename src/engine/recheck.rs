@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::certify::{certificate, recount_sealed};
+use super::certify::{newest, nth, recount_sealed};
 use super::verify::Verified;
 use crate::closed::{SlotNames, SlotPages};
 use crate::codec::Chain;
@@ -53,12 +53,20 @@ pub fn recheck_stores(
     match Slot::find(&tables, of.season.as_str(), of.slot)? {
         Err(why) => found.note(why),
         Ok(slot) => {
-            slot.compare(of, &mut found);
+            slot.compare(&tables, store_id, of, &mut found)?;
             notes.push(slot.look_at_chain(log, of, &mut found)?);
             let (record, pages) = (&slot.record, slot.pages);
             let mut counted = BTreeMap::new();
-            let (audit, _) =
-                recount_sealed(&tables, record, pages, &slot.clips, &mut found, &mut counted, &mut |_, _| {})?;
+            let (audit, _) = recount_sealed(
+                &tables,
+                record,
+                pages,
+                &slot.clips,
+                &of.voids,
+                &mut found,
+                &mut counted,
+                &mut |_, _| {},
+            )?;
             notes.push(format!("{} ballots were read and hashed", audit.leaves()));
             let (problems, wrong) = audit.against(of);
             let unlisted = wrong - problems.len() as u64;
@@ -78,7 +86,7 @@ pub fn export_slot(dir: &Path, season: &str, position: u32, to: &mut dyn Write) 
     let Recovered { tables, .. } = recover(home.log().as_ref(), home.tables(), genesis)?;
     let slot = Slot::find(&tables, season, position)?.map_err(Fault::Setting)?;
     let store = tables.store().as_ref();
-    let certificate = certificate(store, home.store_id(), &slot.record, slot.closing, slot.pages, slot.clip_ids())?;
+    let certificate = newest(&tables, home.store_id(), &slot.record, slot.closing, slot.pages, &slot.clip_ids())?;
     let mut line = |json: String| writeln!(to, "{json}").map_err(|why| Fault::io("writing the export", &why));
     let text = "our own types always serialise";
     line(serde_json::to_string(&ExportHead { certificate }).expect(text))?;
@@ -133,7 +141,13 @@ impl Slot {
     }
 
     /// What the records say without a ballot being read.
-    fn compare(&self, of: &Certificate, found: &mut Verified) {
+    fn compare(
+        &self,
+        tables: &Tables,
+        store_id: [u8; 16],
+        of: &Certificate,
+        found: &mut Verified,
+    ) -> Result<(), Fault> {
         let freeze = self.closing.freeze;
         if of.sequence != freeze {
             found.note(format!("N: certified {}, the slot froze at {freeze}", of.sequence));
@@ -142,12 +156,28 @@ impl Slot {
         if !of.clips.iter().map(|clip| &clip.clip_id).eq(ids.iter().map(|(_, id)| id)) {
             found.note("the certificate's clips are not the slot's, in their order".to_owned());
         }
-        let winner = ids.iter().find(|(no, _)| Some(*no) == self.record.winner()).map(|(_, id)| id);
-        if winner != of.winner_clip_id.as_ref() {
-            let name = |id: Option<&ClipId>| id.map_or_else(|| "none".to_owned(), ToString::to_string);
-            let (certified, stored) = (name(of.winner_clip_id.as_ref()), name(winner));
+        // Of the same number: an older one stays true of its time.
+        let (closing, pages) = (self.closing, self.pages);
+        let stored = nth(tables, store_id, &self.record, closing, pages, &ids, of.number)?;
+        let Some(stored) = stored.filter(|stored| stored.number == of.number) else {
+            found.note(format!("the number: the store has no certificate {} of this slot", of.number));
+            return Ok(());
+        };
+        if stored.winner_clip_id != of.winner_clip_id {
+            let name = |id: &Option<ClipId>| id.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+            let (certified, stored) = (name(&of.winner_clip_id), name(&stored.winner_clip_id));
             found.note(format!("the winner: certified {certified}, the store has {stored}"));
         }
+        if stored.voids != of.voids {
+            let (certified, stored) = (of.voids.len(), stored.voids.len());
+            found.note(format!(
+                "the voids: certified are {certified} leaves under one, the store has {stored}, or others"
+            ));
+        }
+        if (stored.void, stored.previous) != (of.void, of.previous) {
+            found.note("the void that it names, or the certificate before it, is not the store's".to_owned());
+        }
+        Ok(())
     }
 
     /// The chain's head at the freeze; says what it could be held against.

@@ -12,6 +12,7 @@ use super::live::{tell, tell_comment};
 use crate::ballots::{Ballots, Place};
 use crate::comments::{Comments, Settled};
 use crate::domain::{ClipNo, Event, Seq, SlotNo, Vote, VoterKey};
+use crate::fold::Effect;
 use crate::hub::Feed;
 use crate::log::commit::answer;
 use crate::log::{Batch, Body, Progress, Reading};
@@ -57,8 +58,11 @@ impl Settler {
                     }
                 }
                 (Body::Event(Event::Retracted(back)), false) => {
+                    let counted = decided.effect != Effect::Uncounted;
                     self.ballots.settle_back(back.voter, back.clip);
-                    self.sums.add(back.clip, -1, -i64::from(back.weight));
+                    if counted {
+                        self.sums.add(back.clip, -1, -i64::from(back.weight));
+                    }
                     self.metrics.retractions.inc();
                 }
                 (Body::Event(event @ (Event::CommentPosted(_) | Event::CommentChanged(..))), refused) => {
@@ -69,9 +73,14 @@ impl Settler {
                         self.commented(&settled);
                     }
                 }
+                // Many events that name votes make one void.
+                (Body::Event(Event::VotesNamed(_)), false) | (Body::Barrier | Body::Close, _) => {}
                 (Body::Event(event), false) => {
+                    if let Effect::Changed(changed) = &decided.effect {
+                        changed.clips.iter().for_each(|(clip, by)| self.sums.add(*clip, by.votes, by.weight));
+                    }
                     self.sums.flow(&self.stage.look(), &mut self.feed);
-                    self.stage.settle(decided.seq, decided.at, event);
+                    self.stage.settle(decided.seq, decided.at, event, &decided.effect);
                     tell(&mut self.feed, &self.stage.look(), decided.seq, event);
                     if let Event::SlotLocked { slot, .. } | Event::SlotDecided { slot, .. } = event {
                         // At most one message a slot; the keeper ends after settlement.
@@ -86,15 +95,15 @@ impl Settler {
                         _ => {}
                     }
                 }
-                (Body::Barrier | Body::Close, _) => {}
                 (Body::Probe(_), _) => {
                     let scene = self.stage.look();
                     self.sums.flow(&scene, &mut self.feed);
                     let counts = scene.clips.iter().map(|clip| clip.tally.read()).collect();
+                    let masks = scene.slots.iter().map(|slot| Arc::clone(&slot.voids.masks)).collect();
                     let comments = scene.clips.iter().map(|clip| clip.comment_reading()).collect();
                     let Body::Probe(to) = std::mem::replace(&mut decided.body, Body::Barrier) else { unreachable!() };
                     // The job that asked may have ended.
-                    let _ = to.send(Reading { seq: decided.seq, counts, comments });
+                    let _ = to.send(Reading { seq: decided.seq, counts, masks, comments });
                 }
             }
         }

@@ -18,7 +18,7 @@ use crate::domain::SlotNo;
 use crate::error::Fault;
 use crate::fold::Transitions;
 use crate::hub::{Feed, Step, Worker};
-use crate::jobs::{Forget, Reconcile, Rounds};
+use crate::jobs::{Forget, Pace, Reconcile, Rounds, VoidJob};
 use crate::log::commit::refuse;
 use crate::log::{Applier, Batch, Body, Committer, End, Entry, Holds, Outlet, Turn};
 
@@ -375,6 +375,7 @@ struct Keeper {
     forget: Forget,
     reconcile: Option<Reconcile>,
     rounds: Option<Arc<Mutex<Rounds>>>,
+    voids: Arc<Mutex<VoidJob>>,
     comments: Arc<Comments>,
     every: Duration,
     stop: Arc<Stop>,
@@ -393,6 +394,7 @@ impl Keeper {
             forget: Forget::new(Arc::clone(&core.stage), Arc::clone(&core.ballots), locked),
             reconcile: (!every.is_zero()).then_some(reconcile),
             rounds: core.settings.rounds.automatic.then(|| Arc::clone(&core.rounds)),
+            voids: Arc::clone(&core.voids),
             comments: Arc::clone(&core.comments),
             every,
             stop,
@@ -409,6 +411,21 @@ impl Keeper {
         if let Some(failure) = failed.filter(|_| self.progress.failure().is_none()) {
             self.metrics.storage_failed.set(1);
             self.progress.fail(failure);
+        }
+    }
+
+    /// Rests until the next round. What is left of a void's search goes on meanwhile, half of the time: votes need the rest.
+    fn pause(&self) {
+        let until = Instant::now() + KEEPER_PAUSE;
+        loop {
+            let began = Instant::now();
+            let pace = self.voids.lock().step(self.clock.now_ms());
+            let rest = until.saturating_duration_since(Instant::now());
+            if pace == Pace::Rests || rest.is_zero() {
+                std::thread::sleep(rest);
+                return;
+            }
+            std::thread::sleep(began.elapsed().min(rest));
         }
     }
 
@@ -439,7 +456,7 @@ impl Keeper {
                     }
                 }
             }
-            std::thread::sleep(KEEPER_PAUSE);
+            self.pause();
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use super::certify::{certificate, recount_sealed, slot_name};
+use super::certify::{newest, recount_sealed, slot_name};
 use super::load::{check_numbers, put};
 use super::minutes::{self, Minutes};
 use super::recount::recount;
@@ -16,14 +16,14 @@ use crate::ballots::Ballots;
 use crate::closed::SlotNames;
 use crate::codec::Chain;
 use crate::domain::{
-    Clip, ClipNo, CommentChange, Decided, Event, Logged, Origin, SlotNo, Verdict, Vote, VoterId, VoterKey,
+    Clip, ClipNo, CommentChange, Decided, Event, Logged, Origin, Seq, SlotNo, Verdict, Vote, VoterId, VoterKey,
 };
 use crate::error::Fault;
-use crate::fold::Tables;
 use crate::fold::ballot_block::{self, Act};
 use crate::fold::records::SlotRecord;
 use crate::fold::sorted::{Sorted, SortedPages};
 use crate::fold::timeline::group_of;
+use crate::fold::{Mask, Stored, Tables, Voids, find};
 use crate::log::{Recovered, block, recover};
 use crate::store::{Home, Store};
 
@@ -95,7 +95,8 @@ pub fn verify(dir: &Path, repair: bool) -> Result<Verified, Fault> {
 
 /// The same over two stores.
 pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, repair: bool) -> Result<Verified, Fault> {
-    let Recovered { mut tables, end, tail, .. } = recover(log, tables, genesis)?;
+    let Recovered { mut tables, transitions, end, tail, .. } = recover(log, tables, genesis)?;
+    let voids = transitions.voids();
     let mut found = Verified { last: end.seq, tail, ..Verified::default() };
     let lost = check_numbers(&tables);
     if let Err(lost) = &lost {
@@ -114,10 +115,15 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
     let mut unread: BTreeSet<SlotNo> = BTreeSet::new();
     for record in &slots {
         let (slot, frozen_at) = (record.slot.no, record.outcome.as_ref().map(|outcome| outcome.frozen_at));
+        let mut masks = Masks::of(voids, slot);
         if let Some(pages) = tables.sorted_pages(record)? {
-            let whole = verify_sealed(&tables, record, pages, &clips, &mut found, &mut counted, &mut minutes)?;
+            let sealed = Sealed { record, pages, clips: &clips };
+            let whole = sealed.verify(&tables, &mut masks, &mut found, &mut counted, &mut minutes)?;
+            // Votes that were taken back under a void have left neither.
+            let in_minutes = masks.taken_back(&counted);
             let own = clips.iter().filter(|clip| clip.slot == slot).map(|clip| clip.no);
-            minutes.seal(own, &counted, whole);
+            minutes.seal(own, &in_minutes, whole);
+            masks.end(&mut counted, whole, &mut found);
             if !whole {
                 unread.insert(slot);
             }
@@ -141,6 +147,10 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
                     // A second vote of a voter for a clip counts no more here than it may anywhere.
                     return Ok(());
                 }
+                masks.look_at(&stored);
+                if !minutes::counted_back(voids, slot, &stored) {
+                    return Ok(());
+                }
                 minutes.count(&stored, &mut found);
                 let sign = if matches!(stored.ballot.act, Act::Cast(_)) { 1 } else { -1 };
                 let sum = counted.entry(stored.ballot.clip).or_default();
@@ -149,6 +159,7 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
             })?;
             Ok(ControlFlow::Continue(()))
         })?;
+        masks.end(&mut counted, true, &mut found);
     }
 
     let mut wrong = minutes.compare(&clips, &mut found);
@@ -157,7 +168,7 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
         wrong.remove(&group_of(clip.no));
     }
     if repair && !wrong.is_empty() {
-        minutes::repair(&mut tables, &slots, &wrong)?;
+        minutes::repair(&mut tables, voids, &slots, &wrong)?;
         found.repaired += wrong.len() as u64;
     }
 
@@ -184,62 +195,159 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
         let comments = comments.get(&clip.no).copied().unwrap_or(0);
         found.rows.push(Row { id: clip.id.to_string(), votes: sums.0, weight: sums.1, comments });
     }
-    check_winners(&slots, &clips, &counted, &mut found);
+    check_winners(&tables, &slots, &clips, &counted, &mut found)?;
     if found.repaired > 0 {
         tables.commit(end)?;
     }
     Ok(found)
 }
 
-/// A winner by the votes is the recount's: highest weight, then most votes, then the clip that was added first.
-fn check_winners(slots: &[SlotRecord], clips: &[Clip], counted: &BTreeMap<ClipNo, (i64, i64)>, found: &mut Verified) {
+/// A winner by the votes is the recount's, with the voids that were in force at the lock: highest weight, then most votes, then the
+/// clip that was added first.
+fn check_winners(
+    tables: &Tables,
+    slots: &[SlotRecord],
+    clips: &[Clip],
+    counted: &BTreeMap<ClipNo, (i64, i64)>,
+    found: &mut Verified,
+) -> Result<(), Fault> {
+    let by_votes = |record: &SlotRecord| {
+        record.outcome.clone().filter(|outcome| !matches!(outcome.decided, Decided::ByHand { .. }))
+    };
+    // From what counts now to what counted at the lock.
+    let mut later: BTreeMap<ClipNo, (i64, i64)> = BTreeMap::new();
+    tables.each_void(|void| {
+        let locked = slots.get(void.plan.slot.index()).filter(|record| by_votes(record).is_some());
+        let Some(locked) = locked.map(|record| record.last) else { return };
+        let lifted = void.lifted.as_ref().map(|(step, _)| step);
+        let steps = void.taken.iter().chain(lifted).filter(|step| step.seq > locked);
+        for (clip, votes, weight) in steps.flat_map(|step| &step.changes) {
+            let sum = later.entry(*clip).or_default();
+            *sum = (sum.0 + votes, sum.1 + weight);
+        }
+    })?;
     let mut best: BTreeMap<SlotNo, (i64, i64, ClipNo)> = BTreeMap::new();
     for clip in clips {
         let (votes, weight) = counted.get(&clip.no).copied().unwrap_or_default();
+        let (since, weighed) = later.get(&clip.no).copied().unwrap_or_default();
+        let (votes, weight) = (votes - since, weight - weighed);
         let sums = best.entry(clip.slot).or_insert((weight, votes, clip.no));
         if (weight, votes) > (sums.0, sums.1) {
             *sums = (weight, votes, clip.no);
         }
     }
     for record in slots {
-        let Some(outcome) = record.outcome.as_ref().filter(|outcome| outcome.decided == Decided::Tally) else {
-            continue;
-        };
+        let Some(outcome) = by_votes(record) else { continue };
         let recounted = best.get(&record.slot.no).map(|(.., clip)| *clip);
         if outcome.winner != recounted {
             let name = |clip: Option<ClipNo>| {
                 let clip = clip.and_then(|no| clips.get(no.index()));
                 clip.map_or_else(|| "no clip".to_owned(), |clip| format!("clip {}", clip.id))
             };
-            let (slot, won, counted) = (record.slot, name(outcome.winner), name(recounted));
-            let (no, position) = (slot.no.0, slot.position);
+            let (won, counted) = (name(outcome.winner), name(recounted));
+            let (no, position) = (record.slot.no.0, record.slot.position);
             found.note(format!("slot number {no}, position {position}: {won} won, by the recount {counted} does"));
+        }
+    }
+    Ok(())
+}
+
+/// A slot's votes under voids, as its ballots are read.
+struct Masks {
+    all: Arc<[Mask]>,
+    /// By the place of the mask: its vote was read.
+    seen: Vec<bool>,
+    /// By the place of the mask: its vote was taken back under a void, so that only its block had it.
+    back: Vec<bool>,
+}
+
+impl Masks {
+    fn of(voids: &Voids, slot: SlotNo) -> Self {
+        let all = voids.masks(slot);
+        let back = all.iter().map(|mask| voids.is_back(slot, mask.vote.seq)).collect();
+        Self { seen: vec![false; all.len()], back, all }
+    }
+
+    /// Notes a vote in its slot's blocks.
+    fn look_at(&mut self, stored: &Stored) {
+        if matches!(stored.ballot.act, Act::Cast(_)) {
+            self.see(stored.seq, stored.ballot.clip, stored.ballot.weight);
+        }
+    }
+
+    fn see(&mut self, seq: Seq, clip: ClipNo, weight: u16) {
+        let named = |at: &usize| (self.all[*at].vote.clip, self.all[*at].vote.weight) == (clip, weight);
+        if let Some(at) = find(&self.all, seq).filter(named) {
+            self.seen[at] = true;
+        }
+    }
+
+    /// What a locked slot's clips have in their minutes: the votes that stand, and those that were taken back uncounted.
+    fn taken_back(&self, counted: &BTreeMap<ClipNo, (i64, i64)>) -> BTreeMap<ClipNo, (i64, i64)> {
+        let mut counted = counted.clone();
+        for (mask, _) in self.all.iter().zip(&self.back).filter(|(_, back)| **back) {
+            let sum = counted.entry(mask.vote.clip).or_default();
+            *sum = (sum.0 + 1, sum.1 + i64::from(mask.vote.weight));
+        }
+        counted
+    }
+
+    /// Takes the masked votes that were counted out again; names those that are none. `whole`: every ballot was read.
+    fn end(&self, counted: &mut BTreeMap<ClipNo, (i64, i64)>, whole: bool, found: &mut Verified) {
+        for ((mask, seen), back) in self.all.iter().zip(&self.seen).zip(&self.back) {
+            if *seen {
+                let sum = counted.entry(mask.vote.clip).or_default();
+                *sum = (sum.0 - 1, sum.1 - i64::from(mask.vote.weight));
+            } else if whole && !back {
+                found.note(format!("a void names event {}, which is no such vote of its slot", mask.vote.seq));
+            }
         }
     }
 }
 
-/// A locked slot's sorted pages against everything that is kept above them; whether all could be read.
-fn verify_sealed(
-    tables: &Tables,
-    record: &SlotRecord,
+/// A locked slot whose ballots are sorted.
+struct Sealed<'a> {
+    record: &'a SlotRecord,
     pages: SortedPages,
-    clips: &[Clip],
-    found: &mut Verified,
-    counted: &mut BTreeMap<ClipNo, (i64, i64)>,
-    minutes: &mut Minutes,
-) -> Result<bool, Fault> {
-    let look = &mut |vote: &Sorted, found: &mut Verified| minutes.look_for(vote, found);
-    let (audit, whole) = recount_sealed(tables, record, pages, clips, found, counted, look)?;
-    let store = tables.store().as_ref();
-    let Some(closing) = tables.closing(record.slot.no)? else { return Ok(whole) };
-    let of = slot_name(&SlotNames::of(store, &record.slot)?, record);
-    let ids = clips.iter().filter(|clip| clip.slot == record.slot.no).map(|clip| (clip.no, clip.id.clone()));
-    match certificate(store, [0; 16], record, closing, pages, ids.collect()) {
-        Ok(certificate) => found.note_all(&of, audit.against(&certificate)),
-        Err(damage @ Fault::Damaged { .. }) => found.note(format!("{of}, its counts: {damage}")),
-        Err(other) => return Err(other),
+    /// All that there are.
+    clips: &'a [Clip],
+}
+
+impl Sealed<'_> {
+    /// Its sorted pages against everything that is kept above them; whether all could be read.
+    fn verify(
+        &self,
+        tables: &Tables,
+        masks: &mut Masks,
+        found: &mut Verified,
+        counted: &mut BTreeMap<ClipNo, (i64, i64)>,
+        minutes: &mut Minutes,
+    ) -> Result<bool, Fault> {
+        let Self { record, pages, clips } = *self;
+        let store = tables.store().as_ref();
+        let Some(closing) = tables.closing(record.slot.no)? else { return Ok(true) };
+        let of = slot_name(&SlotNames::of(store, &record.slot)?, record);
+        let own = clips.iter().filter(|clip| clip.slot == record.slot.no).map(|clip| (clip.no, clip.id.clone()));
+        let own: Vec<_> = own.collect();
+        let certificate = match newest(tables, [0; 16], record, closing, pages, &own) {
+            Ok(certificate) => Some(certificate),
+            Err(damage @ Fault::Damaged { .. }) => {
+                found.note(format!("{of}, its counts: {damage}"));
+                None
+            }
+            Err(other) => return Err(other),
+        };
+        let look = &mut |vote: &Sorted, found: &mut Verified| {
+            masks.see(vote.seq, vote.clip, vote.weight);
+            minutes.look_for(vote, found);
+        };
+        let masked = certificate.as_ref().map_or(&[][..], |certificate| &certificate.voids);
+        let (audit, whole) = recount_sealed(tables, record, pages, clips, masked, found, counted, look)?;
+        if let Some(certificate) = certificate {
+            found.note_all(&of, audit.against(&certificate));
+        }
+        Ok(whole)
     }
-    Ok(whole)
 }
 
 /// Prints the events that the log still holds, a JSON object a line; the applied head of the log is dropped as it goes. Voters
@@ -288,16 +396,28 @@ fn line(key: &VoterKey, logged: &Logged) -> Json {
         Event::SlotExtended { slot, ends_at } => json!({"event": "slot_extended", "slot": slot, "ends_at": ends_at}),
         Event::SlotReopened { slot, ends_at } => json!({"event": "slot_reopened", "slot": slot, "ends_at": ends_at}),
         Event::SlotDecided { slot, outcome } => {
-            let reason = match &outcome.decided {
-                Decided::Tally => None,
-                Decided::ByHand { reason } => Some(reason),
+            let (reason, after_void) = match &outcome.decided {
+                Decided::Tally => (None, None),
+                Decided::ByHand { reason } => (Some(reason), None),
+                Decided::TallyAfter(void) => (None, Some(void)),
             };
             let root = outcome.root.map(|root| blake3::Hash::from(root.hash).to_hex().to_string());
             let leaves = outcome.root.map(|root| root.leaves);
             json!({
                 "event": "slot_decided", "slot": slot, "frozen_at": outcome.frozen_at, "winner": outcome.winner,
-                "by_hand": reason, "root": root, "leaves": leaves,
+                "by_hand": reason, "after_void": after_void, "root": root, "leaves": leaves,
             })
+        }
+        Event::VoidBegun(plan) => {
+            json!({"event": "void_begun", "slot": plan.slot, "by": plan.by.as_str(), "reason": plan.reason})
+        }
+        Event::VotesNamed(part) => {
+            let votes: Vec<u64> = part.votes.iter().map(|vote| vote.seq).collect();
+            json!({"event": "votes_named", "void": part.void, "slot": part.slot, "votes": votes})
+        }
+        Event::VoidTaken { void, slot } => json!({"event": "void_taken", "void": void, "slot": slot}),
+        Event::VoidLifted { void, slot, reason } => {
+            json!({"event": "void_lifted", "void": void, "slot": slot, "reason": reason})
         }
         Event::Banned { voter, until, reason } => {
             json!({"event": "banned", "voter": name(*voter), "until": until, "reason": reason})

@@ -9,7 +9,8 @@ use std::collections::HashMap;
 
 use bincode::{Decode, Encode};
 
-use crate::domain::{CommentChange, Event, SeasonNo, Seq, Slot, SlotNo, SlotStatus, VoterId};
+use super::voids::{Effect, Voids};
+use crate::domain::{CommentChange, Decided, Event, SeasonNo, Seq, Slot, SlotNo, SlotStatus, VoterId};
 
 /// Why the log's order refuses an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +30,8 @@ pub enum Refusal {
     AnotherVotes,
     /// The comment that it is about, or answers, is deleted at that sequence.
     Gone,
+    /// The void that it is about is not under way, or not in force, or would name more than may be named.
+    NoVoid,
 }
 
 /// A slot's step into a state, at a sequence.
@@ -63,6 +66,7 @@ pub struct Transitions {
     /// Comments and when they were deleted. Only deletions that aren't in the tables, and those that something in the queue
     /// may have missed: whoever asks for a change looks at the tables, and at what is settled, when it is queued.
     deleted: HashMap<Seq, Seq>,
+    voids: Voids,
 }
 
 /// A slot's steps.
@@ -90,8 +94,19 @@ impl Transitions {
         self.bans.insert(voter, moves);
     }
 
-    /// Takes in one judged event; one that is known already changes nothing.
-    pub fn note(&mut self, seq: Seq, at: u64, event: &Event) {
+    /// Takes in which votes are under voids, as of the place in the log that they are loaded at.
+    pub fn load_voids(&mut self, voids: Voids) {
+        self.voids = voids;
+    }
+
+    /// Which votes are under voids.
+    pub fn voids(&self) -> &Voids {
+        &self.voids
+    }
+
+    /// Takes in one judged event, each once; a step of a slot's life or of a ban that is known already changes nothing. Says what
+    /// the event does to counts.
+    pub fn note(&mut self, seq: Seq, at: u64, event: &Event) -> Effect {
         if let Some((slot, to)) = slot_move(event) {
             let life = self.life(slot);
             if life.moves.last().is_none_or(|last| last.seq < seq && is_step(last.to, to)) {
@@ -110,6 +125,7 @@ impl Transitions {
         if let Event::CommentChanged(of, CommentChange::Deleted { .. }) = event {
             self.deleted.entry(of.id).or_insert(seq);
         }
+        self.voids.note(seq, event)
     }
 
     /// Forgets what no event behind `floor` can need: bans lifted at or before it, and all but the newest step there.
@@ -210,6 +226,11 @@ pub fn judge(transitions: &Transitions, seq: Seq, at: u64, event: &Event) -> Res
             Some(state @ (SlotStatus::Frozen | SlotStatus::Locked)) => Err(Refusal::WrongState(state)),
             _ => Ok(()),
         },
+        Event::VoidBegun(plan) => match transitions.status(plan.slot, seq) {
+            Some(SlotStatus::Voting | SlotStatus::Frozen | SlotStatus::Locked) => Ok(()),
+            other => Err(Refusal::WrongState(other.unwrap_or(SlotStatus::Upcoming))),
+        },
+        Event::VotesNamed(_) | Event::VoidTaken { .. } | Event::VoidLifted { .. } => transitions.voids.judge(event),
         _ => slot_move(event).map_or(Ok(()), |(slot, to)| moves_on(transitions, seq, event, slot, to)),
     }
 }
@@ -229,10 +250,25 @@ fn moves_on(transitions: &Transitions, seq: Seq, event: &Event, slot: SlotNo, to
     if rests_on.is_some_and(|on| last.is_none_or(|last| last.seq != on)) {
         return Err(Refusal::Overtaken(state));
     }
+    if let Event::SlotDecided { outcome, .. } = event
+        && counts_otherwise(transitions, slot, &outcome.decided, outcome.frozen_at)
+    {
+        return Err(Refusal::Overtaken(state));
+    }
     if to == SlotStatus::Voting && from != Some(to) && transitions.another_votes(slot, seq) {
         return Err(Refusal::AnotherVotes);
     }
     Ok(())
+}
+
+/// Whether a void of a slot, or the lifting of one, came between a tally and its place in the log: the winner may be another.
+fn counts_otherwise(transitions: &Transitions, slot: SlotNo, decided: &Decided, frozen_at: Seq) -> bool {
+    let last = transitions.voids.last(slot);
+    match decided {
+        Decided::Tally => last > frozen_at,
+        Decided::TallyAfter(void) => last != *void,
+        Decided::ByHand { .. } => false,
+    }
 }
 
 fn takes_votes(transitions: &Transitions, slot: SlotNo, seq: Seq) -> Result<(), Refusal> {

@@ -11,6 +11,10 @@ pub const SEASONS_A_PAGE: u32 = 64;
 
 /// What keys of pages of minutes begin with.
 const TIMELINES: u8 = b'h';
+/// What keys of voids begin with, of votes that they name, and of those that were taken back under one.
+const VOIDS: u8 = b'd';
+const NAMED: u8 = b'p';
+const TAKEN_BACK: u8 = b'w';
 
 /// How far the tables contain the log.
 pub const MARK: &[u8] = b"m";
@@ -67,6 +71,57 @@ pub fn sorted(slot: SlotNo, generation: u32, part: u8, number: u32) -> [u8; 14] 
 /// From the first to behind the last page of a slot's generation and all behind it.
 pub fn sorted_from(slot: SlotNo, generation: u32) -> ([u8; 14], [u8; 14]) {
     (sorted(slot, generation, 0, 0), sorted(SlotNo(slot.0 + 1), 0, 0, 0))
+}
+
+/// What is known of a void.
+pub fn void(void: Seq) -> [u8; 9] {
+    let mut key = [VOIDS; 9];
+    key[1..].copy_from_slice(&void.to_be_bytes());
+    key
+}
+
+/// From the first to behind the last void.
+pub fn voids() -> ([u8; 1], [u8; 1]) {
+    ([VOIDS], [VOIDS + 1])
+}
+
+/// Some of the votes that a void names, by the sequence of the event that named them.
+pub fn named(slot: SlotNo, void: Seq, seq: Seq) -> [u8; 21] {
+    let mut key = [NAMED; 21];
+    key[1..5].copy_from_slice(&slot.0.to_be_bytes());
+    key[5..13].copy_from_slice(&void.to_be_bytes());
+    key[13..].copy_from_slice(&seq.to_be_bytes());
+    key
+}
+
+/// From the first to behind the last record of votes that a void names.
+pub fn named_of(slot: SlotNo, void: Seq) -> ([u8; 21], [u8; 21]) {
+    (named(slot, void, 0), named(slot, void + 1, 0))
+}
+
+/// The sequence in a key that [`named`] made.
+pub fn named_by(key: &[u8]) -> Option<Seq> {
+    let key: &[u8; 21] = key.try_into().ok()?;
+    Some(Seq::from_be_bytes(key[13..].try_into().expect("8 of 21 bytes")))
+}
+
+/// Votes that were taken back while a void of their slot was in force or under way; a page is of neighbouring sequences.
+pub fn taken_back(slot: SlotNo, page: u64) -> [u8; 13] {
+    let mut key = [TAKEN_BACK; 13];
+    key[1..5].copy_from_slice(&slot.0.to_be_bytes());
+    key[5..].copy_from_slice(&page.to_be_bytes());
+    key
+}
+
+/// From the first to behind the last page of such votes, of all slots.
+pub fn all_taken_back() -> ([u8; 1], [u8; 1]) {
+    ([TAKEN_BACK], [TAKEN_BACK + 1])
+}
+
+/// The slot in a key that [`taken_back`] made.
+pub fn taken_back_slot(key: &[u8]) -> Option<SlotNo> {
+    let key: &[u8; 13] = key.try_into().ok()?;
+    Some(SlotNo(u32::from_be_bytes(key[1..5].try_into().expect("4 of 13 bytes"))))
 }
 
 /// A page of a table whose pages are numbered.

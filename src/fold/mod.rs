@@ -14,11 +14,14 @@ pub mod sorted;
 mod tables;
 pub mod timeline;
 pub mod totals;
+pub mod void_pages;
+mod voids;
 
 pub use ballot_block::{Ballot, BallotBlock, Stored};
 pub use judge::{BanMove, Move, Refusal, Transitions, judge};
 pub use tables::{Mark, Tables, VisitBlock};
 pub use totals::Change;
+pub use voids::{Changed, Effect, Mask, NAMED_MAX, Voids, find};
 
 use crate::domain::{
     Clip, ClipNo, Event, FrozenBy, Logged, Origin, Outcome, Season, Seq, Slot, SlotNo, Span, Vote, VoterId,
@@ -34,6 +37,12 @@ pub trait Pages {
     fn minute(&mut self, seq: Seq, at: u64, clip: ClipNo, change: Change) -> Result<(), Fault>;
     /// Adds to a clip's counts.
     fn total(&mut self, seq: Seq, clip: ClipNo, change: Change) -> Result<(), Fault>;
+    /// Adds to several clips' counts what one event does to them; not to their minutes, which a group has from here on.
+    fn totals(&mut self, seq: Seq, changes: &[(ClipNo, Change)]) -> Result<(), Fault>;
+    /// Changes what is known of voids, which has this effect.
+    fn void(&mut self, seq: Seq, at: u64, event: &Event, effect: &Effect) -> Result<(), Fault>;
+    /// Notes that a vote was taken back while it was under a void, or while one of its slot was under way.
+    fn taken_back(&mut self, seq: Seq, slot: SlotNo, vote: Seq) -> Result<(), Fault>;
     /// Adds a season.
     fn season(&mut self, seq: Seq, season: &Season) -> Result<(), Fault>;
     /// Changes a slot's record.
@@ -73,16 +82,32 @@ pub enum SlotChange {
     Decided(Outcome),
 }
 
-/// Changes the pages by one judged event.
-pub fn fold(pages: &mut impl Pages, logged: &Logged) -> Result<(), Fault> {
+/// Changes the pages by one judged event, which does to counts what [`Transitions::note`] said.
+pub fn fold(pages: &mut impl Pages, logged: &Logged, effect: &Effect) -> Result<(), Fault> {
     let Logged { seq, at, event } = logged;
     let (seq, at) = (*seq, *at);
     match event {
-        Event::Started => Ok(()),
+        Event::Started
+        | Event::VoidBegun(_)
+        | Event::VotesNamed(_)
+        | Event::VoidTaken { .. }
+        | Event::VoidLifted { .. } => {
+            pages.void(seq, at, event, effect)?;
+            match effect {
+                Effect::Changed(changed) => pages.totals(seq, &changed.clips),
+                Effect::Plain | Effect::Uncounted | Effect::Noted => Ok(()),
+            }
+        }
         Event::Voted(vote) => cast(pages, seq, at, vote, Origin::default()),
         Event::VotedFrom(vote, origin) => cast(pages, seq, at, vote, *origin),
         Event::Retracted(back) => {
             pages.ballot(back.slot, Stored { seq, at, ballot: Ballot::taken_back(back) })?;
+            if matches!(effect, Effect::Uncounted | Effect::Noted) {
+                pages.taken_back(seq, back.slot, back.vote)?;
+            }
+            if *effect == Effect::Uncounted {
+                return Ok(());
+            }
             let change = Change { votes: -1, weight: -i64::from(back.weight) };
             pages.minute(seq, at, back.clip, change)?;
             pages.total(seq, back.clip, change)

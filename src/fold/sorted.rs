@@ -46,6 +46,16 @@ pub enum Who {
     Erased([u8; 32]),
 }
 
+impl Who {
+    /// Something that is one and the same for all of a voter's ballots in the slot: of one who was erased, half of `c`.
+    pub fn id(self) -> VoterId {
+        match self {
+            Self::Voter(voter) => voter,
+            Self::Erased(c) => VoterId(c[..16].try_into().expect("16 of 32 bytes")),
+        }
+    }
+}
+
 /// A vote that stands, in its place among the sorted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sorted {

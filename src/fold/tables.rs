@@ -21,9 +21,11 @@ use super::records::{BansPage, ClipsPage, SeasonsPage, SlotRecord};
 use super::sorted::{Closing, FreezeBlock, SortedPages};
 use super::timeline::{self, CLIPS_A_TIMELINE, TimelinePage};
 use super::totals::{Change, TotalsPage};
+use super::void_pages::{self, VoidTables};
+use super::voids::Effect;
 use super::{Pages, SlotChange};
 use crate::codec::{self, Chain, Kind};
-use crate::domain::{Clip, ClipNo, Comment, Season, Seq, SlotNo, VoterId};
+use crate::domain::{Clip, ClipNo, Comment, Event, NamedVote, Season, Seq, SlotNo, VoidState, VoterId};
 use crate::error::Fault;
 use crate::store::Store;
 
@@ -63,6 +65,7 @@ pub struct Tables {
     full: Vec<(SlotNo, BallotBlock)>,
     minutes: HashMap<u32, Paged<TimelinePage>>,
     full_minutes: Vec<(u32, TimelinePage)>,
+    voids: VoidTables,
     comments: CommentTables,
     /// Freezes whose block's end has not come yet.
     freezes: Vec<(SlotNo, Seq)>,
@@ -102,6 +105,7 @@ impl Tables {
             full: Vec::new(),
             minutes: HashMap::new(),
             full_minutes: Vec::new(),
+            voids: VoidTables::default(),
             comments: CommentTables::default(),
             freezes: Vec::new(),
             closings: BTreeMap::new(),
@@ -145,6 +149,7 @@ impl Tables {
             }
         }
         store_dirty(store, Table::Totals, Kind::Totals, &mut self.totals)?;
+        self.voids.store(store)?;
         self.comments.store(store)?;
         store.insert(keys::MARK, &codec::record(Kind::Mark, keys::MARK, &mark))?;
         store.flush()?;
@@ -285,9 +290,20 @@ impl Tables {
         })
     }
 
-    /// What the judge needs, as of the tables' end.
+    /// Every void, in the order of their begins.
+    pub fn each_void(&self, visit: impl FnMut(&VoidState)) -> Result<(), Fault> {
+        self.voids.each(self.store.as_ref(), visit)
+    }
+
+    /// The votes that a void names.
+    pub fn each_named(&self, slot: SlotNo, void: Seq, visit: impl FnMut(&[NamedVote])) -> Result<(), Fault> {
+        self.voids.each_named(self.store.as_ref(), slot, void, visit)
+    }
+
+    /// What the judge needs, as of the mark.
     pub fn transitions(&self) -> Result<Transitions, Fault> {
         let mut known = Transitions::default();
+        known.load_voids(void_pages::load(self.store.as_ref(), self.mark.map_or(0, |mark| mark.seq))?);
         self.each_slot(|record| known.load_slot(record.slot, record.moves.clone()))?;
         self.each_ban(|voter, moves| known.load_bans(voter, moves.to_vec()))?;
         Ok(known)
@@ -390,6 +406,19 @@ impl Tables {
             self.minutes.insert(group, Paged { page, dirty: true });
         }
         old.iter().filter(|key| !kept.contains(*key)).try_for_each(|key| self.store.remove(key))
+    }
+
+    /// A group's last page of minutes; a new one begins at this sequence, with what its clips have.
+    fn minutes_of(&mut self, group: u32, seq: Seq) -> Result<&mut Paged<TimelinePage>, Fault> {
+        if !self.minutes.contains_key(&group) {
+            let (from, to) = keys::timeline_of(group);
+            let page = match self.store.last_in(&from, &to)? {
+                Some((key, record)) => timeline::read(&key, &record)?,
+                None => TimelinePage::begin(seq, self.totals_of(group)?),
+            };
+            self.minutes.insert(group, Paged { page, dirty: false });
+        }
+        Ok(self.minutes.get_mut(&group).expect("put in above"))
     }
 
     /// What a group's clips have: all of it, where the store was begun by a program that kept no minutes.
@@ -510,15 +539,7 @@ impl Pages for Tables {
 
     fn minute(&mut self, seq: Seq, at: u64, clip: ClipNo, change: Change) -> Result<(), Fault> {
         let group = timeline::group_of(clip);
-        if !self.minutes.contains_key(&group) {
-            let (from, to) = keys::timeline_of(group);
-            let page = match self.store.last_in(&from, &to)? {
-                Some((key, record)) => timeline::read(&key, &record)?,
-                None => TimelinePage::begin(seq, self.totals_of(group)?),
-            };
-            self.minutes.insert(group, Paged { page, dirty: false });
-        }
-        let paged = self.minutes.get_mut(&group).expect("put in above");
+        let paged = self.minutes_of(group, seq)?;
         if seq <= paged.page.last {
             return Ok(());
         }
@@ -526,9 +547,11 @@ impl Pages for Tables {
             let mut next = TimelinePage::begin(seq, paged.page.behind()?);
             assert!(next.add(seq, at, clip, change), "an empty page has room");
             let full = std::mem::replace(&mut paged.page, next);
-            if paged.dirty {
+            let was_dirty = std::mem::replace(&mut paged.dirty, true);
+            if was_dirty {
                 self.full_minutes.push((group, full));
             }
+            return Ok(());
         }
         paged.dirty = true;
         Ok(())
@@ -538,7 +561,30 @@ impl Pages for Tables {
         let number = TotalsPage::number(clip);
         let paged = cached(self.store.as_ref(), Table::Totals, Kind::Totals, &mut self.totals, number)?;
         paged.dirty = true;
-        paged.page.add(seq, clip, change)
+        paged.page.add(seq, &[(clip, change)])
+    }
+
+    fn totals(&mut self, seq: Seq, changes: &[(ClipNo, Change)]) -> Result<(), Fault> {
+        // Minutes that begin later would take what is left now for all that their votes came to.
+        for (clip, _) in changes {
+            self.minutes_of(timeline::group_of(*clip), seq)?.dirty = true;
+        }
+        // A page takes all of an event's changes at once: the next with the same sequence would be in already.
+        for of_page in changes.chunk_by(|(one, _), (next, _)| TotalsPage::number(*one) == TotalsPage::number(*next)) {
+            let number = TotalsPage::number(of_page[0].0);
+            let paged = cached(self.store.as_ref(), Table::Totals, Kind::Totals, &mut self.totals, number)?;
+            paged.dirty = true;
+            paged.page.add(seq, of_page)?;
+        }
+        Ok(())
+    }
+
+    fn void(&mut self, seq: Seq, at: u64, event: &Event, effect: &Effect) -> Result<(), Fault> {
+        self.voids.take(self.store.as_ref(), seq, at, event, effect)
+    }
+
+    fn taken_back(&mut self, seq: Seq, slot: SlotNo, vote: Seq) -> Result<(), Fault> {
+        self.voids.take_back(self.store.as_ref(), seq, slot, vote)
     }
 
     fn season(&mut self, seq: Seq, season: &Season) -> Result<(), Fault> {

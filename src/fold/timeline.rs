@@ -88,9 +88,10 @@ pub fn minute_of(at_ms: u64) -> (u32, u16) {
 }
 
 impl TimelinePage {
-    /// An empty page that begins at a sequence, behind these counts.
+    /// An empty page that begins at a sequence, behind these counts. The first of a group that a void comes upon stays empty until
+    /// there is a vote.
     pub fn begin(first: Seq, before: [(u64, u64); CLIPS_A_TIMELINE as usize]) -> Self {
-        Self { first, last: 0, before, segments: Vec::new() }
+        Self { first, last: first.saturating_sub(1), before, segments: Vec::new() }
     }
 
     /// Adds a clip's change. `false`: it is full, and the change begins the next page. Full by what is in it, not by how
@@ -179,7 +180,8 @@ pub fn read(key: &[u8], record: &[u8]) -> Result<TimelinePage, Fault> {
         (at, minute) = (segment.first, segment.minute);
         page.segments.push(segment);
     }
-    if !body.is_empty() || page.segments.iter().map(|segment| segment.last).max() != Some(last) {
+    let ends = page.segments.iter().map(|segment| segment.last).max();
+    if !body.is_empty() || ends.unwrap_or(first.saturating_sub(1)) != last {
         return Err(damaged("its head and its segments differ"));
     }
     Ok(page)

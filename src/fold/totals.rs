@@ -40,19 +40,22 @@ impl TotalsPage {
         (first..).zip(&self.counts).map(|(number, (votes, weight))| (ClipNo(number), *votes, *weight))
     }
 
-    /// Adds a change at a sequence; skipped when that is in already. A count below zero is a contradiction.
-    pub fn add(&mut self, seq: Seq, clip: ClipNo, change: Change) -> Result<(), Fault> {
+    /// Adds what one event does to clips of this page; skipped when its sequence is in already. A count below zero is a
+    /// contradiction.
+    pub fn add(&mut self, seq: Seq, changes: &[(ClipNo, Change)]) -> Result<(), Fault> {
         if seq <= self.last {
             return Ok(());
         }
-        let (votes, weight) = self.get(clip);
-        let sum = votes.checked_add_signed(change.votes).zip(weight.checked_add_signed(change.weight));
-        let Some(sum) = sum else {
-            return Err(Fault::Inconsistent {
-                why: format!("event {seq} takes more from clip {} than it has", clip.0),
-            });
-        };
-        self.set(clip, sum);
+        for (clip, change) in changes {
+            let (votes, weight) = self.get(*clip);
+            let sum = votes.checked_add_signed(change.votes).zip(weight.checked_add_signed(change.weight));
+            let Some(sum) = sum else {
+                return Err(Fault::Inconsistent {
+                    why: format!("event {seq} takes more from clip {} than it has", clip.0),
+                });
+            };
+            self.set(*clip, sum);
+        }
         self.last = seq;
         Ok(())
     }

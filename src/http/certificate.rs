@@ -9,12 +9,16 @@ use super::query::{Query, invalid};
 use super::reply;
 use super::routes::Outcome;
 use super::seasons::{SlotPath, changing, slot_of};
+use super::timeline::blocking;
 use crate::error::Reject;
 
-/// `GET /api/seasons/{id}/slots/{n}/certificate`
-pub(super) async fn certificate(State(app): State<App>, path: SlotPath, headers: HeaderMap) -> Outcome {
+/// `GET /api/seasons/{id}/slots/{n}/certificate?number=…`: the newest, or that of a number.
+pub(super) async fn certificate(State(app): State<App>, path: SlotPath, uri: Uri, headers: HeaderMap) -> Outcome {
     let (season, position) = slot_of(path)?;
-    let certificate = app.engine().certificate(&season, position)?;
+    let number = Query::of(&uri).position("number")?;
+    let engine = app.engine().clone();
+    // Behind a void it reads every ballot of the slot.
+    let certificate = blocking(move || engine.certificate(&season, position, number.map(u64::from))).await?;
     // Another one may take its place.
     Ok(changing(&headers, &certificate))
 }

@@ -135,7 +135,7 @@ impl<'a> SlotBody<'a> {
             frozen_by: slot.frozen_by.map(FrozenBy::as_str),
             freeze_event_id: slot.frozen_at.map(|seq| seq.to_string()),
             decided_by: slot.decided.as_ref().map(|decided| match decided {
-                Decided::Tally => "votes",
+                Decided::Tally | Decided::TallyAfter(_) => "votes",
                 Decided::ByHand { .. } => "operator",
             }),
             decision_reason: None,

@@ -7,8 +7,10 @@ pub mod foreign;
 mod forget;
 mod reconcile;
 mod rounds;
+mod voids;
 
 pub use certify::SortedBallots;
 pub use forget::Forget;
 pub use reconcile::{Drift, Reconcile};
 pub use rounds::{RoundSettings, Rounds, Seal, Sealed, Unsealed, tallied};
+pub use voids::{Found, Pace, Search, VOID_CLIPS_MAX, VoidJob, VoidWaiter, too_wide};

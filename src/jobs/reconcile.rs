@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 
 use crate::domain::{ClipNo, Seq, SlotNo, SlotStatus};
 use crate::error::Fault;
-use crate::fold::Tables;
 use crate::fold::ballot_block::{self, Act};
+use crate::fold::{Tables, find};
 use crate::log::{Body, Entry, Progress, Queue, Reading};
 use crate::stage::Stage;
 use crate::store::Store;
@@ -120,6 +120,7 @@ impl Recount {
         let Some(slot) = self.slots.last().copied() else { return Ok(true) };
         let (until, from) = (self.reading.seq, self.next);
         let (counted, next) = (&mut self.counted, &mut self.next);
+        let masks = self.reading.masks.get(slot.index()).map_or(&[][..], |masks| masks);
         let mut left = BLOCKS_A_STEP;
         let mut ended = true;
         tables.each_ballot_block(slot, from, &mut |key, record| {
@@ -129,7 +130,12 @@ impl Recount {
             }
             left -= 1;
             let head = ballot_block::read(key, record, |stored| {
-                if stored.seq <= until {
+                let vote = match stored.ballot.act {
+                    Act::Cast(_) => stored.seq,
+                    Act::Retract(vote) => vote,
+                };
+                // Nothing that happened to a vote under a void counts.
+                if stored.seq <= until && find(masks, vote).is_none() {
                     let sum = counted.entry(stored.ballot.clip).or_default();
                     let sign = if matches!(stored.ballot.act, Act::Cast(_)) { 1 } else { -1 };
                     *sum = (sum.0 + sign, sum.1 + sign * i64::from(stored.ballot.weight));

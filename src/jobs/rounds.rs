@@ -165,5 +165,7 @@ fn is_over(slot: &SlotState, now_ms: u64) -> bool {
 /// The result of a frozen slot by its votes.
 pub fn tallied(scene: &Scene, slot: &SlotState, root: Option<Root>) -> Outcome {
     debug_assert_eq!(slot.status, SlotStatus::Frozen);
-    Outcome { frozen_at: slot.last_step, winner: scene.best_clip(slot), decided: Decided::Tally, root }
+    let (frozen_at, last_void) = (slot.last_step, slot.voids.last);
+    let decided = if last_void > frozen_at { Decided::TallyAfter(last_void) } else { Decided::Tally };
+    Outcome { frozen_at, winner: scene.best_clip(slot), decided, root }
 }

@@ -95,8 +95,8 @@ pub(super) fn take(transitions: &mut Transitions, tables: &mut Tables, logged: &
             why: format!("event {seq} is in the log and its order refuses it: {refusal:?}"),
         });
     }
-    transitions.note(*seq, *at, event);
-    fold(tables, logged)
+    let effect = transitions.note(*seq, *at, event);
+    fold(tables, logged, &effect)
 }
 
 /// A block as a freeze in it keeps it.

@@ -18,7 +18,7 @@ use crate::ballots::Place;
 use crate::codec::Chain;
 use crate::domain::{Event, Seq};
 use crate::error::Fault;
-use crate::fold::{Refusal, Transitions, judge};
+use crate::fold::{Effect, Refusal, Transitions, judge};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -53,6 +53,8 @@ pub struct Decided {
     pub claimed: Place,
     /// Why the log's order refuses it; it was not logged then.
     pub refused: Option<Refusal>,
+    /// What it does to counts.
+    pub effect: Effect,
     /// Who waits for it still.
     pub waiter: Option<Waiter>,
 }
@@ -252,12 +254,12 @@ impl Committer {
 
     fn decide(&mut self, entry: Entry, batch: &mut Batch) {
         let Entry { at, body, claimed, stamp: _, waiter } = entry;
-        let mut refused = None;
+        let (mut refused, mut effect) = (None, Effect::Plain);
         if let Body::Event(event) = &body {
             let seq = self.end.seq + 1;
             match judge(&self.transitions, seq, at, event) {
                 Ok(()) => {
-                    self.transitions.note(seq, at, event);
+                    effect = self.transitions.note(seq, at, event);
                     self.pending.builder.add(at, event);
                     self.end.seq = seq;
                 }
@@ -265,7 +267,7 @@ impl Committer {
             }
         }
         self.closing |= matches!(body, Body::Close);
-        batch.decided.push(Decided { seq: self.end.seq, at, body, claimed, refused, waiter });
+        batch.decided.push(Decided { seq: self.end.seq, at, body, claimed, refused, effect, waiter });
     }
 
     fn write(&mut self, first: Seq) -> Result<(), Fault> {

@@ -1,6 +1,6 @@
 //! The bounded queue in front of the commit thread. Never blocks a sender.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::ballots::{Place, SHARDS};
 use crate::domain::{Event, Seq};
-use crate::fold::Refusal;
+use crate::fold::{Mask, Refusal};
 
 /// Places that votes leave free, so that a flood can't keep a freeze out: each shard's lock lets one claim at a time
 /// past the look at the length, and the rest are for operators and timers.
@@ -85,6 +85,8 @@ pub struct Reading {
     pub seq: Seq,
     /// Votes and weight of each clip.
     pub counts: Vec<(u64, u64)>,
+    /// Votes under voids, by slot number.
+    pub masks: Vec<Arc<[Mask]>>,
     /// Comments of each clip: how many everyone can see, and how often one that was posted earlier came into sight or
     /// went out of it.
     pub comments: Vec<(u64, u64)>,

@@ -7,14 +7,16 @@ use super::leaf::{Leaf, as_hex, as_text, put};
 use super::tree::{Hash, verify};
 use crate::domain::{ClipId, SeasonId, Seq};
 
-/// The format of certificates that this program writes, and the only one that it reads.
+/// The format of a slot's first certificate.
 pub const FORMAT: u64 = 1;
+/// The format of those that follow it, each of which names a void.
+pub const FORMAT_AFTER_VOID: u64 = 2;
 
 /// What a slot's result is, and what it rests on.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Certificate {
-    /// [`FORMAT`].
+    /// [`FORMAT`], or [`FORMAT_AFTER_VOID`].
     pub format: u64,
     /// The store that it comes from.
     #[serde(with = "as_hex")]
@@ -24,6 +26,9 @@ pub struct Certificate {
     pub number: u64,
     /// The hash of the one that it replaces.
     pub previous: Option<HexHash>,
+    /// What replaced it; none for the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub void: Option<VoidNamed>,
     /// The season's id.
     pub season: SeasonId,
     /// The slot's position.
@@ -52,6 +57,18 @@ pub struct Certificate {
     #[serde(with = "as_hex")]
     #[schemars(with = "String")]
     pub hash: Hash,
+}
+
+/// The void behind which a certificate holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VoidNamed {
+    /// Its id.
+    #[serde(with = "as_text")]
+    #[schemars(with = "String")]
+    pub id: Seq,
+    /// It was lifted; else it took effect.
+    pub lifted: bool,
 }
 
 /// A hash that may be missing.
@@ -146,6 +163,10 @@ impl Certificate {
         }
         number(self.voids.len() as u64, &mut bytes);
         self.voids.iter().for_each(|index| number(*index, &mut bytes));
+        if let Some(void) = self.void {
+            number(void.id, &mut bytes);
+            number(void.lifted.into(), &mut bytes);
+        }
         blake3::hash(&bytes).into()
     }
 
@@ -161,8 +182,15 @@ impl Certificate {
     /// What contradicts itself in it, for people.
     pub fn contradictions(&self) -> Vec<String> {
         let mut found = Vec::new();
-        if self.format != FORMAT {
-            found.push(format!("the certificate has format {}, this program reads {FORMAT}", self.format));
+        if ![FORMAT, FORMAT_AFTER_VOID].contains(&self.format) {
+            let known = format!("{FORMAT} and {FORMAT_AFTER_VOID}");
+            found.push(format!("the certificate has format {}, this program reads {known}", self.format));
+        }
+        let first = (self.number == 1, self.format == FORMAT, self.void.is_none(), self.previous.is_none());
+        if !matches!(first, (true, true, true, true) | (false, false, false, false)) {
+            found.push(
+                "the certificate is neither a slot's first nor one that names a void and the one before".to_owned(),
+            );
         }
         if self.hash != self.hashed() {
             found.push("the certificate's hash does not fit what it says".to_owned());
@@ -229,6 +257,7 @@ pub(super) mod tests {
             store: [0xab; 16],
             number: 1,
             previous: None,
+            void: None,
             season: SeasonId::new("s").unwrap(),
             slot: 2,
             sequence: 70_000,

@@ -45,6 +45,11 @@
 //!         ‖ field(number of voids, u64), for each: field(index, u64) )
 //! ```
 //!
+//! Each void that takes effect behind the lock, and each that is lifted, makes another certificate: its `format` is 2, its `number`
+//! one more, its `previous` the hash of the one before, and behind that it has `"void": {"id": the void's id as a decimal string,
+//! "lifted": whether it was lifted by this}`. Behind all of the above its hash covers `field(id, u64) ‖ field(lifted, u64: 0 or 1)`.
+//! The leaves and the root stay. The winner follows the counts, unless the lock's was named by an operator.
+//!
 //! # A proof
 //!
 //! ```text
@@ -62,6 +67,8 @@ mod leaf;
 mod tree;
 
 pub use audit::{Audit, ExportHead, read_export};
-pub use certificate::{Certificate, ChainAt, ClipResult, FORMAT, HexHash, Proof, WinnerBy};
+pub use certificate::{
+    Certificate, ChainAt, ClipResult, FORMAT, FORMAT_AFTER_VOID, HexHash, Proof, VoidNamed, WinnerBy,
+};
 pub use leaf::{Leaf, Scope, kind_code, leaf_hash};
 pub use tree::{Hash, Tree, empty, hex, node, path, path_of, root_of, root_through, unhex, verify};

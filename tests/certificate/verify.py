@@ -146,13 +146,18 @@ def certificate_hash(it):
     text += number(len(it["voids"]))
     for index in it["voids"]:
         text += number(index)
+    if it.get("void"):
+        text += number(int(it["void"]["id"])) + number(int(it["void"]["lifted"]))
     return blake3(text)
 
 
 def check_certificate(it):
-    if it["format"] != 1:
-        yield f"format {it['format']}: this reads 1"
+    if it["format"] not in (1, 2):
+        yield f"format {it['format']}: this reads 1 and 2"
         return
+    follows = it["format"] == 2
+    if any(part != follows for part in (it["number"] > 1, bool(it["previous"]), bool(it.get("void")))):
+        yield "it is neither a slot's first certificate nor one that names a void and the one before"
     if certificate_hash(it).hex() != it["hash"]:
         yield "the certificate's hash does not fit what it says"
     best = None

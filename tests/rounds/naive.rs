@@ -1,8 +1,10 @@
 //! A naive reading of a history: the rules of a round once more, the plain way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use plaudit::domain::{ClipNo, Decided, Event, FrozenBy, Logged, Outcome, Seq, SlotNo, SlotStatus, VoterId};
+use plaudit::domain::{
+    ClipNo, Decided, Event, FrozenBy, Logged, Origin, Outcome, Seq, SlotNo, SlotStatus, VoidBy, VoidPlan, VoterId,
+};
 
 use crate::MIN_CLIPS;
 use crate::world::World;
@@ -14,6 +16,14 @@ pub(crate) struct Naive {
     pub(crate) clips: BTreeMap<ClipNo, (String, SlotNo)>,
     /// Votes that stand, with their sequence and weight.
     pub(crate) standing: BTreeMap<(ClipNo, VoterId), (Seq, u64)>,
+    /// Every vote's time and origin, by sequence.
+    cast: BTreeMap<Seq, (ClipNo, VoterId, u64, Origin)>,
+    /// The void that is under way: its slot, and what was named so far.
+    under_way: Option<(Seq, VoidPlan, BTreeSet<Seq>)>,
+    /// By void: its slot and votes.
+    in_force: BTreeMap<Seq, (SlotNo, BTreeSet<Seq>)>,
+    /// Winners that a void behind the lock has changed.
+    corrected: BTreeMap<SlotNo, Option<ClipNo>>,
 }
 
 pub(crate) struct NaiveSlot {
@@ -50,6 +60,8 @@ impl Naive {
             }
             Event::Voted(vote) | Event::VotedFrom(vote, _) => {
                 assert_eq!(self.slots[&vote.slot].status, Voting, "a vote at {seq}");
+                let origin = if let Event::VotedFrom(_, origin) = event { *origin } else { Origin::default() };
+                self.cast.insert(*seq, (vote.clip, vote.voter, *at, origin));
                 let before = self.standing.insert((vote.clip, vote.voter), (*seq, u64::from(vote.weight)));
                 assert_eq!(before, None, "a second vote at {seq}");
             }
@@ -96,19 +108,64 @@ impl Naive {
                     "the result of another freeze at {seq}"
                 );
                 match outcome.decided {
-                    Decided::Tally => assert_eq!(outcome.winner, tallied, "the winner at {seq}"),
+                    Decided::Tally | Decided::TallyAfter(_) => {
+                        assert_eq!(outcome.winner, tallied, "the winner at {seq}");
+                    }
                     Decided::ByHand { .. } => assert_eq!(self.clips[&outcome.winner.unwrap()].1, *no),
                 }
                 (slot.status, slot.outcome) = (Locked, Some(Outcome::clone(outcome)));
             }
-            Event::Started | Event::SeasonCreated(_) => {}
+            Event::SeasonCreated(_) => {}
+            Event::Started => self.under_way = None,
+            Event::VoidBegun(plan) => {
+                assert!(self.slots[&plan.slot].status >= Voting, "a void at {seq}");
+                self.under_way = Some((*seq, plan.as_ref().clone(), BTreeSet::new()));
+            }
+            Event::VotesNamed(part) => {
+                let (void, plan, named) = self.under_way.as_mut().unwrap();
+                assert_eq!((part.void, part.slot), (*void, plan.slot), "named at {seq}");
+                for vote in &part.votes {
+                    let (clip, voter, at, origin) = self.cast[&vote.seq];
+                    assert!(vote.seq < *void && fits(plan.by, voter, at, origin), "{vote:?} is named at {seq}");
+                    assert_eq!((vote.clip, vote.voter, vote.at), (clip, voter, at), "named at {seq}");
+                    named.insert(vote.seq);
+                }
+            }
+            Event::VoidTaken { void, slot } => {
+                let (of, plan, mut named) = self.under_way.take().unwrap();
+                assert_eq!((of, plan.slot), (*void, *slot), "taken at {seq}");
+                // All that fit, and stand by now, and no other.
+                let standing: BTreeSet<Seq> = self.standing.values().map(|(vote, _)| *vote).collect();
+                let fit = self.cast.iter().filter(|(vote, (clip, voter, at, origin))| {
+                    **vote < of && self.clips[clip].1 == *slot && fits(plan.by, *voter, *at, *origin)
+                });
+                let fit: BTreeSet<Seq> = fit.map(|(vote, _)| *vote).filter(|vote| standing.contains(vote)).collect();
+                named.retain(|vote| standing.contains(vote));
+                assert_eq!(named, fit, "what the void at {of} takes at {seq}");
+                self.in_force.insert(of, (*slot, fit));
+                self.correct(*slot);
+            }
+            Event::VoidLifted { void, slot, .. } => {
+                self.in_force.remove(void).unwrap();
+                self.correct(*slot);
+            }
             other => panic!("nothing here writes {other:?}"),
         }
     }
 
     pub(crate) fn counts(&self, clip: ClipNo) -> (u64, u64) {
-        let of = self.standing.iter().filter(|((of, _), _)| *of == clip);
+        let stands = |vote: Seq| self.in_force.values().all(|(_, votes)| !votes.contains(&vote));
+        let of = self.standing.iter().filter(|((of, _), (vote, _))| *of == clip && stands(*vote));
         of.fold((0, 0), |(votes, weight), (_, (_, more))| (votes + 1, weight + more))
+    }
+
+    /// A locked slot's winner follows its votes, unless an operator named it.
+    fn correct(&mut self, slot: SlotNo) {
+        let outcome = self.slots[&slot].outcome.as_ref();
+        if outcome.is_some_and(|outcome| !matches!(outcome.decided, Decided::ByHand { .. })) {
+            let winner = self.winner(slot);
+            self.corrected.insert(slot, winner);
+        }
     }
 
     /// Highest weight, then most votes, then added first.
@@ -153,6 +210,46 @@ impl Naive {
     }
 }
 
+fn fits(by: VoidBy, voter: VoterId, at: u64, origin: Origin) -> bool {
+    match by {
+        VoidBy::Voter(of) => of == voter,
+        VoidBy::Network(of) => of == origin.network,
+        VoidBy::Window { from_ms, to_ms } => from_ms <= at && at < to_ms,
+        VoidBy::Flagged => origin.risk >= 40,
+    }
+}
+
+/// Every locked slot's certificates: they verify, the newest says what is counted, and those that were handed out before stand.
+pub(crate) fn check_certificates(world: &mut World) {
+    let naive = Naive::read(&world.history());
+    let engine = world.engine().clone();
+    let locked = naive.slots.iter().filter(|(_, slot)| slot.status == SlotStatus::Locked);
+    for (no, slot) in locked {
+        let newest = engine.certificate("s", slot.position, None).unwrap();
+        let counts: BTreeMap<String, (u64, u64)> = naive
+            .clips
+            .iter()
+            .filter(|(_, (_, of))| of == no)
+            .map(|(clip, (id, _))| (id.clone(), naive.counts(*clip)))
+            .collect();
+        let certified =
+            newest.clips.iter().map(|clip| (clip.clip_id.to_string(), (clip.vote_count, clip.weighted_score)));
+        assert_eq!(certified.collect::<BTreeMap<_, _>>(), counts, "certificate {} of {}", newest.number, slot.position);
+        let decided = slot.outcome.as_ref().and_then(|outcome| outcome.winner);
+        let winner = naive.corrected.get(no).copied().unwrap_or(decided);
+        let winner = winner.map(|clip| naive.clips[&clip].0.clone());
+        assert_eq!(newest.winner_clip_id.as_ref().map(ToString::to_string), winner);
+        for number in 1..=newest.number {
+            let one = engine.certificate("s", slot.position, Some(number)).unwrap();
+            let known = world.certificates.entry((slot.position, number)).or_insert_with(|| one.clone());
+            assert_eq!(*known, one, "a certificate stays as it was handed out");
+            let before = number.checked_sub(1).filter(|before| *before > 0);
+            let before = before.map(|before| world.certificates[&(slot.position, before)].hash);
+            assert_eq!(one.previous.map(|hash| hash.0), before, "each names the one before");
+        }
+    }
+}
+
 /// Everything that is at hand agrees.
 pub(crate) fn check(world: &World) -> Naive {
     let history = world.history();
@@ -162,7 +259,8 @@ pub(crate) fn check(world: &World) -> Naive {
         let view = engine.slot("s", slot.position).unwrap();
         assert_eq!((view.status, view.hidden), (slot.status, slot.hidden && slot.status != SlotStatus::Locked));
         assert_eq!(view.ends_at, slot.ends_at);
-        let winner = slot.outcome.as_ref().and_then(|outcome| outcome.winner);
+        let decided = slot.outcome.as_ref().and_then(|outcome| outcome.winner);
+        let winner = naive.corrected.get(no).copied().unwrap_or(decided);
         assert_eq!(view.winner.map(|id| id.to_string()), winner.map(|clip| naive.clips[&clip].0.clone()));
         for (clip, (id, _)) in naive.clips.iter().filter(|(_, (_, of))| of == no) {
             let wanted = Some(naive.counts(*clip)).filter(|_| !view.hidden);
@@ -199,7 +297,7 @@ pub(crate) fn check(world: &World) -> Naive {
     let written = |seq: &Seq| &history[usize::try_from(*seq).unwrap() - 1].event;
     for (seq, at) in &world.answers.cast {
         assert!(
-            matches!(written(seq), Event::Voted(vote) if vote.voter == at.0),
+            matches!(written(seq), Event::Voted(vote) | Event::VotedFrom(vote, _) if vote.voter == at.0),
             "vote {seq} was acknowledged and is lost"
         );
     }

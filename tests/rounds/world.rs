@@ -4,13 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use plaudit::clock::{Clock, ManualClock};
-use plaudit::domain::{ClipDraft, ClipId, Logged, SeasonId, Seq, SlotNo, SlotStatus, VoteKind, VoterId};
-use plaudit::engine::{Engine, Receipt, RoundSettings, Settings, SlotView};
+use plaudit::domain::{
+    ClipDraft, ClipId, Logged, NetworkHash, Origin, SeasonId, Seq, SlotNo, SlotStatus, VoidBy, VoteKind, VoterId,
+};
+use plaudit::engine::{Engine, Receipt, RoundSettings, Settings, SlotView, VoidAsked};
 use plaudit::error::{Fault, Reject};
 use plaudit::log::block;
+use plaudit::merkle::Certificate;
 use plaudit::store::FaultyDisk;
 
 use crate::kept::{Blocks, Kept};
+use crate::naive::check_certificates;
 use crate::support::{NOON, key, voter};
 use crate::through::Through;
 use crate::{MIN_CLIPS, SLOT_MS, SLOTS, VOTERS};
@@ -29,6 +33,10 @@ impl Dice {
     pub(crate) fn slot(&mut self) -> u32 {
         u32::try_from(self.roll(u64::from(SLOTS))).unwrap() + 1
     }
+}
+
+fn network(who: u64) -> NetworkHash {
+    NetworkHash::of([u8::try_from(who % 2).unwrap() + 1; 8])
 }
 
 /// What was answered, by sequence where there is one.
@@ -53,6 +61,8 @@ pub(crate) struct World {
     pub(crate) answers: Answers,
     pub(crate) clips: u32,
     pub(crate) lives: u32,
+    /// By position and number.
+    pub(crate) certificates: BTreeMap<(u32, u64), Certificate>,
 }
 
 impl World {
@@ -67,6 +77,7 @@ impl World {
             answers: Answers::default(),
             clips: 0,
             lives: 0,
+            certificates: BTreeMap::new(),
         }
     }
 
@@ -176,7 +187,8 @@ impl World {
     pub(crate) fn vote(&self, who: u64, clip: &str, weight: u64) -> tokio::task::JoinHandle<Result<Receipt, Reject>> {
         let (engine, clip) = (self.engine().clone(), clip.to_owned());
         let kind = [VoteKind::Standard, VoteKind::Super, VoteKind::Mega][usize::try_from(weight).unwrap()];
-        tokio::spawn(async move { engine.vote(voter(who), &clip, kind).await })
+        let origin = Origin { risk: if who % 3 == weight { 60 } else { 0 }, network: network(who) };
+        tokio::spawn(async move { engine.vote_from(origin, voter(who), &clip, kind).await })
     }
 
     pub(crate) fn note_vote(&mut self, who: u64, clip: &str, answer: Result<Receipt, Reject>) {
@@ -234,9 +246,61 @@ impl World {
         assert!(fine, "{told:?}");
     }
 
+    /// Voids some votes; says before what that would change, and holds the answer to it.
+    pub(crate) async fn void(&mut self, position: u32, dice: &mut Dice) {
+        let now = self.clock.now_ms();
+        let by = match dice.roll(4) {
+            0 => VoidBy::Voter(voter(dice.roll(VOTERS))),
+            1 => VoidBy::Network(network(dice.roll(2))),
+            2 => VoidBy::Window { from_ms: NOON - dice.roll(60_000), to_ms: now.max(NOON) + 1 },
+            _ => VoidBy::Flagged,
+        };
+        let asked = VoidAsked { season: "s".into(), position, by, reason: "a farm".into() };
+        let engine = self.engine.clone().expect("open");
+        // Half of the time votes are under way beside it, and are answered as ever.
+        let clip = self.some_clip(dice);
+        let busy = dice.roll(2) == 0;
+        let votes: Vec<_> = (0..if busy { VOTERS } else { 0 }).map(|who| (who, self.vote(who, &clip, 0))).collect();
+        let preview = if busy || engine.drain().await.is_err() { None } else { engine.preview_void(&asked).ok() };
+        let told = engine.void(asked).await;
+        for (who, vote) in votes {
+            let answer = vote.await.unwrap();
+            self.note_vote(who, &clip, answer);
+        }
+        match told {
+            Ok(void) => {
+                let Some(preview) = preview else { return };
+                assert!(void.votes.is_none_or(|votes| votes == preview.votes), "{void:?}, {preview:?}");
+                for row in preview.order.into_iter().flatten() {
+                    let counts = engine.counts(row.clip.as_str()).unwrap().unwrap();
+                    assert_eq!((counts.votes, counts.weight), row.then, "{void:?}");
+                }
+            }
+            Err(Reject::WrongState { .. } | Reject::StorageFailed) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn lift(&mut self, dice: &mut Dice) {
+        let voids = self.engine().voids(None).unwrap();
+        let at = usize::try_from(dice.roll(voids.len().max(1) as u64)).unwrap();
+        let Some(void) = voids.get(at) else { return };
+        let told = self.engine().lift_void(void.id, "not a farm".into()).await;
+        let fine = matches!(told, Ok(_) | Err(Reject::WrongState { .. } | Reject::StorageFailed));
+        assert!(fine, "{told:?}");
+    }
+
     pub(crate) async fn step(&mut self, dice: &mut Dice) {
         let position = self.some_position(dice);
-        match dice.roll(34) {
+        match dice.roll(41) {
+            34..38 => {
+                // Locked ones too.
+                let position = if dice.roll(2) == 0 { position } else { dice.slot() };
+                self.void(position, dice).await;
+            }
+            38..40 => self.lift(dice).await,
+            40 if self.engine().drain().await.is_ok() => check_certificates(self),
+            40 => {}
             0..10 => {
                 let (who, clip, weight) = (dice.roll(VOTERS), self.some_clip(dice), dice.roll(3));
                 let answer = self.vote(who, &clip, weight).await.unwrap();

@@ -94,11 +94,15 @@ pub(in crate::http) fn slot() -> About {
 
 pub(in crate::http) fn certificate() -> About {
     about(ROUNDS, "certificate", Access::Anyone, "A locked slot's certificate")
-        .says("What the result is, and the root of the tree over all ballots that it rests on. Anyone can check it.")
+        .says(
+            "What the result is, and the root of the tree over all ballots that it rests on. Anyone can check it. Each void behind \
+             the lock, and each that is lifted, makes another, which names the one before.",
+        )
         .slot()
-        .gives::<Certificate>(200, "The newest one.")
+        .query("number", position(), "That one, from 1; without it the newest.")
+        .gives::<Certificate>(200, "The newest one, or that of the number.")
         .cached()
-        .refuses(&[codes::WRONG_STATE, codes::STORAGE_FAILED])
+        .refuses(&[codes::WRONG_STATE, codes::NOT_FOUND, codes::STORAGE_FAILED])
 }
 
 pub(in crate::http) fn proof() -> About {

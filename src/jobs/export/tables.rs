@@ -1,6 +1,6 @@
 //! The tables' rows, each as it is read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::ops::ControlFlow;
 
@@ -73,7 +73,7 @@ impl View<'_> {
         for record in self.all_slots()? {
             let outcome = record.outcome.as_ref();
             let reason = outcome.and_then(|outcome| match &outcome.decided {
-                Decided::Tally => None,
+                Decided::Tally | Decided::TallyAfter(_) => None,
                 Decided::ByHand { reason } => Some(reason.as_str()),
             });
             let root = outcome.and_then(|outcome| outcome.root);
@@ -200,10 +200,13 @@ impl View<'_> {
             "flagged",
             "network",
             "retracts",
+            "voided",
         ];
         let mut rows = Rows::new(self.format, &columns, out).map_err(|why| writing(&why))?;
-        let (seasons, clips) = (self.all_seasons()?, self.all_clips()?);
+        let (seasons, clips, voided) = (self.all_seasons()?, self.all_clips()?, self.voided()?);
         self.each_ballot(&mut |ballot| {
+            let voided = voided.get(&ballot.slot.slot.no);
+            let voided = voided.is_some_and(|votes| votes.binary_search(&ballot.seq).is_ok());
             let (voter, erased) = match &ballot.who {
                 Who::Voter(voter) => (Cell::Hex(&voter.0), Cell::Null),
                 Who::Erased(c) => (Cell::Null, Cell::Hex(c)),
@@ -230,6 +233,7 @@ impl View<'_> {
                 Cell::Bool(ballot.origin.is_flagged()),
                 network.as_ref().map_or(Cell::Null, |network| Cell::Hex(network)),
                 ballot.kind.err().map_or(Cell::Null, Cell::Id),
+                Cell::Bool(voided),
             ];
             rows.row(&cells).map_err(|why| writing(&why))?;
             if rows.count().is_multiple_of(TICK) { tick(TICK) } else { Ok(()) }
@@ -237,10 +241,63 @@ impl View<'_> {
         rows.end().map_err(|why| writing(&why))
     }
 
-    /// Voids of votes: there are none yet, and so there is an empty table, whose columns are theirs.
+    /// Voids, those that were lifted and those without effect too. Which votes are under one says the table of votes.
     pub(super) fn voids(&self, out: &mut dyn Write) -> Result<u64, Fault> {
-        let columns = ["id", "season_id", "slot_position", "reason", "created_at", "lifted_at", "ballots"];
-        Rows::new(self.format, &columns, out).and_then(Rows::end).map_err(|why| writing(&why))
+        let columns = [
+            "id",
+            "season_id",
+            "slot_position",
+            "by",
+            "reason",
+            "created_at",
+            "taken_at",
+            "lifted_at",
+            "lift_reason",
+            "dropped",
+            "ballots",
+        ];
+        let mut rows = Rows::new(self.format, &columns, out).map_err(|why| writing(&why))?;
+        let (seasons, slots) = (self.all_seasons()?, self.all_slots()?);
+        let mut voids = Vec::new();
+        self.source.tables.each_void(|void| voids.push(void.clone()))?;
+        for void in voids {
+            let slot = slots.get(void.plan.slot.index()).ok_or_else(|| lost("slot", void.plan.slot.0))?;
+            let lifted = void.lifted.as_ref();
+            let cells = [
+                Cell::Id(void.id),
+                season_id(&seasons, slot.slot.season),
+                number(slot.slot.position),
+                Cell::Text(void.plan.by.as_str()),
+                Cell::Text(&void.plan.reason),
+                Cell::Number(void.begun_at),
+                void.taken.as_ref().map(|step| step.at).into(),
+                lifted.map(|(step, _)| step.at).into(),
+                lifted.map(|(_, reason)| reason.as_str()).into(),
+                Cell::Bool(void.dropped.is_some()),
+                Cell::Number(void.votes),
+            ];
+            rows.row(&cells).map_err(|why| writing(&why))?;
+        }
+        rows.end().map_err(|why| writing(&why))
+    }
+
+    /// By slot: votes that voids in force take out, by sequence.
+    fn voided(&self) -> Result<BTreeMap<SlotNo, Vec<Seq>>, Fault> {
+        let mut in_force = Vec::new();
+        self.source.tables.each_void(|void| {
+            if void.is_in_force() {
+                in_force.push((void.plan.slot, void.id));
+            }
+        })?;
+        let mut voided: BTreeMap<SlotNo, Vec<Seq>> = BTreeMap::new();
+        for (slot, void) in in_force {
+            let of = voided.entry(slot).or_default();
+            self.source.tables.each_named(slot, void, |votes| of.extend(votes.iter().map(|vote| vote.seq)))?;
+        }
+        for votes in voided.values_mut() {
+            votes.sort_unstable();
+        }
+        Ok(voided)
     }
 
     pub(super) fn comments(&self, out: &mut dyn Write, tick: Tick<'_>) -> Result<u64, Fault> {

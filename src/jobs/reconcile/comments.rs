@@ -100,7 +100,7 @@ mod tests {
         Clip, ClipDraft, ClipId, CommentChange, CommentPost, Event, Logged, Profile, Season, SeasonId, SeasonNo, Slot,
         SlotNo, VoterId, VoterKey,
     };
-    use crate::fold::{Mark, Tables, fold};
+    use crate::fold::{Effect, Mark, Tables, fold};
     use crate::store::FaultyDisk;
 
     const CLIPS: u32 = 2;
@@ -118,11 +118,12 @@ mod tests {
             let stage = Stage::new(VoterKey::new([7; 32]), 1);
             let (season, slot) = (SeasonNo(0), SlotNo(0));
             let id = SeasonId::new("s").unwrap();
-            stage.settle(0, 0, &Event::SeasonCreated(Season { no: season, id, name: "Season".into() }));
-            stage.settle(0, 0, &Event::SlotCreated(Slot { no: slot, season, position: 1 }));
+            let settle = |event: &Event| stage.settle(0, 0, event, &Effect::Plain);
+            settle(&Event::SeasonCreated(Season { no: season, id, name: "Season".into() }));
+            settle(&Event::SlotCreated(Slot { no: slot, season, position: 1 }));
             for no in (0..CLIPS).map(ClipNo) {
                 let id = ClipId::new(&format!("c{}", no.0)).unwrap();
-                stage.settle(0, 0, &Event::ClipAdded(Box::new(Clip { no, slot, id, draft: ClipDraft::default() })));
+                settle(&Event::ClipAdded(Box::new(Clip { no, slot, id, draft: ClipDraft::default() })));
             }
             let store = FaultyDisk::new(1).open("tables");
             let tables = Tables::open(Arc::clone(&store)).unwrap();
@@ -132,7 +133,7 @@ mod tests {
         /// Applies an event.
         fn apply(&mut self, event: Event) -> Seq {
             self.seq += 1;
-            fold(&mut self.tables, &Logged { seq: self.seq, at: 0, event }).unwrap();
+            fold(&mut self.tables, &Logged { seq: self.seq, at: 0, event }, &Effect::Plain).unwrap();
             self.tables.commit(Mark { seq: self.seq, block: 1, chain: [0; 32] }).unwrap();
             self.seq
         }
@@ -159,7 +160,7 @@ mod tests {
 
         fn noted(&self, comments: [u64; CLIPS as usize]) -> Comments {
             let comments = comments.iter().map(|count| (*count, 0)).collect();
-            Comments::new(&mut Reading { seq: self.seq, counts: Vec::new(), comments })
+            Comments::new(&mut Reading { seq: self.seq, counts: Vec::new(), masks: Vec::new(), comments })
         }
 
         /// Runs a recount to its end; its drift, and its steps.

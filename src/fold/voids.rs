@@ -1,0 +1,395 @@
+//! Which votes are under a void, by the log's order: the same account for the commit thread, the applier, recovery and `verify`.
+//!
+//! A vote counts while it is neither taken back nor under any void. From the event that begins a void on, votes of its slot that
+//! are taken back are noted, so that it takes out none of them twice. A vote that is taken back while it is under a void changes
+//! no count, and lifting the void brings it back no more; its mask stays, by which everyone knows that its retraction never
+//! counted. So at any time what a clip has is its votes less those that were taken back, without any vote that has a mask.
+//!
+//! In memory: 56 bytes for each vote that a void in force names, at most [`NAMED_MAX`] of them. Never: searches for votes.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::judge::Refusal;
+use super::totals::Change;
+use crate::domain::{ClipNo, Event, NamedVote, Seq, SlotNo};
+
+/// Votes under voids at most, over all slots.
+pub const NAMED_MAX: usize = 1 << 20;
+
+/// What an event does to counts, where the event alone doesn't say it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Effect {
+    /// What the event says.
+    #[default]
+    Plain,
+    /// What the event says, and the void that is under way needs to know of it.
+    Noted,
+    /// Nothing: the vote that is taken back did not count.
+    Uncounted,
+    /// Votes went out of the counts, or came back.
+    Changed(Box<Changed>),
+}
+
+/// What a void, or its lifting, does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Changed {
+    /// To each clip.
+    pub clips: Vec<(ClipNo, Change)>,
+    /// How many votes the void takes out, those under another one too.
+    pub votes: u64,
+    /// Every mask of the slot from here on, by the votes' sequences.
+    pub masks: Arc<[Mask]>,
+}
+
+/// A vote under voids.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mask {
+    /// The vote.
+    pub vote: NamedVote,
+    /// How many voids in force name it; none, once all were lifted, of a vote that was taken back under one.
+    pub by: u16,
+}
+
+/// Every void in force, and the one that is under way.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Voids {
+    slots: BTreeMap<SlotNo, SlotVoids>,
+    under_way: Option<UnderWay>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct SlotVoids {
+    /// The last void or lifting that took effect.
+    last: Seq,
+    /// By sequence. Changes with a void alone, so that readers share it.
+    masks: Arc<[Mask]>,
+    /// Votes that were taken back while they had a mask.
+    back: HashSet<Seq>,
+    /// The votes of each void in force, ascending.
+    named: BTreeMap<Seq, Box<[Seq]>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct UnderWay {
+    void: Seq,
+    slot: SlotNo,
+    votes: Vec<NamedVote>,
+    /// Votes of the slot that were taken back since it began.
+    back: HashSet<Seq>,
+}
+
+impl Voids {
+    /// Whether the order of the log lets an event about voids stand.
+    pub(super) fn judge(&self, event: &Event) -> Result<(), Refusal> {
+        let is_under_way = |void: Seq, slot: SlotNo| {
+            self.under_way.as_ref().is_some_and(|under_way| (under_way.void, under_way.slot) == (void, slot))
+        };
+        let fits = match event {
+            Event::VotesNamed(part) => {
+                is_under_way(part.void, part.slot) && self.named() + part.votes.len() <= NAMED_MAX
+            }
+            Event::VoidTaken { void, slot } => is_under_way(*void, *slot),
+            Event::VoidLifted { void, slot, .. } => {
+                is_under_way(*void, *slot) || self.slots.get(slot).is_some_and(|voids| voids.named.contains_key(void))
+            }
+            _ => true,
+        };
+        if fits { Ok(()) } else { Err(Refusal::NoVoid) }
+    }
+
+    /// Takes in one judged event, each once and in the log's order; says what it does to counts.
+    pub fn note(&mut self, seq: Seq, event: &Event) -> Effect {
+        match event {
+            Event::Retracted(back) => self.take_back(back.slot, back.vote),
+            Event::Started => {
+                self.end();
+                Effect::Plain
+            }
+            Event::VoidBegun(plan) => {
+                self.begin(seq, plan.slot);
+                Effect::Plain
+            }
+            Event::VotesNamed(part) => {
+                self.name(&part.votes);
+                Effect::Plain
+            }
+            Event::VoidTaken { .. } => self.take(seq),
+            Event::VoidLifted { void, slot, .. } => self.lift(seq, *slot, *void),
+            _ => Effect::Plain,
+        }
+    }
+
+    /// The last void of a slot, or lifting of one, that took effect; 0 for none.
+    pub fn last(&self, slot: SlotNo) -> Seq {
+        self.slots.get(&slot).map_or(0, |voids| voids.last)
+    }
+
+    /// A slot's masks, by the votes' sequences.
+    pub fn masks(&self, slot: SlotNo) -> Arc<[Mask]> {
+        self.slots.get(&slot).map(|voids| Arc::clone(&voids.masks)).unwrap_or_default()
+    }
+
+    /// Votes of a slot that were taken back while they had a mask: their retractions counted for nothing.
+    pub fn is_back(&self, slot: SlotNo, vote: Seq) -> bool {
+        self.slots.get(&slot).is_some_and(|voids| voids.back.contains(&vote))
+    }
+
+    /// Votes that voids in force, and the one under way, name.
+    pub fn named(&self) -> usize {
+        let masks: usize = self.slots.values().map(|voids| voids.masks.len()).sum();
+        masks + self.under_way.as_ref().map_or(0, |under_way| under_way.votes.len())
+    }
+
+    pub(super) fn begin(&mut self, void: Seq, slot: SlotNo) {
+        self.under_way = Some(UnderWay { void, slot, votes: Vec::new(), back: HashSet::new() });
+    }
+
+    pub(super) fn end(&mut self) {
+        self.under_way = None;
+    }
+
+    pub(super) fn name(&mut self, votes: &[NamedVote]) {
+        self.under_way.as_mut().expect("judged").votes.extend(votes);
+    }
+
+    pub(super) fn take_back(&mut self, slot: SlotNo, vote: Seq) -> Effect {
+        let under_way = self.under_way.as_mut().filter(|under_way| under_way.slot == slot);
+        let noted = under_way.is_some_and(|under_way| under_way.back.insert(vote));
+        let voids = self.slots.get_mut(&slot).filter(|voids| find(&voids.masks, vote).is_some());
+        match voids {
+            Some(voids) => {
+                voids.back.insert(vote);
+                Effect::Uncounted
+            }
+            None if noted => Effect::Noted,
+            None => Effect::Plain,
+        }
+    }
+
+    pub(super) fn take(&mut self, seq: Seq) -> Effect {
+        let UnderWay { void, slot, mut votes, back } = self.under_way.take().expect("judged");
+        votes.retain(|vote| !back.contains(&vote.seq));
+        votes.sort_unstable_by_key(|vote| vote.seq);
+        votes.dedup_by_key(|vote| vote.seq);
+        let voids = self.slots.entry(slot).or_default();
+        let mut masks = voids.masks.to_vec();
+        let mut new = Vec::new();
+        for vote in &votes {
+            match find(&voids.masks, vote.seq) {
+                Some(at) => masks[at].by += 1,
+                None => new.push(Mask { vote: *vote, by: 1 }),
+            }
+        }
+        let clips = sums(&new, -1);
+        masks.append(&mut new);
+        masks.sort_unstable_by_key(|mask| mask.vote.seq);
+        voids.masks = masks.into();
+        voids.named.insert(void, votes.iter().map(|vote| vote.seq).collect());
+        voids.last = seq;
+        Effect::Changed(Box::new(Changed { clips, votes: votes.len() as u64, masks: Arc::clone(&voids.masks) }))
+    }
+
+    pub(super) fn lift(&mut self, seq: Seq, slot: SlotNo, void: Seq) -> Effect {
+        if self.under_way.as_ref().is_some_and(|under_way| under_way.void == void) {
+            self.end();
+            return Effect::Plain;
+        }
+        let voids = self.slots.get_mut(&slot).expect("judged");
+        let named = voids.named.remove(&void).expect("judged");
+        let mut masks = voids.masks.to_vec();
+        for vote in &named {
+            masks[find(&voids.masks, *vote).expect("every named vote has a mask")].by -= 1;
+        }
+        let back = &voids.back;
+        let (kept, freed): (Vec<Mask>, Vec<Mask>) =
+            masks.into_iter().partition(|mask| mask.by > 0 || back.contains(&mask.vote.seq));
+        voids.masks = kept.into();
+        voids.last = seq;
+        let changed = Changed { clips: sums(&freed, 1), votes: named.len() as u64, masks: Arc::clone(&voids.masks) };
+        Effect::Changed(Box::new(changed))
+    }
+}
+
+/// Where a vote's mask is, among masks by sequence.
+pub fn find(masks: &[Mask], vote: Seq) -> Option<usize> {
+    masks.binary_search_by_key(&vote, |mask| mask.vote.seq).ok()
+}
+
+fn sums(masks: &[Mask], sign: i64) -> Vec<(ClipNo, Change)> {
+    let mut sums: BTreeMap<ClipNo, Change> = BTreeMap::new();
+    for Mask { vote, .. } in masks {
+        let sum = sums.entry(vote.clip).or_default();
+        (sum.votes, sum.weight) = (sum.votes + sign, sum.weight + sign * i64::from(vote.weight));
+    }
+    sums.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeSet, HashMap};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::{NamedVotes, Retraction, VoidBy, VoidPlan, VoterId};
+
+    const SLOT: SlotNo = SlotNo(2);
+
+    fn begun() -> Event {
+        Event::VoidBegun(Box::new(VoidPlan { slot: SLOT, by: VoidBy::Flagged, reason: "why".into() }))
+    }
+
+    fn named(void: Seq, votes: &[Seq]) -> Event {
+        let votes = votes.iter().map(|seq| NamedVote {
+            seq: *seq,
+            at: 0,
+            voter: VoterId([0; 16]),
+            clip: clip_of(*seq),
+            weight: weight_of(*seq),
+            day: 0,
+        });
+        Event::VotesNamed(Box::new(NamedVotes { void, slot: SLOT, votes: votes.collect() }))
+    }
+
+    fn clip_of(vote: Seq) -> ClipNo {
+        ClipNo(u32::try_from(vote % 3).unwrap())
+    }
+
+    fn weight_of(vote: Seq) -> u16 {
+        u16::try_from(vote % 5 + 1).unwrap()
+    }
+
+    fn retracted(vote: Seq) -> Event {
+        let (clip, weight) = (clip_of(vote), weight_of(vote));
+        Event::Retracted(Retraction { voter: VoterId([0; 16]), clip, slot: SLOT, vote, weight, day: 0 })
+    }
+
+    /// Counts by nothing but the definition: a vote counts while it is neither taken back nor under a void in force.
+    fn naive(stands: &BTreeSet<Seq>, voids: &BTreeMap<Seq, BTreeSet<Seq>>) -> HashMap<ClipNo, (i64, i64)> {
+        let mut counts = HashMap::new();
+        for vote in stands.iter().filter(|vote| voids.values().all(|named| !named.contains(vote))) {
+            let sum: &mut (i64, i64) = counts.entry(clip_of(*vote)).or_default();
+            *sum = (sum.0 + 1, sum.1 + i64::from(weight_of(*vote)));
+        }
+        counts
+    }
+
+    #[derive(Clone, Debug)]
+    enum Act {
+        Vote,
+        TakeBack(prop::sample::Index),
+        Begin,
+        Name(Vec<prop::sample::Index>),
+        Take,
+        Lift(prop::sample::Index),
+        Start,
+    }
+
+    fn acts() -> impl Strategy<Value = Vec<Act>> {
+        let act = prop_oneof![
+            4 => Just(Act::Vote),
+            2 => any::<prop::sample::Index>().prop_map(Act::TakeBack),
+            1 => Just(Act::Begin),
+            3 => prop::collection::vec(any::<prop::sample::Index>(), 0..8).prop_map(Act::Name),
+            2 => Just(Act::Take),
+            1 => any::<prop::sample::Index>().prop_map(Act::Lift),
+            1 => Just(Act::Start),
+        ];
+        prop::collection::vec(act, 0..200)
+    }
+
+    proptest! {
+        /// However votes, retractions, voids and liftings follow each other: the effects add up to the definition.
+        #[test]
+        fn effects_add_up_to_the_votes_that_count(acts in acts()) {
+            let mut voids = Voids::default();
+            let (mut stands, mut in_force, mut under_way) = (BTreeSet::new(), BTreeMap::new(), None::<(Seq, Seq, BTreeSet<Seq>)>);
+            let mut counts: HashMap<ClipNo, (i64, i64)> = HashMap::new();
+            for (act, seq) in acts.into_iter().zip(10..) {
+                let standing: Vec<Seq> = stands.iter().copied().collect();
+                let event = match act {
+                    Act::Vote => {
+                        stands.insert(seq);
+                        let sum = counts.entry(clip_of(seq)).or_default();
+                        *sum = (sum.0 + 1, sum.1 + i64::from(weight_of(seq)));
+                        continue;
+                    }
+                    Act::TakeBack(_) if standing.is_empty() => continue,
+                    Act::TakeBack(which) => {
+                        let vote = *which.get(&standing);
+                        stands.remove(&vote);
+                        retracted(vote)
+                    }
+                    Act::Begin => {
+                        under_way = Some((seq, seq, BTreeSet::new()));
+                        begun()
+                    }
+                    Act::Name(which) => {
+                        let Some((void, until, named_so_far)) = &mut under_way else { continue };
+                        let candidates: Vec<Seq> = standing.into_iter().filter(|vote| vote < until).collect();
+                        let votes: BTreeSet<Seq> =
+                            which.iter().filter(|_| !candidates.is_empty()).map(|at| *at.get(&candidates)).collect();
+                        named_so_far.extend(&votes);
+                        named(*void, &votes.into_iter().collect::<Vec<_>>())
+                    }
+                    Act::Take => {
+                        let Some((void, _, votes)) = under_way.take() else { continue };
+                        in_force.insert(void, votes);
+                        Event::VoidTaken { void, slot: SLOT }
+                    }
+                    Act::Lift(_) if in_force.is_empty() => continue,
+                    Act::Lift(which) => {
+                        let void = *which.get(&in_force.keys().copied().collect::<Vec<_>>());
+                        in_force.remove(&void);
+                        Event::VoidLifted { void, slot: SLOT, reason: String::new() }
+                    }
+                    Act::Start => {
+                        under_way = None;
+                        Event::Started
+                    }
+                };
+                prop_assert_eq!(voids.judge(&event), Ok(()));
+                let changes: Vec<(ClipNo, Change)> = match (voids.note(seq, &event), &event) {
+                    (Effect::Plain | Effect::Noted, Event::Retracted(back)) => {
+                        vec![(back.clip, Change { votes: -1, weight: -i64::from(back.weight) })]
+                    }
+                    (Effect::Changed(changed), _) => changed.clips,
+                    _ => Vec::new(),
+                };
+                for (clip, change) in changes {
+                    let sum = counts.entry(clip).or_default();
+                    *sum = (sum.0 + change.votes, sum.1 + change.weight);
+                }
+                counts.retain(|_, sum| *sum != (0, 0));
+                prop_assert_eq!(&counts, &naive(&stands, &in_force));
+                // What has no mask is what counts, whoever asks by that.
+                let unmasked = |vote: &&Seq| find(&voids.masks(SLOT), **vote).is_none();
+                let mut whole: HashMap<ClipNo, (i64, i64)> = HashMap::new();
+                for vote in stands.iter().filter(unmasked) {
+                    let sum = whole.entry(clip_of(*vote)).or_default();
+                    *sum = (sum.0 + 1, sum.1 + i64::from(weight_of(*vote)));
+                }
+                prop_assert_eq!(&counts, &whole);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_under_way_is_neither_named_nor_taken_nor_lifted() {
+        let mut voids = Voids::default();
+        for event in [
+            named(5, &[1]),
+            Event::VoidTaken { void: 5, slot: SLOT },
+            Event::VoidLifted { void: 5, slot: SLOT, reason: String::new() },
+        ] {
+            assert_eq!(voids.judge(&event), Err(Refusal::NoVoid), "{event:?}");
+        }
+        voids.note(5, &begun());
+        assert!(voids.judge(&named(5, &[1])).is_ok());
+        assert!(voids.judge(&named(4, &[1])).is_err());
+        assert!(voids.judge(&Event::VoidTaken { void: 5, slot: SlotNo(0) }).is_err());
+        voids.note(6, &Event::Started);
+        assert!(voids.judge(&Event::VoidTaken { void: 5, slot: SLOT }).is_err(), "a start ends what is under way");
+    }
+}

@@ -43,6 +43,8 @@ pub(super) enum Command {
     Backup(Backup),
     /// Make a store of a backup
     Restore(Restore),
+    /// Say what serving a stopped store with this version would change
+    UpgradeCheck(UpgradeCheck),
 }
 
 impl Command {
@@ -59,6 +61,7 @@ impl Command {
             Self::Import(import) => &import.common,
             Self::Backup(backup) => &backup.common,
             Self::Restore(restore) => &restore.common,
+            Self::UpgradeCheck(check) => &check.common,
         }
     }
 }
@@ -232,6 +235,22 @@ pub(super) struct Restore {
     #[arg(long, value_name = "FILE")]
     pub(super) from: PathBuf,
     /// Print what was restored as a line of JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Reads every record and changes none: in what forms they are, whether this version can serve them, what its start\n\
+    does to them, and what an older version could not read afterwards. Exits with 1 when something is wrong.\n\n\
+    Example: plaudit upgrade-check --data-dir data/db"
+)]
+pub(super) struct UpgradeCheck {
+    #[command(flatten)]
+    pub(super) store: DataDir,
+    /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
     #[command(flatten)]

@@ -299,7 +299,7 @@ fn id(hex: &str) -> Result<[u8; 16], Fault> {
 }
 
 /// A bar on standard error; indicatif hides it where that is no terminal.
-fn bar(unit: &str) -> ProgressBar {
+pub(super) fn bar(unit: &str) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

@@ -18,6 +18,7 @@ mod recount;
 mod rounds;
 mod settle;
 mod threads;
+mod upgrade;
 mod verify;
 mod vote;
 mod votes;
@@ -37,6 +38,7 @@ pub use data::{Building, read_records, stopped_source};
 pub use leaderboard::{Leaderboard, Moment, Ranked, RankedClip, Standing};
 pub use operate::REASON_MAX;
 pub use recheck::{Rechecked, export_slot, recheck, recheck_stores};
+pub use upgrade::{Gained, Records, Upgrade, Versions as FormatVersions, upgrade_check};
 pub use verify::{Row, Verified, print_log, verify, verify_stores};
 
 use crate::ballots::Ballots;

@@ -11,3 +11,5 @@ mod offline;
 mod running;
 mod serving;
 mod settings;
+mod stores;
+mod upgrading;

@@ -45,6 +45,8 @@ pub(super) enum Command {
     Restore(Restore),
     /// Say what serving a stopped store with this version would change
     UpgradeCheck(UpgradeCheck),
+    /// Make a stopped store's files anew, without what has gathered in them
+    Compact(Compact),
 }
 
 impl Command {
@@ -62,6 +64,7 @@ impl Command {
             Self::Backup(backup) => &backup.common,
             Self::Restore(restore) => &restore.common,
             Self::UpgradeCheck(check) => &check.common,
+            Self::Compact(compact) => &compact.common,
         }
     }
 }
@@ -251,6 +254,23 @@ pub(super) struct UpgradeCheck {
     #[command(flatten)]
     pub(super) store: DataDir,
     /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Copies every record into new files beside the old ones, compares, and exchanges them in one step if they are\n\
+    smaller: a crash leaves the old ones or the new ones, whole, and the next start removes the others. The server must be\n\
+    stopped, and the disk needs room for the copy.\n\n\
+    Example: plaudit compact --data-dir data/db"
+)]
+pub(super) struct Compact {
+    #[command(flatten)]
+    pub(super) store: DataDir,
+    /// Print what came of it as a line of JSON
     #[arg(long)]
     pub(super) json: bool,
     #[command(flatten)]

@@ -307,7 +307,7 @@ pub(super) fn bar(unit: &str) -> ProgressBar {
     ProgressBar::no_length().with_style(ProgressStyle::with_template(&style).expect("the template is a constant"))
 }
 
-fn report(json: bool, result: &impl Serialize, text: &str) -> Result<Done, Fault> {
+pub(super) fn report(json: bool, result: &impl Serialize, text: &str) -> Result<Done, Fault> {
     if json {
         let line = serde_json::to_string(result).expect("our own types always serialise");
         print(&format!("{line}\n"))?;

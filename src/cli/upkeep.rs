@@ -1,11 +1,11 @@
-//! The commands that look after a stopped store: `upgrade-check`.
+//! The commands that look after a stopped store: `upgrade-check` and `compact`.
 
 use std::fmt::Write as _;
 
-use super::args::UpgradeCheck;
-use super::data::bar;
+use super::args::{Compact, UpgradeCheck};
+use super::data::{bar, report};
 use super::{Done, print, secrets};
-use crate::engine::{self, Upgrade};
+use crate::engine::{self, Compaction, Upgrade};
 use crate::error::Fault;
 
 /// Says what serving a store would change.
@@ -20,6 +20,30 @@ pub(super) fn upgrade_check(args: &UpgradeCheck) -> Result<Done, Fault> {
     let json = || serde_json::to_string(&found).expect("our own types always serialise") + "\n";
     print(&if args.json { json() } else { as_text(&found) })?;
     Ok(if found.wrong == 0 { Done::Well } else { Done::WithFindings })
+}
+
+/// Makes a store's files anew.
+pub(super) fn compact(args: &Compact) -> Result<Done, Fault> {
+    let dir = &args.store.data_dir;
+    if !secrets::holds_store(dir) {
+        return Err(Fault::NoStore(dir.clone()));
+    }
+    let mut compaction = Compaction::begin(dir)?;
+    let bar = bar("records");
+    while compaction.step()? {
+        let (done, all) = compaction.progress();
+        bar.set_position(done);
+        if let Some(all) = all {
+            bar.set_length(all);
+        }
+    }
+    bar.finish_and_clear();
+    let came = compaction.end();
+    let text = format!(
+        "{} records of {} bytes: the files were {} bytes and are {}",
+        came.records, came.record_bytes, came.bytes_before, came.bytes_after
+    );
+    report(args.json, &came, &text)
 }
 
 fn as_text(found: &Upgrade) -> String {

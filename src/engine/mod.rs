@@ -6,6 +6,7 @@
 mod api;
 mod certify;
 mod comment;
+mod compact;
 mod data;
 mod leaderboard;
 mod live;
@@ -34,6 +35,7 @@ pub use api::{
     SlotView, VotePage, VotePlace, VoteView,
 };
 pub use comment::{CommentDraft, CommentQuery, Liked, Posted};
+pub use compact::{Compacted, Compaction};
 pub use data::{Building, read_records, stopped_source};
 pub use leaderboard::{Leaderboard, Moment, Ranked, RankedClip, Standing};
 pub use operate::REASON_MAX;

@@ -195,6 +195,27 @@ impl Home {
         Ok(Self { dir, marker, log, tables })
     }
 
+    /// Refuses where the disk has no room for so many bytes.
+    pub fn check_room(&self, bytes: u64) -> Result<(), Fault> {
+        let disk = rustix::fs::statvfs(&self.dir);
+        let disk =
+            disk.map_err(|why| Fault::io(format!("asking for the room in {}", self.dir.display()), &why.into()))?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if bytes <= free {
+            return Ok(());
+        }
+        let dir = self.dir.display();
+        Err(Fault::Setting(format!(
+            "the disk of {dir} has {free} bytes free, and a copy beside the store may take {bytes}: make room first"
+        )))
+    }
+
+    /// Gives up a generation that was begun.
+    pub fn give_up(&self, tree: &'static str, new: Arc<SledStore>) -> Result<(), Fault> {
+        drop(new);
+        drop(Lock::of(&generation::new_of(&self.dir, tree))?);
+        generation::clear(&self.dir, tree)
+    }
 }
 
 fn unmarked(dir: &Path) -> Fault {

@@ -6,6 +6,7 @@ mod benching;
 mod carrying;
 mod commands;
 mod commenting;
+mod compacting;
 mod observing;
 mod offline;
 mod running;

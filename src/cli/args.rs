@@ -146,7 +146,7 @@ pub(super) struct Export {
     /// The directory to fill, empty or begun; with --slot the file, which must not be there yet, or - for standard output
     #[arg(long, value_name = "DIR")]
     pub(super) to: PathBuf,
-    /// How rows are written: jsonl or csv
+    /// How rows are written: jsonl, csv or parquet
     #[arg(long, value_name = "FORMAT", default_value = "jsonl", value_parser = format)]
     pub(super) format: Format,
     /// Leave out secrets, names and records
@@ -414,7 +414,7 @@ fn column(text: &str) -> Result<(String, String), &'static str> {
 }
 
 fn format(text: &str) -> Result<Format, &'static str> {
-    [Format::Jsonl, Format::Csv].into_iter().find(|format| format.extension() == text).ok_or("must be jsonl or csv")
+    Format::of(text).ok_or("must be jsonl, csv or parquet")
 }
 
 fn slot(text: &str) -> Result<(String, u32), &'static str> {

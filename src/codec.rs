@@ -79,6 +79,67 @@ pub enum Kind {
     TakenBack = 23,
 }
 
+impl Kind {
+    /// The kinds that this program knows.
+    pub const ALL: [Self; 22] = [
+        Self::LogBlock,
+        Self::BallotBlock,
+        Self::Totals,
+        Self::Seasons,
+        Self::FirstSlot,
+        Self::Clips,
+        Self::Bans,
+        Self::Mark,
+        Self::Comments,
+        Self::CommentIds,
+        Self::Marks,
+        Self::Ranks,
+        Self::Queue,
+        Self::Replies,
+        Self::CommentCounts,
+        Self::Sorted,
+        Self::Closing,
+        Self::Timeline,
+        Self::Slot,
+        Self::Void,
+        Self::NamedVotes,
+        Self::TakenBack,
+    ];
+
+    /// The kind with that number; `None` for one that this program does not know.
+    pub fn of(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == number)
+    }
+
+    /// What its records hold, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LogBlock => "events",
+            Self::BallotBlock => "ballots",
+            Self::Totals => "counts of votes",
+            Self::Seasons => "seasons",
+            Self::FirstSlot => "slots in their first form",
+            Self::Clips => "clips",
+            Self::Bans => "bans",
+            Self::Mark => "the mark",
+            Self::Comments => "comments",
+            Self::CommentIds => "comments' places",
+            Self::Marks => "likes and reports",
+            Self::Ranks => "comments by likes",
+            Self::Queue => "moderators' queue",
+            Self::Replies => "counts of replies",
+            Self::CommentCounts => "counts of comments",
+            Self::Sorted => "sorted ballots",
+            Self::Closing => "how slots closed",
+            Self::Timeline => "votes by the minute",
+            Self::Slot => "slots",
+            Self::Void => "voids",
+            Self::NamedVotes => "votes under voids",
+            Self::TakenBack => "votes taken back under voids",
+        }
+    }
+}
+
 // Decoding stops at twice the largest record: a length inside a damaged one must not allocate without end.
 const CONFIG: Configuration<LittleEndian, Varint, Limit<{ 128 * 1024 }>> =
     bincode::config::standard().with_limit::<{ 128 * 1024 }>();
@@ -118,6 +179,14 @@ pub fn record<T: Encode>(kind: Kind, key: &[u8], value: &T) -> Vec<u8> {
     put(value, &mut record);
     seal(kind, key, &mut record);
     record
+}
+
+/// The version and the kind's number that a record names, neither of them checked; `None` if it does not begin as a record does.
+pub fn named(record: &[u8]) -> Option<(u8, u8)> {
+    if record.len() < HEADER || record[..2] != *b"Pl" {
+        return None;
+    }
+    Some((record[2], record[3]))
 }
 
 /// Checks a record of whatever kind: its length, its checksum, its version.

@@ -625,6 +625,8 @@ fn every_kept_record_is_of_a_kind_and_every_kind_is_kept() {
         assert_eq!(&record[..3], [b'P', b'l', 1]);
         kinds.insert(record[3]);
     }
-    let numbers = (Kind::LogBlock as u8..=Kind::Timeline as u8).chain(Kind::Slot as u8..=Kind::TakenBack as u8);
-    assert_eq!(kinds, numbers.collect());
+    assert_eq!(kinds, Kind::ALL.iter().map(|kind| *kind as u8).collect());
+    for number in 0..=255 {
+        assert_eq!(Kind::of(number).map(|kind| kind as u8), Some(number).filter(|number| kinds.contains(number)));
+    }
 }

@@ -43,6 +43,10 @@ pub(super) enum Command {
     Backup(Backup),
     /// Make a store of a backup
     Restore(Restore),
+    /// Say what serving a stopped store with this version would change
+    UpgradeCheck(UpgradeCheck),
+    /// Make a stopped store's files anew, without what has gathered in them
+    Compact(Compact),
 }
 
 impl Command {
@@ -59,6 +63,8 @@ impl Command {
             Self::Import(import) => &import.common,
             Self::Backup(backup) => &backup.common,
             Self::Restore(restore) => &restore.common,
+            Self::UpgradeCheck(check) => &check.common,
+            Self::Compact(compact) => &compact.common,
         }
     }
 }
@@ -140,7 +146,7 @@ pub(super) struct Export {
     /// The directory to fill, empty or begun; with --slot the file, which must not be there yet, or - for standard output
     #[arg(long, value_name = "DIR")]
     pub(super) to: PathBuf,
-    /// How rows are written: jsonl or csv
+    /// How rows are written: jsonl, csv or parquet
     #[arg(long, value_name = "FORMAT", default_value = "jsonl", value_parser = format)]
     pub(super) format: Format,
     /// Leave out secrets, names and records
@@ -232,6 +238,39 @@ pub(super) struct Restore {
     #[arg(long, value_name = "FILE")]
     pub(super) from: PathBuf,
     /// Print what was restored as a line of JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Reads every record and changes none: in what forms they are, whether this version can serve them, what its start\n\
+    does to them, and what an older version could not read afterwards. Exits with 1 when something is wrong.\n\n\
+    Example: plaudit upgrade-check --data-dir data/db"
+)]
+pub(super) struct UpgradeCheck {
+    #[command(flatten)]
+    pub(super) store: DataDir,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Copies every record into new files beside the old ones, compares, and exchanges them in one step if they are\n\
+    smaller: a crash leaves the old ones or the new ones, whole, and the next start removes the others. The server must be\n\
+    stopped, and the disk needs room for the copy.\n\n\
+    Example: plaudit compact --data-dir data/db"
+)]
+pub(super) struct Compact {
+    #[command(flatten)]
+    pub(super) store: DataDir,
+    /// Print what came of it as a line of JSON
     #[arg(long)]
     pub(super) json: bool,
     #[command(flatten)]
@@ -375,7 +414,7 @@ fn column(text: &str) -> Result<(String, String), &'static str> {
 }
 
 fn format(text: &str) -> Result<Format, &'static str> {
-    [Format::Jsonl, Format::Csv].into_iter().find(|format| format.extension() == text).ok_or("must be jsonl or csv")
+    Format::of(text).ok_or("must be jsonl, csv or parquet")
 }
 
 fn slot(text: &str) -> Result<(String, u32), &'static str> {

@@ -20,7 +20,7 @@ use crate::domain::SeasonId;
 use crate::engine::{self, Building, Verified};
 use crate::error::Fault;
 use crate::jobs::backup::{BackupEnd, BackupFile, Frames, Piece, head_of, read_backup};
-use crate::jobs::export::{Folder, Line, Manifest, Source, Splitter, Table, read_manifest};
+use crate::jobs::export::{Folder, Format, Line, Manifest, Source, Splitter, Table, decode_lines, read_manifest};
 use crate::jobs::foreign::{Foreign, Taken};
 use crate::outbound::Outbound;
 
@@ -69,11 +69,16 @@ pub(super) fn export(args: &Export) -> Result<Done, Fault> {
 /// Makes a store of an export.
 pub(super) fn import(args: &Import) -> Result<Done, Fault> {
     if args.from.is_file() {
+        if args.from.extension().is_some_and(|end| end == Format::Parquet.extension()) {
+            let why = "a Parquet file can't be imported: name an export's directory, which holds the records beside its tables, or a CSV file";
+            return Err(Fault::Setting(why.into()));
+        }
         return import_foreign(args);
     }
     let manifest = read_manifest(&args.from)?;
     if manifest.pseudonymous {
-        let why = "a pseudonymous export has neither the secret nor the records that a store is made of";
+        let why = "a pseudonymous export can't be imported: it has neither the secrets nor the records that a store is made of. \
+                   Export without --pseudonymous, or restore a backup";
         return Err(Fault::Setting(why.into()));
     }
     let text = std::fs::read(args.from.join(crate::jobs::export::SECRETS));
@@ -237,8 +242,8 @@ struct Incoming<'a> {
     whole: Option<Manifest>,
 }
 
-/// The thread that writes a table, and the way to it.
-type Writing = (JoinHandle<Result<Folder, Fault>>, SyncSender<Vec<u8>>);
+/// The thread that writes a table, the way to it, and whether the table is text.
+type Writing = (JoinHandle<Result<Folder, Fault>>, SyncSender<Vec<u8>>, bool);
 
 impl Incoming<'_> {
     fn take(&mut self, line: Line<'_>) -> Result<(), Fault> {
@@ -247,6 +252,7 @@ impl Incoming<'_> {
             Line::Table(table) => {
                 self.end_table()?;
                 let mut folder = self.folder.take().ok_or_else(broken)?;
+                let is_text = table.is_text(folder.manifest().format);
                 let (sender, parts) = sync_channel::<Vec<u8>>(8);
                 let writing = std::thread::spawn(move || {
                     // Counted by the server; what it says is held against what came, below.
@@ -260,12 +266,12 @@ impl Incoming<'_> {
                     }
                     Ok(folder)
                 });
-                self.table = Some((writing, sender));
+                self.table = Some((writing, sender, is_text));
             }
             Line::Rows(rows) => {
                 // One that hung up has failed, which its end tells; one that is there already takes nothing.
-                let (_, sender) = self.table.as_ref().ok_or_else(broken)?;
-                let _ = sender.send(rows.to_vec());
+                let (_, sender, is_text) = self.table.as_ref().ok_or_else(broken)?;
+                let _ = sender.send(if *is_text { rows.to_vec() } else { decode_lines(rows)? });
             }
             Line::Manifest(manifest) => {
                 self.end_table()?;
@@ -276,7 +282,7 @@ impl Incoming<'_> {
     }
 
     fn end_table(&mut self) -> Result<(), Fault> {
-        let Some((writing, sender)) = self.table.take() else { return Ok(()) };
+        let Some((writing, sender, _)) = self.table.take() else { return Ok(()) };
         drop(sender);
         self.folder = Some(writing.join().map_err(|_| broken())??);
         Ok(())
@@ -299,7 +305,7 @@ fn id(hex: &str) -> Result<[u8; 16], Fault> {
 }
 
 /// A bar on standard error; indicatif hides it where that is no terminal.
-fn bar(unit: &str) -> ProgressBar {
+pub(super) fn bar(unit: &str) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
@@ -307,7 +313,7 @@ fn bar(unit: &str) -> ProgressBar {
     ProgressBar::no_length().with_style(ProgressStyle::with_template(&style).expect("the template is a constant"))
 }
 
-fn report(json: bool, result: &impl Serialize, text: &str) -> Result<Done, Fault> {
+pub(super) fn report(json: bool, result: &impl Serialize, text: &str) -> Result<Done, Fault> {
     if json {
         let line = serde_json::to_string(result).expect("our own types always serialise");
         print(&format!("{line}\n"))?;

@@ -17,6 +17,7 @@ mod secrets;
 mod serve;
 mod store;
 mod token;
+mod upkeep;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -56,6 +57,8 @@ pub fn main() -> ExitCode {
         Command::Import(import) => log_to(&import.common).and_then(|()| data::import(&import)),
         Command::Backup(backup) => log_to(&backup.common).and_then(|()| data::backup(&backup)),
         Command::Restore(restore) => log_to(&restore.common).and_then(|()| data::restore(&restore)),
+        Command::Compact(compact) => log_to(&compact.common).and_then(|()| upkeep::compact(&compact)),
+        Command::UpgradeCheck(check) => log_to(&check.common).and_then(|()| upkeep::upgrade_check(&check)),
     };
     match done {
         Ok(Done::Well) => ExitCode::SUCCESS,

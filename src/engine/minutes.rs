@@ -90,8 +90,9 @@ impl Minutes {
         let Stored { seq, at, ballot } = *stored;
         let sign = if matches!(ballot.act, Act::Cast(_)) { 1 } else { -1 };
         let weight = sign * i64::from(ballot.weight);
-        let group = self.groups.get_mut(&group_of(ballot.clip));
-        if let Some(group) = group.filter(|group| seq < group.first) {
+        // Without a page no vote has come since minutes are kept: a program that kept none wrote all of them.
+        let Some(group) = self.groups.get_mut(&group_of(ballot.clip)) else { return };
+        if seq < group.first {
             // A vote from before minutes were kept.
             let sum = &mut group.counted[(ballot.clip.0 % CLIPS_A_TIMELINE) as usize];
             *sum = (sum.0 + sign, sum.1 + weight);

@@ -6,6 +6,7 @@
 mod api;
 mod certify;
 mod comment;
+mod compact;
 mod data;
 mod leaderboard;
 mod live;
@@ -18,6 +19,7 @@ mod recount;
 mod rounds;
 mod settle;
 mod threads;
+mod upgrade;
 mod verify;
 mod voids;
 mod vote;
@@ -34,10 +36,12 @@ pub use api::{
     SlotView, VotePage, VotePlace, VoteView,
 };
 pub use comment::{CommentDraft, CommentQuery, Liked, Posted};
+pub use compact::{Compacted, Compaction};
 pub use data::{Building, read_records, stopped_source};
 pub use leaderboard::{Leaderboard, Moment, Ranked, RankedClip, Standing};
 pub use operate::REASON_MAX;
 pub use recheck::{Rechecked, export_slot, recheck, recheck_stores};
+pub use upgrade::{Gained, Records, Upgrade, Versions as FormatVersions, upgrade_check};
 pub use verify::{Row, Verified, print_log, verify, verify_stores};
 pub use voids::{VoidAsked, VoidBoard, VoidChange, VoidPreview, VoidStatus, VoidView};
 

@@ -36,10 +36,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub(super) async fn export(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Response, Refused> {
     check(&app, &headers)?;
     let query = Query::of(&uri);
-    let format = match query.get("format")?.as_deref() {
-        None | Some("jsonl") => Format::Jsonl,
-        Some("csv") => Format::Csv,
-        Some(_) => return Err(invalid("format", "jsonl or csv").into()),
+    let format = match query.get("format")? {
+        None => Format::Jsonl,
+        Some(given) => Format::of(&given).ok_or_else(|| invalid("format", "jsonl, csv or parquet"))?,
     };
     let pseudonymous = match query.get("pseudonymous")?.as_deref() {
         None | Some("0" | "false") => false,

@@ -1,10 +1,11 @@
-//! What a store holds, as tables for others: rows of JSON or CSV, and beside them the very records, from which an import makes
+//! What a store holds, as tables for others: rows of JSON, CSV or Parquet, and beside them the very records, from which an import makes
 //! the same store again.
 //!
 //! Everything is of one sequence N: over a running engine's held tables, or over a stopped store's with its log's tail. A
 //! table at a time and a row at a time, so memory is bounded whatever the store holds. Never: writes into a store.
 
 mod folder;
+mod parquet;
 mod rows;
 mod stream;
 mod tables;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use folder::{Folder, MANIFEST, SECRETS, read_manifest};
-pub use stream::{Line, Splitter, stream};
+pub use stream::{Line, Splitter, decode_lines, stream};
 
 use crate::domain::{Seq, VoterKey};
 use crate::error::Fault;
@@ -37,14 +38,25 @@ pub enum Format {
     Jsonl,
     /// A header, then a line a row; nothing stands for null.
     Csv,
+    /// Apache Parquet: columns, in groups of rows.
+    Parquet,
 }
 
 impl Format {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Jsonl, Self::Csv, Self::Parquet];
+
+    /// The one whose files' names end so.
+    pub fn of(extension: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.extension() == extension)
+    }
+
     /// What its files' names end with.
     pub fn extension(self) -> &'static str {
         match self {
             Self::Jsonl => "jsonl",
             Self::Csv => "csv",
+            Self::Parquet => "parquet",
         }
     }
 }
@@ -109,6 +121,11 @@ impl Table {
             Self::Records => "records.jsonl".to_owned(),
             _ => format!("{}.{}", self.name(), format.extension()),
         }
+    }
+
+    /// Whether its file is lines of text.
+    pub fn is_text(self, format: Format) -> bool {
+        format != Format::Parquet || self.tells_secrets()
     }
 
     /// Whether a pseudonymous export leaves it out.

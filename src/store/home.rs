@@ -5,17 +5,17 @@
 //! BALLAST    room for a clean stop on a full disk
 //! log/       the write-ahead log
 //! tables/    what the log was folded into
-//! log.new/   a renewed log before it takes its place; adopted when there is no `log/`, else left over
-//! log.old/   a log that was renewed; left over
+//! *.new/     another generation of either before it takes its place, *.old/ one that was replaced: see `generation.rs`
 //! ```
 //!
 //! Never: reads a record.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fs, io};
 
-use super::{Ballast, Marker, SledStore, Store, sync_dir};
+use super::generation::{self, Lock};
+use super::{Ballast, Marker, SledStore, Store};
 use crate::error::Fault;
 
 /// A log whose file has grown past this is renewed at a start that finds nothing in it but its last block.
@@ -75,11 +75,35 @@ impl Home {
         })
     }
 
+    /// Opens a data directory as it lies: what a crash left of a replaced store stays where it is, and is named. For who only
+    /// looks; [`Fault::NoStore`] if there is none.
+    pub fn look(dir: &Path) -> Result<(Self, Vec<String>), Fault> {
+        let Some(marker) = Marker::read(dir)? else {
+            return Err(if dir.join("log").exists() { unmarked(dir) } else { Fault::NoStore(dir.into()) });
+        };
+        let open = |tree: &'static str| {
+            let place = generation::in_force(dir, tree);
+            // Opening makes what is not there.
+            if !place.exists() {
+                let why = format!("{} is gone: restore a backup", place.display());
+                return Err(Fault::Inconsistent { why });
+            }
+            SledStore::open(&place, tree)
+        };
+        let tables = open("tables")?;
+        let log = open("log")?;
+        Ok((Self { dir: dir.into(), marker, log, tables }, generation::left_over(dir)))
+    }
+
     fn open_stores(dir: &Path, marker: Marker) -> Result<Self, Fault> {
+        generation::adopt(dir, "tables")?;
         // The tables' lock first: whoever holds it may move the log's directories.
         let tables = SledStore::open(&dir.join("tables"), "tables")?;
-        settle_renewal(dir)?;
+        generation::adopt(dir, "log")?;
+        generation::clear(dir, "log")?;
         let log = SledStore::open(&dir.join("log"), "log")?;
+        // Behind both locks: who replaces the tables holds the log's alone for a moment.
+        generation::clear(dir, "tables")?;
         Ok(Self { dir: dir.into(), marker, log, tables })
     }
 
@@ -91,6 +115,11 @@ impl Home {
     /// The tables' store.
     pub fn tables(&self) -> Arc<dyn Store> {
         Arc::<SledStore>::clone(&self.tables)
+    }
+
+    /// The marker as it was read.
+    pub fn marker(&self) -> &Marker {
+        &self.marker
     }
 
     /// The store's own id.
@@ -131,50 +160,66 @@ impl Home {
     /// Puts a new log with one entry, its last block, in the place of the old one. The caller holds no other handle of the
     /// log. A crash at any point leaves one of the two logs to be found.
     pub fn renew_log(self, key: &[u8], record: &[u8]) -> Result<Self, Fault> {
-        let Self { dir, marker, log, tables } = self;
-        let (now, new, old) = (dir.join("log"), dir.join("log.new"), dir.join("log.old"));
-        let renewed = SledStore::open(&new, "log")?;
+        let renewed = self.begin("log")?;
         renewed.insert(key, record)?;
         renewed.flush()?;
-        drop((renewed, log));
-        rename(&now, &old)?;
-        rename(&new, &now)?;
-        sync_dir(&dir)?;
-        remove(&old)?;
-        let log = SledStore::open(&now, "log")?;
+        self.replace("log", renewed)
+    }
+
+    /// Begins another generation of `log` or `tables` beside the one in force, empty.
+    pub fn begin(&self, tree: &'static str) -> Result<Arc<SledStore>, Fault> {
+        generation::clear(&self.dir, tree)?;
+        SledStore::open(&generation::new_of(&self.dir, tree), tree)
+    }
+
+    /// Puts a generation that was begun, is whole and flushed in the place of the one in force. The caller holds no other
+    /// handle of either. A crash at any point leaves one of the two to be found, and a failure the old one.
+    pub fn replace(self, tree: &'static str, new: Arc<SledStore>) -> Result<Self, Fault> {
+        let Self { dir, marker, log, tables } = self;
+        // The other store stays locked, and nobody opens one without the other.
+        let (closed, kept) = if tree == "log" { (log, tables) } else { (tables, log) };
+        // sled writes by its path until its last thread has ended, and a name must not lead it to the other's files.
+        drop((closed, new));
+        let (now, place) = (dir.join(tree), generation::new_of(&dir, tree));
+        let locks = (Lock::of(&now)?, Lock::of(&place)?);
+        generation::sync_all(&place)?;
+        generation::switch(&dir, tree)?;
+        drop(locks);
+        let opened = match SledStore::open(&now, tree) {
+            // Another process may hold this lock until it finds the other taken.
+            Err(Fault::InUse(_)) => SledStore::open(&now, tree),
+            opened => opened,
+        }?;
+        generation::clear(&dir, tree)?;
+        let (log, tables) = if tree == "log" { (opened, kept) } else { (kept, opened) };
         Ok(Self { dir, marker, log, tables })
+    }
+
+    /// Refuses where the disk has no room for so many bytes.
+    pub fn check_room(&self, bytes: u64) -> Result<(), Fault> {
+        let disk = rustix::fs::statvfs(&self.dir);
+        let disk =
+            disk.map_err(|why| Fault::io(format!("asking for the room in {}", self.dir.display()), &why.into()))?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if bytes <= free {
+            return Ok(());
+        }
+        let dir = self.dir.display();
+        Err(Fault::Setting(format!(
+            "the disk of {dir} has {free} bytes free, and a copy beside the store may take {bytes}: make room first"
+        )))
+    }
+
+    /// Gives up a generation that was begun.
+    pub fn give_up(&self, tree: &'static str, new: Arc<SledStore>) -> Result<(), Fault> {
+        drop(new);
+        drop(Lock::of(&generation::new_of(&self.dir, tree))?);
+        generation::clear(&self.dir, tree)
     }
 }
 
 fn unmarked(dir: &Path) -> Fault {
     Fault::Inconsistent { why: format!("{} has stores and no MARKER: restore it from a backup", dir.display()) }
-}
-
-/// Ends a renewal that a crash cut short.
-fn settle_renewal(dir: &Path) -> Result<(), Fault> {
-    let (now, new, old) = (dir.join("log"), dir.join("log.new"), dir.join("log.old"));
-    if new.exists() {
-        if now.exists() {
-            remove(&new)?;
-        } else {
-            rename(&new, &now)?;
-            sync_dir(dir)?;
-        }
-    }
-    if old.exists() { remove(&old) } else { Ok(()) }
-}
-
-fn rename(from: &Path, to: &Path) -> Result<(), Fault> {
-    fs::rename(from, to).map_err(|why| Fault::io(format!("renaming {}", from.display()), &why))
-}
-
-fn remove(dir: &Path) -> Result<(), Fault> {
-    match fs::remove_dir_all(dir) {
-        Err(why) if why.kind() != io::ErrorKind::NotFound => {
-            Err(Fault::io(format!("removing {}", dir.display()), &why))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -218,7 +263,7 @@ mod tests {
         assert!(home.log().get(b"1").unwrap().is_none());
         drop(home);
         // Cut between the two renames: only the new one is there.
-        rename(&dir.path().join("log"), &dir.path().join("log.new")).unwrap();
+        fs::rename(dir.path().join("log"), dir.path().join("log.new")).unwrap();
         fs::create_dir(dir.path().join("log.old")).unwrap();
         let home = Home::open_or_create(dir.path(), [1; 16]).unwrap();
         assert_eq!(last(&home), b"last");

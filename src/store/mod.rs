@@ -11,6 +11,7 @@ mod disk;
 mod durable;
 mod faulty;
 mod files;
+mod generation;
 mod home;
 mod marker;
 mod memory;

@@ -186,10 +186,9 @@ fn a_pseudonymous_export_tells_neither_secrets_nor_names_and_csv_reads_as_csv() 
     assert_eq!(votes.records().map(|row| row.unwrap().len()).collect::<Vec<_>>(), [15; 7], "two taken back among them");
     let mut voters = csv::Reader::from_path(to.join("voters.csv")).unwrap();
     assert!(voters.records().all(|row| row.unwrap()[1].is_empty()), "no name that others see");
-    assert_eq!(
-        run(["import", "--from", at, "--data-dir", scratch.path().join("x").to_str().unwrap()]).status.code(),
-        Some(1)
-    );
+    let refused = run(["import", "--from", at, "--data-dir", scratch.path().join("x").to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(err(&refused).contains("a pseudonymous export can't be imported"), "{}", err(&refused));
     // One that was cut short begins anew where the store has moved on, and goes on where it has not.
     let begun = scratch.path().join("begun");
     fs::create_dir(&begun).unwrap();
@@ -254,4 +253,73 @@ fn another_sites_tables_become_a_store_and_what_cannot_be_taken_is_named() {
     assert_eq!(server.vote(&token(Path::new(&dir), "u1"), "b").0, 200);
     assert_eq!(server.vote(&token(Path::new(&dir), "u1"), "b").0, 409);
     server.stop();
+}
+
+/// A Parquet file's rows as the lines of JSON say the same.
+fn columns(file: &Path) -> Vec<Value> {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use parquet::record::Field;
+    let read = SerializedFileReader::new(fs::File::open(file).unwrap()).unwrap();
+    let value = |(name, cell): (&String, &Field)| {
+        let value = match cell {
+            Field::Null => Value::Null,
+            Field::Bool(yes) => Value::from(*yes),
+            Field::Str(text) => Value::from(text.as_str()),
+            // What stands in quotes there is a number here.
+            Field::Long(n) if IDS.contains(&name.as_str()) => Value::from(n.to_string()),
+            Field::Long(n) | Field::TimestampMillis(n) => Value::from(*n),
+            other => panic!("{name}: {other:?}"),
+        };
+        (name.clone(), value)
+    };
+    let rows = read.get_row_iter(None).unwrap();
+    rows.map(|row| row.unwrap().get_column_iter().map(value).collect::<serde_json::Map<_, _>>().into()).collect()
+}
+
+/// Columns of sequences. Those of seasons and clips that are called so hold text.
+const IDS: [&str; 5] = ["sequence", "retracts", "frozen_at", "id", "parent_id"];
+
+#[test]
+fn parquet_holds_what_the_lines_hold_and_its_export_imports() {
+    let scratch = tempfile::tempdir().unwrap();
+    let place = |name: &str| scratch.path().join(name);
+    let (dir, copy) = (place("db"), place("copy"));
+    let (at, server) = (dir.to_str().unwrap(), start(&dir));
+    load(&server, &dir, 0, 9);
+    let url = format!("http://{}", server.address);
+    let live = place("live");
+    let remote = ["export", "--target", &url, "--admin-token", ADMIN, "--format", "parquet", "--to"];
+    done(&[&remote[..], &[live.to_str().unwrap()]].concat());
+    server.stop();
+    let (lines, still) = (place("lines"), place("still"));
+    done(&["export", "--data-dir", at, "--to", lines.to_str().unwrap()]);
+    done(&["export", "--data-dir", at, "--format", "parquet", "--to", still.to_str().unwrap()]);
+    for table in ["seasons", "slots", "clips", "voters", "votes", "voids", "comments"] {
+        let wanted = rows(&lines.join(format!("{table}.jsonl")));
+        assert_eq!(columns(&still.join(format!("{table}.parquet"))), wanted, "{table}");
+        let sent = fs::read(live.join(format!("{table}.parquet"))).unwrap();
+        // To the byte: nothing has happened in between.
+        assert_eq!(sent, fs::read(still.join(format!("{table}.parquet"))).unwrap(), "{table}");
+        assert_eq!(wanted.is_empty(), table == "voids", "{table}");
+    }
+    let manifest: Value = serde_json::from_slice(&fs::read(still.join("manifest.json")).unwrap()).unwrap();
+    let of = |name: &str| {
+        let tables = manifest["tables"].as_array().unwrap();
+        tables.iter().find(|table| table["table"] == name).unwrap().clone()
+    };
+    assert_eq!((&of("votes")["file"], &of("votes")["rows"]), (&Value::from("votes.parquet"), &Value::from(12)));
+    let hash = blake3::hash(&fs::read(still.join("votes.parquet")).unwrap()).to_hex();
+    assert_eq!(of("votes")["blake3"], hash.as_str());
+
+    // The records lie beside the tables, whatever form those have.
+    done(&["import", "--from", live.to_str().unwrap(), "--data-dir", copy.to_str().unwrap()]);
+    assert_eq!(verified(&copy)["clips"], verified(&dir)["clips"]);
+    let file = still.join("votes.parquet");
+    let refused = run(["import", "--from", file.to_str().unwrap(), "--data-dir", place("no").to_str().unwrap()]);
+    assert!(
+        err(&refused).contains("a Parquet file can't be imported: name an export's directory"),
+        "{}",
+        err(&refused)
+    );
+    assert!(refused.status.code() == Some(1) && !place("no").exists());
 }

@@ -95,7 +95,11 @@ pub(in crate::http) fn export() -> About {
         "All tables as of one moment, as lines of JSON that end with the manifest",
         "application/x-ndjson",
     )
-    .query("format", one_of(&["jsonl", "csv"]), "What the tables' rows are.")
+    .query(
+        "format",
+        one_of(&["jsonl", "csv", "parquet"]),
+        "What the tables' rows are; Parquet comes as lines of base64.",
+    )
     .query("pseudonymous", one_of(&["0", "1", "false", "true"]), "Without secrets, names and pictures.")
 }
 

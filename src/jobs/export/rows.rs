@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::Format;
+use super::parquet::Groups;
 
 /// Lines are gathered to this much before they are written.
 const GATHERED: usize = 128 * 1024;
@@ -31,6 +32,51 @@ impl From<Option<u64>> for Cell<'_> {
     }
 }
 
+/// What a column's cells are, where they are not null.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Of {
+    Text,
+    Id,
+    Number,
+    /// Numbers that are Unix milliseconds.
+    Time,
+    Bool,
+    Hex,
+}
+
+/// A column.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Column {
+    pub(super) name: &'static str,
+    pub(super) of: Of,
+}
+
+impl Column {
+    pub(super) const fn text(name: &'static str) -> Self {
+        Self { name, of: Of::Text }
+    }
+
+    pub(super) const fn id(name: &'static str) -> Self {
+        Self { name, of: Of::Id }
+    }
+
+    pub(super) const fn number(name: &'static str) -> Self {
+        Self { name, of: Of::Number }
+    }
+
+    pub(super) const fn time(name: &'static str) -> Self {
+        Self { name, of: Of::Time }
+    }
+
+    pub(super) const fn yes(name: &'static str) -> Self {
+        Self { name, of: Of::Bool }
+    }
+
+    pub(super) const fn hex(name: &'static str) -> Self {
+        Self { name, of: Of::Hex }
+    }
+}
+
 /// Writes rows of the same columns.
 pub(super) struct Rows<'a> {
     out: Out<'a>,
@@ -45,22 +91,25 @@ enum Out<'a> {
         heads: Vec<Vec<u8>>,
     },
     Csv(Box<csv::Writer<&'a mut dyn Write>>),
+    Parquet(Box<Groups<'a>>),
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn new(format: Format, columns: &[&str], to: &'a mut dyn Write) -> io::Result<Self> {
+    pub(super) fn new(format: Format, columns: &[Column], to: &'a mut dyn Write) -> io::Result<Self> {
         let out = match format {
             Format::Jsonl => {
-                let head =
-                    |(at, name): (usize, &&str)| format!("{}\"{name}\":", if at == 0 { "{" } else { "," }).into_bytes();
+                let head = |(at, column): (usize, &Column)| {
+                    format!("{}\"{}\":", if at == 0 { "{" } else { "," }, column.name).into_bytes()
+                };
                 let heads = columns.iter().enumerate().map(head).collect();
                 Out::Json { to, lines: Vec::with_capacity(GATHERED + 4096), heads }
             }
             Format::Csv => {
                 let mut csv = csv::WriterBuilder::new().buffer_capacity(GATHERED).from_writer(to);
-                csv.write_record(columns)?;
+                csv.write_record(columns.iter().map(|column| column.name))?;
                 Out::Csv(Box::new(csv))
             }
+            Format::Parquet => Out::Parquet(Box::new(Groups::new(columns, to)?)),
         };
         Ok(Self { out, rows: 0 })
     }
@@ -98,6 +147,7 @@ impl<'a> Rows<'a> {
                 }
                 csv.write_record(None::<&[u8]>)?;
             }
+            Out::Parquet(groups) => groups.row(cells)?,
         }
         Ok(())
     }
@@ -112,6 +162,7 @@ impl<'a> Rows<'a> {
         match self.out {
             Out::Json { to, lines, .. } => to.write_all(&lines)?,
             Out::Csv(mut csv) => csv.flush()?,
+            Out::Parquet(groups) => groups.end()?,
         }
         Ok(self.rows)
     }
@@ -141,7 +192,7 @@ fn json(line: &mut Vec<u8>, cell: Cell<'_>) {
     }
 }
 
-fn put_hex(into: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn put_hex(into: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in bytes {
         into.push(DIGITS[usize::from(byte >> 4)]);
@@ -151,6 +202,8 @@ fn put_hex(into: &mut Vec<u8>, bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use ::parquet::file::reader::{FileReader, SerializedFileReader};
+    use ::parquet::record::Field;
     use proptest::prelude::*;
 
     use super::*;
@@ -158,9 +211,13 @@ mod tests {
     proptest! {
         #[test]
         fn a_row_is_read_back_by_others(texts in prop::collection::vec(any::<(String, u64, bool, [u8; 3])>(), 0..20)) {
-            for format in [Format::Jsonl, Format::Csv] {
+            let columns = [
+                Column::text("text"), Column::id("id"), Column::number("number"), Column::yes("yes"), Column::hex("hex"),
+                Column::time("none"),
+            ];
+            for format in Format::ALL {
                 let mut out = Vec::new();
-                let mut rows = Rows::new(format, &["text", "id", "number", "yes", "hex", "none"], &mut out).unwrap();
+                let mut rows = Rows::new(format, &columns, &mut out).unwrap();
                 for (text, n, yes, hex) in &texts {
                     let cells =
                         [Cell::Text(text), Cell::Id(*n), Cell::Number(*n), Cell::Bool(*yes), Cell::Hex(hex), Cell::Null];
@@ -183,6 +240,17 @@ mod tests {
                             read.records().map(|r| r.unwrap().iter().map(str::to_owned).collect()).collect();
                         let expected: Vec<Vec<String>> = texts.iter().map(|(text, n, yes, bytes)| vec![
                             text.clone(), n.to_string(), n.to_string(), yes.to_string(), hex(bytes), String::new(),
+                        ]).collect();
+                        prop_assert_eq!(lines, expected);
+                    }
+                    Format::Parquet => {
+                        let read = SerializedFileReader::new(bytes::Bytes::from(out)).unwrap();
+                        let rows = read.get_row_iter(None).unwrap().map(Result::unwrap);
+                        let lines: Vec<Vec<Field>> =
+                            rows.map(|row| row.get_column_iter().map(|(_, cell)| cell.clone()).collect()).collect();
+                        let expected: Vec<Vec<Field>> = texts.iter().map(|(text, n, yes, bytes)| vec![
+                            Field::Str(text.clone()), Field::Long(n.cast_signed()), Field::Long(n.cast_signed()),
+                            Field::Bool(*yes), Field::Str(hex(bytes)), Field::Null,
                         ]).collect();
                         prop_assert_eq!(lines, expected);
                     }

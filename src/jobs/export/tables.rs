@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::rows::{Cell, Rows};
+use super::rows::{Cell, Column, Rows};
 use super::voters::{Entry, Voters};
 use super::{Format, Source, Tick, writing};
 use crate::closed::SlotPages;
@@ -44,7 +44,8 @@ struct Ballot<'a> {
 
 impl View<'_> {
     pub(super) fn seasons(&self, out: &mut dyn Write) -> Result<u64, Fault> {
-        let mut rows = Rows::new(self.format, &["number", "id", "name"], out).map_err(|why| writing(&why))?;
+        let columns = [Column::number("number"), Column::text("id"), Column::text("name")];
+        let mut rows = Rows::new(self.format, &columns, out).map_err(|why| writing(&why))?;
         for season in self.all_seasons()? {
             let cells = [number(season.no.0), Cell::Text(season.id.as_str()), Cell::Text(&season.name)];
             rows.row(&cells).map_err(|why| writing(&why))?;
@@ -54,19 +55,19 @@ impl View<'_> {
 
     pub(super) fn slots(&self, out: &mut dyn Write) -> Result<u64, Fault> {
         let columns = [
-            "number",
-            "season_id",
-            "position",
-            "status",
-            "voting_started_at",
-            "voting_ends_at",
-            "results_hidden",
-            "frozen_at",
-            "frozen_by",
-            "winner_clip_id",
-            "decided_by_hand",
-            "root",
-            "leaves",
+            Column::number("number"),
+            Column::text("season_id"),
+            Column::number("position"),
+            Column::text("status"),
+            Column::time("voting_started_at"),
+            Column::time("voting_ends_at"),
+            Column::yes("results_hidden"),
+            Column::id("frozen_at"),
+            Column::text("frozen_by"),
+            Column::text("winner_clip_id"),
+            Column::text("decided_by_hand"),
+            Column::hex("root"),
+            Column::number("leaves"),
         ];
         let mut rows = Rows::new(self.format, &columns, out).map_err(|why| writing(&why))?;
         let (seasons, clips) = (self.all_seasons()?, self.all_clips()?);
@@ -100,19 +101,19 @@ impl View<'_> {
 
     pub(super) fn clips(&self, out: &mut dyn Write) -> Result<u64, Fault> {
         let columns = [
-            "number",
-            "id",
-            "season_id",
-            "slot_position",
-            "title",
-            "owner_id",
-            "username",
-            "avatar_url",
-            "video_url",
-            "thumbnail_url",
-            "vote_count",
-            "weighted_score",
-            "comment_count",
+            Column::number("number"),
+            Column::text("id"),
+            Column::text("season_id"),
+            Column::number("slot_position"),
+            Column::text("title"),
+            Column::text("owner_id"),
+            Column::text("username"),
+            Column::text("avatar_url"),
+            Column::text("video_url"),
+            Column::text("thumbnail_url"),
+            Column::number("vote_count"),
+            Column::number("weighted_score"),
+            Column::number("comment_count"),
         ];
         let mut rows = Rows::new(self.format, &columns, out).map_err(|why| writing(&why))?;
         let (seasons, slots) = (self.all_seasons()?, self.all_slots()?);
@@ -150,7 +151,14 @@ impl View<'_> {
     }
 
     pub(super) fn voters(&self, out: &mut dyn Write, tick: Tick<'_>) -> Result<u64, Fault> {
-        let columns = ["voter", "user_id", "votes", "comments", "banned", "banned_until"];
+        let columns = [
+            Column::hex("voter"),
+            Column::text("user_id"),
+            Column::number("votes"),
+            Column::number("comments"),
+            Column::yes("banned"),
+            Column::time("banned_until"),
+        ];
         let mut rows = Rows::new(self.format, &columns, out).map_err(|why| writing(&why))?;
         let mut voters = Voters::new(&self.source.scratch)?;
         self.each_ballot(&mut |ballot| {
@@ -186,21 +194,21 @@ impl View<'_> {
 
     pub(super) fn votes(&self, out: &mut dyn Write, tick: Tick<'_>) -> Result<u64, Fault> {
         let columns = [
-            "sequence",
-            "created_at",
-            "season_id",
-            "slot_position",
-            "clip_id",
-            "voter",
-            "erased",
-            "vote_type",
-            "vote_weight",
-            "day",
-            "risk",
-            "flagged",
-            "network",
-            "retracts",
-            "voided",
+            Column::id("sequence"),
+            Column::time("created_at"),
+            Column::text("season_id"),
+            Column::number("slot_position"),
+            Column::text("clip_id"),
+            Column::hex("voter"),
+            Column::hex("erased"),
+            Column::text("vote_type"),
+            Column::number("vote_weight"),
+            Column::number("day"),
+            Column::number("risk"),
+            Column::yes("flagged"),
+            Column::hex("network"),
+            Column::id("retracts"),
+            Column::yes("voided"),
         ];
         let mut rows = Rows::new(self.format, &columns, out).map_err(|why| writing(&why))?;
         let (seasons, clips, voided) = (self.all_seasons()?, self.all_clips()?, self.voided()?);
@@ -244,17 +252,17 @@ impl View<'_> {
     /// Voids, those that were lifted and those without effect too. Which votes are under one says the table of votes.
     pub(super) fn voids(&self, out: &mut dyn Write) -> Result<u64, Fault> {
         let columns = [
-            "id",
-            "season_id",
-            "slot_position",
-            "by",
-            "reason",
-            "created_at",
-            "taken_at",
-            "lifted_at",
-            "lift_reason",
-            "dropped",
-            "ballots",
+            Column::id("id"),
+            Column::text("season_id"),
+            Column::number("slot_position"),
+            Column::text("by"),
+            Column::text("reason"),
+            Column::time("created_at"),
+            Column::time("taken_at"),
+            Column::time("lifted_at"),
+            Column::text("lift_reason"),
+            Column::yes("dropped"),
+            Column::number("ballots"),
         ];
         let mut rows = Rows::new(self.format, &columns, out).map_err(|why| writing(&why))?;
         let (seasons, slots) = (self.all_seasons()?, self.all_slots()?);
@@ -302,19 +310,19 @@ impl View<'_> {
 
     pub(super) fn comments(&self, out: &mut dyn Write, tick: Tick<'_>) -> Result<u64, Fault> {
         let columns = [
-            "id",
-            "clip_id",
-            "parent_id",
-            "depth",
-            "created_at",
-            "voter",
-            "user_id",
-            "username",
-            "avatar_url",
-            "content",
-            "status",
-            "likes_count",
-            "reports",
+            Column::id("id"),
+            Column::text("clip_id"),
+            Column::id("parent_id"),
+            Column::number("depth"),
+            Column::time("created_at"),
+            Column::hex("voter"),
+            Column::text("user_id"),
+            Column::text("username"),
+            Column::text("avatar_url"),
+            Column::text("content"),
+            Column::text("status"),
+            Column::number("likes_count"),
+            Column::number("reports"),
         ];
         let mut rows = Rows::new(self.format, &columns, out).map_err(|why| writing(&why))?;
         let clips = self.all_clips()?;
@@ -343,7 +351,8 @@ impl View<'_> {
     }
 
     pub(super) fn records(&self, out: &mut dyn Write) -> Result<u64, Fault> {
-        let mut rows = Rows::new(Format::Jsonl, &["tree", "key", "record"], out).map_err(|why| writing(&why))?;
+        let columns = [Column::text("tree"), Column::hex("key"), Column::text("record")];
+        let mut rows = Rows::new(Format::Jsonl, &columns, out).map_err(|why| writing(&why))?;
         let mut text = String::new();
         self.source.each_record(&mut |tree, key, record| {
             text.clear();

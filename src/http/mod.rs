@@ -37,6 +37,7 @@ mod timeline;
 mod tls;
 mod view;
 mod vote;
+mod voted;
 mod votes;
 
 use std::sync::{Arc, OnceLock};

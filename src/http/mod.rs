@@ -5,6 +5,7 @@
 //! it parses, bounds, asks and phrases the answer.
 
 mod admin;
+mod alarm;
 mod body;
 mod certificate;
 mod comment_view;

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustix::process::{Resource, getrlimit};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::alarm::Alarm;
 use super::front::Held;
 use super::gate::{Gate, Place};
 use super::testing::{self, Face};
@@ -156,11 +157,7 @@ struct Server {
 impl Server {
     fn new(app: App, options: ServeOptions) -> Self {
         let mut http = http1::Builder::new();
-        // Without the timer the timeout would do nothing.
-        http.timer(TokioTimer::new())
-            .header_read_timeout(options.header_timeout)
-            .max_header_size(HEADERS_MAX)
-            .max_buf_size(BUFFER_MAX);
+        http.header_read_timeout(options.header_timeout).max_header_size(HEADERS_MAX).max_buf_size(BUFFER_MAX);
         Self {
             face: Arc::new(Face::of(app.clone())),
             http,
@@ -253,7 +250,10 @@ impl Server {
         // Borrowed, not counted: a count that all connections share is a cache line that all cores fight for.
         let face = &*self.face;
         let service = service_fn(|request| face.answer(peer, request, place));
-        let mut conversation = self.http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        // Without a timer the timeout would do nothing.
+        let mut http = self.http.clone();
+        http.timer(Alarm::default());
+        let mut conversation = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let ended = if let Some(ended) = until_stopped(&mut conversation, stopped).await {
             ended
         } else {

@@ -29,7 +29,8 @@ use crate::traces::{Stages, Trace, Traces};
 /// Bytes at hand, or what an axum handler made.
 pub(super) type Body = Either<Full<Bytes>, AxumBody>;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Every answer has one.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_MAX: usize = 128;
 /// What a filter of the log calls a request's line.
 const REQUESTS: &str = "plaudit::requests";

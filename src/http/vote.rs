@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, SET_COOKIE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use schemars::JsonSchema;
@@ -45,6 +45,14 @@ impl Act {
         }
     }
 
+    /// HTTP's method for it.
+    pub(super) fn method(self) -> Method {
+        match self {
+            Self::Cast(_) => Method::POST,
+            Self::Retract => Method::DELETE,
+        }
+    }
+
     /// Counts a vote that a rate keeps from the engine, which counts the others.
     fn count(self, app: &App, reject: &Reject) {
         if let Self::Cast(_) = self {
@@ -61,35 +69,45 @@ impl Act {
     }
 }
 
-/// Answers a vote or a retraction.
+/// Answers a vote or a retraction. `problem`: how the client wants errors.
 pub(super) async fn answer(
     app: &App,
     act: Act,
-    client: IpAddr,
-    headers: &HeaderMap,
+    peer: IpAddr,
+    headers: HeaderMap,
     body: Incoming,
-) -> Result<Whole, Reject> {
+    problem: bool,
+) -> Whole {
     let began = Instant::now();
-    admitted(app, app.0.admission.address(client)).inspect_err(|reject| act.count(app, reject))?;
-    let text = body::read(headers, body, app.0.options.body_timeout).await?;
-    let ballot = Ballot::read(&text)?;
+    let client = app.0.options.trusted_proxies.client(peer, &headers);
+    let text = match admitted(app, app.0.admission.address(client)).inspect_err(|reject| act.count(app, reject)) {
+        Ok(()) => body::read(&headers, body, app.0.options.body_timeout).await,
+        Err(reject) => Err(reject),
+    };
     let now_ms = app.now_ms();
-    let mut who = app.0.identity.resolve(headers, client, now_ms)?;
-    let problem = reply::wants_problem(headers);
+    let known = text.and_then(|text| {
+        let ballot = Ballot::read(&text)?;
+        let who = app.0.identity.resolve(&headers, client, now_ms)?;
+        Ok((ballot, who, text))
+    });
+    let (ballot, mut who, text) = match known {
+        Ok(known) => known,
+        Err(reject) => return reply::refusal(&reject, problem),
+    };
     let mut admitted = admitted(app, app.0.admission.voter(who.voter)).inspect_err(|reject| act.count(app, reject));
     if admitted.is_ok()
         && let (Act::Cast(_), Some(challenge)) = (act, &app.0.options.challenge)
     {
-        admitted = challenged(app, challenge, client, headers, &mut who).await;
+        admitted = challenged(app, challenge, client, &headers, &mut who).await;
     }
-    let mut answer = match admitted.and_then(|()| Idempotency::key(headers)) {
+    let mut answer = match admitted.and_then(|()| Idempotency::key(&headers)) {
         Err(reject) => reply::refusal(&reject, problem),
         Ok(None) => {
-            let act = act.judged(app, headers, client, &who, now_ms);
+            let act = act.judged(app, &headers, client, &who, now_ms);
             engaged(app, act, who.voter, ballot, problem, began).await
         }
         Ok(Some(key)) => {
-            let act = act.judged(app, headers, client, &who, now_ms);
+            let act = act.judged(app, &headers, client, &who, now_ms);
             let (app, key) = (app.clone(), key.to_owned());
             // A task of its own: a client that leaves is the one whose retry asks for this answer.
             let keyed =
@@ -101,7 +119,7 @@ pub(super) async fn answer(
     if let Some(cookie) = who.set_cookie {
         answer.headers_mut().insert(SET_COOKIE, cookie);
     }
-    Ok(answer)
+    answer
 }
 
 /// Has a device that votes for the first time pass the site's challenge, and pins that it did. Not asked: voters with a token,

@@ -19,14 +19,18 @@ pub(super) fn answer(headers: &HeaderMap, body: &Bytes, etag: &HeaderValue) -> W
 
 /// The same for a body of another type.
 pub(super) fn typed(headers: &HeaderMap, content_type: HeaderValue, body: &Bytes, etag: &HeaderValue) -> Whole {
-    let known = headers.get_all(IF_NONE_MATCH).iter().any(|line| names(line.as_bytes(), etag.as_bytes()));
-    let mut answer = if known {
+    let mut answer = if is_known(headers, etag) {
         reply::empty(StatusCode::NOT_MODIFIED)
     } else {
         reply::bytes(StatusCode::OK, content_type, body.clone())
     };
     answer.headers_mut().insert(ETAG, etag.clone());
     answer
+}
+
+/// Whether the client has what the tag is of.
+pub(super) fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    headers.get_all(IF_NONE_MATCH).iter().any(|line| names(line.as_bytes(), etag.as_bytes()))
 }
 
 /// Whether an `If-None-Match` line names the tag, by the weak comparison that RFC 9110 asks for there. Our tags hold no

@@ -1,13 +1,13 @@
 //! What stands before every request: its id, the guard that lets a panic end one request and nothing else, the counting
 //! of answers, and the short way to the two hot calls. A bare hyper service: no layer, no box and no task a request
-//! on that way.
+//! on that way, and for a slot's clips not even a future: they are at hand.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use axum::Router;
@@ -17,10 +17,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
+use pin_project_lite::pin_project;
 use tower::ServiceExt;
 
 use super::compress::{self, Coding};
 use super::openapi::Promises;
+use super::origins::Asked;
+use super::reply::Whole;
 use super::{App, push, reply, routes, slot, vote};
 use crate::domain::Origin;
 use crate::error::Reject;
@@ -29,7 +32,8 @@ use crate::traces::{Stages, Trace, Traces};
 /// Bytes at hand, or what an axum handler made.
 pub(super) type Body = Either<Full<Bytes>, AxumBody>;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Every answer has one.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_MAX: usize = 128;
 /// What a filter of the log calls a request's line.
 const REQUESTS: &str = "plaudit::requests";
@@ -63,18 +67,17 @@ impl Front {
     }
 
     /// Answers one request of a peer, whose connection holds `held`. Never fails: whatever goes wrong is an answer.
-    pub(super) async fn answer(
-        &self,
+    pub(super) fn answer<'a>(
+        &'a self,
         peer: IpAddr,
         request: Request<Incoming>,
-        held: &Held,
-    ) -> Result<Response<Body>, Infallible> {
+        held: &'a Held,
+    ) -> Answer<'a, impl Future<Output = Whole> + use<'a>> {
         let trace = self.app.0.options.traces.as_ref().and_then(|traces| self.traced(traces, peer, &request));
         if trace.is_some() || tracing::enabled!(target: REQUESTS, tracing::Level::DEBUG) {
-            // Boxed: few are watched, and every connection would carry its size.
-            return Ok(Box::pin(self.watched(trace, peer, request, held)).await);
+            return Answer::Apart { apart: Box::pin(self.watched(trace, peer, request, held)) };
         }
-        Ok(self.answered(peer, request, held).await)
+        Answer::Here { here: self.answered(peer, request, held) }
     }
 
     /// The trace of a request, if it has one. Only listed proxies choose what is traced: others could have all of it sent.
@@ -118,68 +121,74 @@ impl Front {
         answer
     }
 
-    async fn answered(&self, peer: IpAddr, request: Request<Incoming>, held: &Held) -> Response<Body> {
+    fn answered<'a>(
+        &'a self,
+        peer: IpAddr,
+        request: Request<Incoming>,
+        held: &'a Held,
+    ) -> Answering<'a, impl Future<Output = Whole> + use<'a>> {
         let id = self.ids.of(request.headers());
         let problem = reply::wants_problem(request.headers());
         let asked = self.app.0.options.origins.asked(&request);
-        let answer = guarded(self.dispatch(peer, request, held)).await;
-        let mut answer = answer.unwrap_or_else(|| {
-            tracing::error!(request_id = ?id, "a handler panicked");
-            reply::internal_error(&id, problem).map(Either::Left)
-        });
-        answer.headers_mut().insert(REQUEST_ID, id);
-        if let Some(asked) = asked {
-            asked.answer(answer.headers_mut());
-        }
-        let metrics = self.app.engine().metrics();
-        match answer.status().as_u16() {
-            ..400 => metrics.answers_ok.inc(),
-            400..500 => metrics.answers_rejected.inc(),
-            _ => metrics.answers_failed.inc(),
-        };
-        answer
+        Answering { front: self, id: Some(id), problem, asked, course: self.dispatch(peer, request, problem, held) }
     }
 
-    async fn dispatch(&self, peer: IpAddr, request: Request<Incoming>, held: &Held) -> Response<Body> {
-        let client = self.app.0.options.trusted_proxies.client(peer, request.headers());
+    /// Sends a request on its way. Nothing in here may panic unguarded: a [`Course`] is guarded from its first poll on.
+    fn dispatch<'a>(
+        &'a self,
+        peer: IpAddr,
+        request: Request<Incoming>,
+        problem: bool,
+        held: &'a Held,
+    ) -> Course<'a, impl Future<Output = Whole> + use<'a>> {
         if request.uri().path() != routes::VOTE {
-            if let Some(push) = push::takes(&self.app, request.uri().path()) {
-                let asked = cfg!(debug_assertions).then(|| (request.method().clone(), request.uri().path().to_owned()));
-                let answer = Box::pin(push::answer(&self.app, push, client, request, held)).await;
-                if let Some((method, path)) = asked {
-                    self.promises.hold(&method, &path, &answer);
-                }
-                return answer.map(Either::Left);
-            }
             // Boxed: the router's future is large, and every connection would carry its size.
-            return Box::pin(self.route(client, request)).await;
+            return Course::Long { long: Box::pin(self.elsewhere(peer, request, held)) };
         }
-        let coding = if request.method() == Method::GET { Coding::wanted(request.headers()) } else { None };
+        let act = match *request.method() {
+            Method::POST => vote::Act::Cast(Origin::default()),
+            Method::DELETE => vote::Act::Retract,
+            _ => {
+                let read = || self.read(&request, problem);
+                let answer = catch_unwind(AssertUnwindSafe(read)).ok();
+                return match answer {
+                    Some((coding @ Some(_), answer)) => {
+                        Course::Long { long: Box::pin(self.app.0.packed.answer(coding, answer.map(Either::Left))) }
+                    }
+                    answer => Course::Done { answer: answer.map(|(_, answer)| answer.map(Either::Left)) },
+                };
+            }
+        };
         let (parts, body) = request.into_parts();
-        let answer = match parts.method {
-            Method::POST => {
-                vote::answer(&self.app, vote::Act::Cast(Origin::default()), client, &parts.headers, body).await
-            }
-            Method::DELETE => vote::answer(&self.app, vote::Act::Retract, client, &parts.headers, body).await,
-            Method::GET | Method::HEAD => {
-                let answer = slot::answer(&self.app, &parts.uri, &parts.headers);
-                if cfg!(debug_assertions)
-                    && let Ok(answer) = &answer
-                {
-                    self.promises.hold(&parts.method, routes::VOTE, answer);
-                }
-                match answer {
-                    Ok(answer) if coding.is_none() => return answer.map(Either::Left),
-                    Ok(answer) => return self.coded(coding, answer.map(Either::Left)).await,
-                    Err(reject) => Err(reject),
-                }
-            }
+        Course::Vote { vote: vote::answer(&self.app, act, peer, parts.headers, body, problem), act }
+    }
+
+    /// Answers what asks of a slot; with the coding that is wanted, for a read that went well.
+    fn read(&self, request: &Request<Incoming>, problem: bool) -> (Option<Coding>, Whole) {
+        let method = request.method();
+        let answer = match *method {
+            Method::GET | Method::HEAD => slot::answer(&self.app, request.uri(), request.headers()),
             Method::OPTIONS => Ok(reply::options(VOTE_METHODS)),
             _ => Err(Reject::MethodNotAllowed { allow: VOTE_METHODS }),
         };
-        let answer = answer.unwrap_or_else(|reject| reply::refusal(&reject, reply::wants_problem(&parts.headers)));
+        let coded = method == Method::GET && answer.is_ok();
+        let answer = answer.unwrap_or_else(|reject| reply::refusal(&reject, problem));
         if cfg!(debug_assertions) {
-            self.promises.hold(&parts.method, routes::VOTE, &answer);
+            self.promises.hold(method, routes::VOTE, &answer);
+        }
+        (if coded { Coding::wanted(request.headers()) } else { None }, answer)
+    }
+
+    /// Answers what is not the path of the two hot calls.
+    async fn elsewhere(&self, peer: IpAddr, request: Request<Incoming>, held: &Held) -> Response<Body> {
+        let client = self.app.0.options.trusted_proxies.client(peer, request.headers());
+        let Some(push) = push::takes(&self.app, request.uri().path()) else {
+            return self.route(client, request).await;
+        };
+        let asked = cfg!(debug_assertions).then(|| (request.method().clone(), request.uri().path().to_owned()));
+        let answer = Box::pin(push::answer(&self.app, push, client, request, held)).await;
+        if let Some((method, path)) = asked {
+            self.promises.hold(&method, &path, &answer);
         }
         answer.map(Either::Left)
     }
@@ -187,8 +196,7 @@ impl Front {
     /// An answer to a read, compressed if that is wanted.
     async fn coded(&self, coding: Option<Coding>, mut answer: Response<Body>) -> Response<Body> {
         if coding.is_some() {
-            // Boxed: most clients of this path want none, and every connection would carry its size.
-            return Box::pin(self.app.0.packed.answer(coding, answer)).await;
+            return self.app.0.packed.answer(coding, answer).await;
         }
         compress::vary(&mut answer);
         answer
@@ -211,16 +219,99 @@ impl Front {
     }
 }
 
-/// `None` when the future panicked.
-async fn guarded<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    // Unwind safe: after a panic the future is never polled again, and what is shared is behind locks that hold no
-    // half-done change across a call that can panic.
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(polled) => polled.map(Some),
-        Err(_) => std::task::Poll::Ready(None),
-    })
-    .await
+type Boxed<'a> = Pin<Box<dyn Future<Output = Response<Body>> + Send + 'a>>;
+
+// Futures by hand, here and below, in place of functions that are async: each of those would copy the request, and the future
+// within it, once more, and add to every poll.
+pin_project! {
+    /// The answer to a request, in the making.
+    #[project = AnswerNow]
+    pub(super) enum Answer<'a, V> {
+        Here { #[pin] here: Answering<'a, V> },
+        /// Boxed: few are, and every connection would carry their size.
+        Apart { apart: Boxed<'a> },
+    }
+}
+
+impl<V: Future<Output = Whole>> Future for Answer<'_, V> {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            AnswerNow::Here { here } => here.poll(cx),
+            AnswerNow::Apart { apart } => apart.as_mut().poll(cx),
+        }
+        .map(Ok)
+    }
+}
+
+pin_project! {
+    /// A course, with what holds of the answer wherever it comes from.
+    pub(super) struct Answering<'a, V> {
+        front: &'a Front,
+        id: Option<HeaderValue>,
+        problem: bool,
+        asked: Option<Asked>,
+        #[pin]
+        course: Course<'a, V>,
+    }
+}
+
+impl<V: Future<Output = Whole>> Future for Answering<'_, V> {
+    type Output = Response<Body>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<Body>> {
+        let this = self.project();
+        let Poll::Ready(answer) = guarded(this.course, &this.front.promises, cx) else { return Poll::Pending };
+        let id = this.id.take().expect("polled no more once it is ready");
+        let mut answer = answer.unwrap_or_else(|| {
+            tracing::error!(request_id = ?id, "a handler panicked");
+            reply::internal_error(&id, *this.problem).map(Either::Left)
+        });
+        answer.headers_mut().insert(REQUEST_ID, id);
+        if let Some(asked) = this.asked.take() {
+            asked.answer(answer.headers_mut());
+        }
+        let metrics = this.front.app.engine().metrics();
+        match answer.status().as_u16() {
+            ..400 => metrics.answers_ok.inc(),
+            400..500 => metrics.answers_rejected.inc(),
+            _ => metrics.answers_failed.inc(),
+        };
+        Poll::Ready(answer)
+    }
+}
+
+pin_project! {
+    /// Where a request is dealt with.
+    #[project = CourseNow]
+    enum Course<'a, V> {
+        /// It is dealt with; `None` once its answer is taken, or because it panicked.
+        Done { answer: Option<Response<Body>> },
+        Vote { #[pin] vote: V, act: vote::Act },
+        Long { long: Boxed<'a> },
+    }
+}
+
+/// `None` when it panicked.
+fn guarded<V: Future<Output = Whole>>(
+    course: Pin<&mut Course<'_, V>>,
+    promises: &Promises,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Response<Body>>> {
+    // Unwind safe: after a panic it is never polled again, and what is shared is behind locks that hold no half-done change
+    // across a call that can panic.
+    let polled = catch_unwind(AssertUnwindSafe(|| match course.project() {
+        CourseNow::Done { answer } => Poll::Ready(answer.take()),
+        CourseNow::Long { long } => long.as_mut().poll(cx).map(Some),
+        CourseNow::Vote { vote, act } => vote.poll(cx).map(|answer| {
+            if cfg!(debug_assertions) {
+                promises.hold(&act.method(), routes::VOTE, &answer);
+            }
+            Some(answer.map(Either::Left))
+        }),
+    }));
+    polled.unwrap_or(Poll::Ready(None))
 }
 
 /// Makes ids that differ within a process and, as good as surely, between processes.
@@ -256,7 +347,9 @@ impl RequestIds {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::path::Path;
+    use std::pin::pin;
     use std::sync::Arc;
 
     use axum::routing::get;
@@ -292,14 +385,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_ends_its_own_future_alone() {
-        let calm = guarded(async { 1 }).await;
-        let panicked = guarded(async {
+    async fn a_panic_ends_its_own_course_alone() {
+        let promises = Promises::default();
+        let vote = async {
             tokio::task::yield_now().await;
-            assert!(calm.is_none(), "a panic on purpose");
-        })
-        .await;
-        assert_eq!((calm, panicked), (Some(1), None));
+            assert!(std::hint::black_box(false), "a panic on purpose");
+            reply::empty(http::StatusCode::OK)
+        };
+        let mut panics = pin!(Course::Vote { vote, act: vote::Act::Retract });
+        assert!(poll_fn(|cx| guarded(panics.as_mut(), &promises, cx)).await.is_none());
+        let long = Box::pin(async { reply::empty(http::StatusCode::NO_CONTENT).map(Either::Left) });
+        let mut calm: Pin<&mut Course<'_, std::future::Pending<Whole>>> = pin!(Course::Long { long });
+        let answer = poll_fn(|cx| guarded(calm.as_mut(), &promises, cx)).await;
+        assert_eq!(answer.unwrap().status(), http::StatusCode::NO_CONTENT);
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 //! it parses, bounds, asks and phrases the answer.
 
 mod admin;
+mod alarm;
 mod body;
 mod certificate;
 mod comment_view;
@@ -37,6 +38,7 @@ mod timeline;
 mod tls;
 mod view;
 mod vote;
+mod voted;
 mod votes;
 
 use std::sync::{Arc, OnceLock};

@@ -4,16 +4,18 @@
 //! what a client doesn't read falls under the kernel's. HTTP/2, see `http2`, where the client chooses it: within TLS, or in clear
 //! by how it begins. Looking how costs a connection one system call and a request nothing. Never reads a request itself.
 
+use std::future::poll_fn;
 use std::net::{IpAddr, TcpListener};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustix::process::{Resource, getrlimit};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -22,6 +24,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::alarm::Alarm;
 use super::front::Held;
 use super::gate::{Gate, Place};
 use super::testing::{self, Face};
@@ -154,11 +157,7 @@ struct Server {
 impl Server {
     fn new(app: App, options: ServeOptions) -> Self {
         let mut http = http1::Builder::new();
-        // Without the timer the timeout would do nothing.
-        http.timer(TokioTimer::new())
-            .header_read_timeout(options.header_timeout)
-            .max_header_size(HEADERS_MAX)
-            .max_buf_size(BUFFER_MAX);
+        http.header_read_timeout(options.header_timeout).max_header_size(HEADERS_MAX).max_buf_size(BUFFER_MAX);
         Self {
             face: Arc::new(Face::of(app.clone())),
             http,
@@ -244,22 +243,22 @@ impl Server {
         super::http2::converse(&self.http2, stream, whose, quiet, stopped).await;
     }
 
-    async fn speak_http1<S>(&self, stream: S, peer: IpAddr, mut stopped: watch::Receiver<bool>, place: &Held)
+    async fn speak_http1<S>(&self, stream: S, peer: IpAddr, stopped: watch::Receiver<bool>, place: &Held)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         // Borrowed, not counted: a count that all connections share is a cache line that all cores fight for.
         let face = &*self.face;
         let service = service_fn(|request| face.answer(peer, request, place));
-        let mut conversation = self.http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        let ended = tokio::select! {
-            biased;
-            ended = &mut conversation => ended,
-            // Whatever it says: the one change there is means stop, and so does a server that is gone.
-            _ = stopped.changed() => {
-                std::pin::Pin::new(&mut conversation).graceful_shutdown();
-                (&mut conversation).await
-            }
+        // Without a timer the timeout would do nothing.
+        let mut http = self.http.clone();
+        http.timer(Alarm::default());
+        let mut conversation = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let ended = if let Some(ended) = until_stopped(&mut conversation, stopped).await {
+            ended
+        } else {
+            Pin::new(&mut conversation).graceful_shutdown();
+            (&mut conversation).await
         };
         let Err(why) = ended else { return };
         tracing::debug!(%peer, %why, "a connection broke off");
@@ -270,6 +269,30 @@ impl Server {
             let _ = timeout(REFUSAL_TIME, refuse(cut.io.into_inner(), &self.too_slow)).await;
         }
     }
+}
+
+/// Runs a conversation to its end; `None` when the server stops before. Who waits for the stop stands in a list that all
+/// connections share, under a lock: a connection is entered once, and not looked up there again each time that it is polled.
+async fn until_stopped<C: Future + Unpin>(
+    mut conversation: C,
+    mut stopped: watch::Receiver<bool>,
+) -> Option<C::Output> {
+    let seen = stopped.clone();
+    // Whatever it says: the one change there is means stop, and so does a server that is gone.
+    let mut stops = pin!(stopped.changed());
+    let mut entered: Option<Waker> = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(ended) = Pin::new(&mut conversation).poll(cx) {
+            return Poll::Ready(Some(ended));
+        }
+        let wakes_us = entered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if wakes_us && seen.has_changed().is_ok_and(|changed| !changed) {
+            return Poll::Pending;
+        }
+        entered = Some(cx.waker().clone());
+        stops.as_mut().poll(cx).map(|_| None)
+    })
+    .await
 }
 
 /// Whether a client begins as HTTP/2 does in clear. One that has sent nothing when the server stops doesn't.

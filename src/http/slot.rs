@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use http::header::{CACHE_CONTROL, VARY};
-use http::{HeaderMap, HeaderValue, Uri};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, VARY};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
+use http_body_util::Full;
 use parking_lot::RwLock;
 
 use super::query::{Query, invalid};
 use super::reply::Whole;
 use super::view::ClipBody;
-use super::{App, compress, etag};
+use super::{App, compress, etag, front, reply};
 use crate::domain::{SeasonId, SlotNo};
 use crate::engine::SlotClips;
 use crate::error::Reject;
@@ -38,11 +39,13 @@ pub(super) fn answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Whole,
         Some(page) => page,
         None => app.0.slots.put(slot, &app.engine().slot_clips(slot)),
     };
-    let mut answer = etag::answer(headers, &page.body, &page.etag);
-    answer.headers_mut().insert(CACHE_CONTROL, FRESH);
-    // Said here, where the size is known: most who ask want no coding, and their answer is looked at no more.
-    if page.body.len() >= compress::LEAST {
-        answer.headers_mut().insert(VARY, compress::BY_CODING);
+    let mut answer = Response::new(Full::default());
+    answer.headers_mut().clone_from(&page.headers);
+    if etag::is_known(headers, &page.etag) {
+        *answer.status_mut() = StatusCode::NOT_MODIFIED;
+        answer.headers_mut().remove(CONTENT_TYPE);
+    } else {
+        *answer.body_mut() = Full::new(page.body.clone());
     }
     Ok(answer)
 }
@@ -61,6 +64,8 @@ struct Page {
     version: u64,
     body: Bytes,
     etag: HeaderValue,
+    /// What goes out with it, copied as a whole: that costs half of what putting one header after the other does.
+    headers: HeaderMap,
 }
 
 impl Rendered {
@@ -100,7 +105,17 @@ impl Page {
         let list: Vec<_> = clips.clips.iter().map(ClipBody::from).collect();
         let body = serde_json::to_vec(&list).expect("our own types always serialise");
         let etag = etag::of(&body);
-        Self { version: clips.version, body: body.into(), etag }
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, reply::JSON);
+        headers.insert(ETAG, etag.clone());
+        headers.insert(CACHE_CONTROL, FRESH);
+        // Said here, where the size is known: most who ask want no coding, and their answer is looked at no more.
+        if body.len() >= compress::LEAST {
+            headers.insert(VARY, compress::BY_CODING);
+        }
+        // Its place: a copy that lacks it would have to grow for each request.
+        headers.insert(front::REQUEST_ID, HeaderValue::from_static(""));
+        Self { version: clips.version, body: body.into(), etag, headers }
     }
 }
 

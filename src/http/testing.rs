@@ -4,7 +4,6 @@
 //! viewed the old one is closed as at a stop, so that its clients come back. The routes are there only where
 //! [`super::AppOptions::testing`] is.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -13,16 +12,16 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::extract::{Request as AxumRequest, State};
-use http::{Request, Response, StatusCode};
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
-use super::front::{Body, Front, Held};
+use super::front::{Answer, Front, Held};
 use super::query::invalid;
-use super::reply;
+use super::reply::{self, Whole};
 use super::routes::Outcome;
 use super::{App, body};
 use crate::clock::{Clock, MovedClock};
@@ -138,18 +137,24 @@ impl Face {
         }
     }
 
-    pub(super) async fn answer(
-        &self,
+    pub(super) fn answer<'a>(
+        &'a self,
         peer: IpAddr,
         request: Request<Incoming>,
-        held: &Held,
-    ) -> Result<Response<Body>, Infallible> {
+        held: &'a Held,
+    ) -> Answer<'a, impl Future<Output = Whole> + use<'a>> {
         match self {
-            Self::Fixed(front) => front.answer(peer, request, held).await,
+            Self::Fixed(front) => front.answer(peer, request, held),
             Self::Renewed(front) => {
                 let front = front.load_full();
-                // Boxed: the other arm's future is the one that every connection carries.
-                Box::pin(async move { front.answer(peer, request, held).await }).await
+                let answer = async move {
+                    match front.answer(peer, request, held).await {
+                        Ok(answer) => answer,
+                        Err(never) => match never {},
+                    }
+                };
+                // Boxed: it holds the server that it is answered by.
+                Answer::Apart { apart: Box::pin(answer) }
             }
         }
     }

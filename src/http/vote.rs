@@ -10,18 +10,18 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, SET_COOKIE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::idempotency::{Idempotency, Kept, Turn};
 use super::reply::Whole;
+use super::voted::Named;
 use super::{App, body, reply};
 use crate::admission::Challenge;
 use crate::domain::{Origin, VoteKind, VoterId};
-use crate::engine::Receipt;
 use crate::error::Reject;
 use crate::identity::Identified;
 use crate::metrics::VoteResult;
@@ -45,6 +45,14 @@ impl Act {
         }
     }
 
+    /// HTTP's method for it.
+    pub(super) fn method(self) -> Method {
+        match self {
+            Self::Cast(_) => Method::POST,
+            Self::Retract => Method::DELETE,
+        }
+    }
+
     /// Counts a vote that a rate keeps from the engine, which counts the others.
     fn count(self, app: &App, reject: &Reject) {
         if let Self::Cast(_) = self {
@@ -61,39 +69,49 @@ impl Act {
     }
 }
 
-/// Answers a vote or a retraction.
+/// Answers a vote or a retraction. `problem`: how the client wants errors.
 pub(super) async fn answer(
     app: &App,
     act: Act,
-    client: IpAddr,
-    headers: &HeaderMap,
+    peer: IpAddr,
+    headers: HeaderMap,
     body: Incoming,
-) -> Result<Whole, Reject> {
+    problem: bool,
+) -> Whole {
     let began = Instant::now();
-    admitted(app, app.0.admission.address(client)).inspect_err(|reject| act.count(app, reject))?;
-    let text = body::read(headers, body, app.0.options.body_timeout).await?;
-    let ballot = Ballot::read(&text)?;
+    let client = app.0.options.trusted_proxies.client(peer, &headers);
+    let text = match admitted(app, app.0.admission.address(client)).inspect_err(|reject| act.count(app, reject)) {
+        Ok(()) => body::read(&headers, body, app.0.options.body_timeout).await,
+        Err(reject) => Err(reject),
+    };
     let now_ms = app.now_ms();
-    let mut who = app.0.identity.resolve(headers, client, now_ms)?;
-    let problem = reply::wants_problem(headers);
+    let known = text.and_then(|text| {
+        let ballot = Ballot::read(&text)?;
+        let who = app.0.identity.resolve(&headers, client, now_ms)?;
+        Ok((ballot, who, text))
+    });
+    let (ballot, mut who, text) = match known {
+        Ok(known) => known,
+        Err(reject) => return reply::refusal(&reject, problem),
+    };
     let mut admitted = admitted(app, app.0.admission.voter(who.voter)).inspect_err(|reject| act.count(app, reject));
     if admitted.is_ok()
         && let (Act::Cast(_), Some(challenge)) = (act, &app.0.options.challenge)
     {
-        admitted = challenged(app, challenge, client, headers, &mut who).await;
+        admitted = challenged(app, challenge, client, &headers, &mut who).await;
     }
-    let mut answer = match admitted.and_then(|()| Idempotency::key(headers)) {
+    let mut answer = match admitted.and_then(|()| Idempotency::key(&headers)) {
         Err(reject) => reply::refusal(&reject, problem),
         Ok(None) => {
-            let act = act.judged(app, headers, client, &who, now_ms);
-            engaged(app, act, who.voter, &ballot, problem, began).await
+            let act = act.judged(app, &headers, client, &who, now_ms);
+            engaged(app, act, who.voter, ballot, problem, began).await
         }
         Ok(Some(key)) => {
-            let act = act.judged(app, headers, client, &who, now_ms);
-            let (app, key, ballot, text) = (app.clone(), key.to_owned(), ballot.into_owned(), text.clone());
+            let act = act.judged(app, &headers, client, &who, now_ms);
+            let (app, key) = (app.clone(), key.to_owned());
             // A task of its own: a client that leaves is the one whose retry asks for this answer.
             let keyed =
-                tokio::spawn(async move { keyed(&app, act, who.voter, &key, &text, &ballot, problem, began).await });
+                tokio::spawn(async move { keyed(&app, act, who.voter, &key, &text, ballot, problem, began).await });
             keyed.await.unwrap_or_else(|ended| resume_unwind(ended.into_panic()))
         }
     };
@@ -101,7 +119,7 @@ pub(super) async fn answer(
     if let Some(cookie) = who.set_cookie {
         answer.headers_mut().insert(SET_COOKIE, cookie);
     }
-    Ok(answer)
+    answer
 }
 
 /// Has a device that votes for the first time pass the site's challenge, and pins that it did. Not asked: voters with a token,
@@ -135,7 +153,7 @@ async fn keyed(
     voter: VoterId,
     key: &str,
     text: &[u8],
-    ballot: &Ballot<'_>,
+    ballot: Ballot,
     problem: bool,
     began: Instant,
 ) -> Whole {
@@ -151,13 +169,13 @@ async fn keyed(
 }
 
 /// Asks the engine and phrases its answer.
-async fn engaged(app: &App, act: Act, voter: VoterId, ballot: &Ballot<'_>, problem: bool, began: Instant) -> Whole {
+async fn engaged(app: &App, act: Act, voter: VoterId, ballot: Ballot, problem: bool, began: Instant) -> Whole {
     let outcome = match act {
-        Act::Cast(origin) => app.engine().vote_from(origin, voter, &ballot.clip, ballot.kind).await,
-        Act::Retract => app.engine().retract(voter, &ballot.clip).await,
+        Act::Cast(origin) => app.engine().vote_from(origin, voter, ballot.clip.id(), ballot.kind).await,
+        Act::Retract => app.engine().retract(voter, ballot.clip.id()).await,
     };
     match outcome {
-        Ok(receipt) => reply::json(StatusCode::OK, &Voted::new(&ballot.clip, &receipt, began)),
+        Ok(receipt) => reply::bytes(StatusCode::OK, reply::JSON, ballot.clip.voted(&receipt, began.elapsed())),
         Err(reject) => reply::refusal(&reject, problem),
     }
 }
@@ -188,21 +206,17 @@ pub(super) struct Sent<'a> {
     vote_type: Option<Cow<'a, str>>,
 }
 
-struct Ballot<'a> {
-    clip: Cow<'a, str>,
+struct Ballot {
+    clip: Named,
     kind: VoteKind,
 }
 
-impl<'a> Ballot<'a> {
-    fn read(text: &'a [u8]) -> Result<Self, Reject> {
-        let sent: Sent<'a> = body::parse(text).map_err(|why| odd_type(text).unwrap_or(why))?;
+impl Ballot {
+    fn read(text: &[u8]) -> Result<Self, Reject> {
+        let sent: Sent<'_> = body::parse(text).map_err(|why| odd_type(text).unwrap_or(why))?;
         let clip = sent.clip_id.filter(|clip| !clip.is_empty()).ok_or(Reject::MissingClipId)?;
         let kind = sent.vote_type.map_or(Ok(VoteKind::default()), |kind| VoteKind::parse(&kind))?;
-        Ok(Self { clip, kind })
-    }
-
-    fn into_owned(self) -> Ballot<'static> {
-        Ballot { clip: Cow::Owned(self.clip.into_owned()), kind: self.kind }
+        Ok(Self { clip: Named::new(&clip), kind })
     }
 }
 
@@ -212,56 +226,6 @@ fn odd_type(text: &[u8]) -> Option<Reject> {
     let clip_is_text = sent.get("clipId").is_some_and(serde_json::Value::is_string);
     let type_is_odd = sent.get("voteType").is_some_and(|kind| !kind.is_string() && !kind.is_null());
     (clip_is_text && type_is_odd).then_some(Reject::InvalidVoteType)
-}
-
-/// What became of a vote or a retraction.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Voted<'a> {
-    success: bool,
-    clip_id: &'a str,
-    /// Null while results are hidden.
-    vote_count: Option<u64>,
-    /// Null while results are hidden.
-    weighted_score: Option<u64>,
-    /// Weight that is left today.
-    remaining_votes: u32,
-    /// Events that were queued when this one was, itself included.
-    queue_position: u64,
-    /// Milliseconds.
-    response_time: f64,
-    /// The tables follow in the background.
-    #[serde(rename = "async")]
-    async_: bool,
-    /// The event's sequence in the log, in decimal digits.
-    #[schemars(with = "String")]
-    event_id: Decimal,
-}
-
-impl<'a> Voted<'a> {
-    fn new(clip_id: &'a str, receipt: &Receipt, began: Instant) -> Self {
-        let micros = u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX);
-        Self {
-            success: true,
-            clip_id,
-            vote_count: receipt.counts.map(|counts| counts.votes),
-            weighted_score: receipt.counts.map(|counts| counts.weight),
-            remaining_votes: receipt.remaining,
-            queue_position: receipt.queue_position,
-            response_time: f64::from(micros) / 1000.0,
-            async_: true,
-            event_id: Decimal(receipt.seq),
-        }
-    }
-}
-
-/// A number as a decimal string: JavaScript's own lose digits past 2^53.
-struct Decimal(u64);
-
-impl Serialize for Decimal {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&self.0)
-    }
 }
 
 fn keepable(answer: Whole) -> (Whole, Kept) {
@@ -283,11 +247,9 @@ fn replay(kept: Kept) -> Whole {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Counts;
-    use serde_json::{Value, json};
 
     fn read(text: &str) -> Result<(String, VoteKind), Reject> {
-        Ballot::read(text.as_bytes()).map(|ballot| (ballot.clip.into_owned(), ballot.kind))
+        Ballot::read(text.as_bytes()).map(|ballot| (ballot.clip.id().to_owned(), ballot.kind))
     }
 
     #[test]
@@ -309,23 +271,5 @@ mod tests {
         for broken in ["", "x", "[\"x\"]", r#"{"clipId":7}"#, r#"{"clipId":"x""#, r#"{"clipId":"a","clipId":"b"}"#] {
             assert!(matches!(read(broken), Err(Reject::InvalidJson(_))), "{broken}");
         }
-    }
-
-    #[test]
-    fn the_answer_has_the_contracts_fields() {
-        let counts = Some(Counts { votes: 3, weight: 14 });
-        let receipt = Receipt { seq: 9_007_199_254_740_993, counts, remaining: 190, queue_position: 2 };
-        let value = |receipt: &Receipt| -> Value {
-            let mut value = serde_json::to_value(Voted::new("clip-1", receipt, Instant::now())).unwrap();
-            assert!(value.as_object_mut().unwrap().remove("responseTime").unwrap().is_f64());
-            value
-        };
-        let expected = json!({
-            "success": true, "clipId": "clip-1", "voteCount": 3, "weightedScore": 14, "remainingVotes": 190,
-            "queuePosition": 2, "async": true, "eventId": "9007199254740993"
-        });
-        assert_eq!(value(&receipt), expected);
-        let hidden = value(&Receipt { counts: None, ..receipt });
-        assert_eq!((&hidden["voteCount"], &hidden["weightedScore"]), (&Value::Null, &Value::Null));
     }
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::about::{About, Access, about, clip_id, clip_ids, cursor, one_of, position, season_id, text_of, up_to};
 use super::errors::codes;
 use crate::http::view::{ClipBody, SeasonBody, SlotBody};
-use crate::http::{counts, leaderboard, seasons, timeline, vote};
+use crate::http::{counts, leaderboard, seasons, timeline, vote, voted};
 use crate::merkle::{Certificate, Proof};
 
 const VOTES: &str = "Votes";
@@ -18,7 +18,7 @@ pub(in crate::http) fn cast() -> About {
         .idempotent()
         .header("X-Challenge-Token", text_of(), "What the client solved, where the site asks devices for it.")
         .takes::<vote::Sent<'_>>()
-        .gives::<vote::Voted<'_>>(200, "The vote stands.")
+        .gives::<voted::Voted<'_>>(200, "The vote stands.")
         .with(&["Set-Cookie", "Idempotency-Replayed"])
         .refuses(&[codes::MISSING_CLIP_ID, codes::INVALID_VOTE_TYPE, codes::RATE_LIMITED])
         .refuses(&[codes::CHALLENGE_REQUIRED, codes::CHALLENGE_FAILED, codes::BANNED, codes::SELF_VOTE])
@@ -31,7 +31,7 @@ pub(in crate::http) fn retract() -> About {
         .says("The day's budget comes back if the vote was cast today.")
         .idempotent()
         .takes::<vote::Sent<'_>>()
-        .gives::<vote::Voted<'_>>(200, "The vote is gone.")
+        .gives::<voted::Voted<'_>>(200, "The vote is gone.")
         .with(&["Set-Cookie", "Idempotency-Replayed"])
         .refuses(&[codes::MISSING_CLIP_ID, codes::INVALID_VOTE_TYPE, codes::RATE_LIMITED, codes::CLIP_NOT_FOUND])
         .refuses(&[codes::VOTING_CLOSED, codes::WRONG_SLOT, codes::NO_ACTIVE_SLOT, codes::BANNED])

@@ -110,13 +110,14 @@ struct Kept {
 impl Packed {
     async fn pack(&self, body: Bytes, coding: Coding) -> Option<Bytes> {
         let key = (blake3::hash(&body), coding);
-        if let Some(kept) = self.find(&key) {
+        let find = || self.kept.read().of.get(&key).cloned();
+        if let Some(kept) = find() {
             return kept;
         }
         let large = body.len() > LARGE;
         let turn = &self.turns[usize::from(key.0.as_bytes()[0]) % TURNS];
         let _turn = if large { Some(turn.lock().await) } else { None };
-        if let Some(kept) = self.find(&key).filter(|_| large) {
+        if let Some(kept) = find().filter(|_| large) {
             return kept;
         }
         let packed = if large {
@@ -135,10 +136,6 @@ impl Packed {
             kept.bytes += size;
         }
         packed
-    }
-
-    fn find(&self, key: &(blake3::Hash, Coding)) -> Option<Option<Bytes>> {
-        self.kept.read().of.get(key).cloned()
     }
 
     /// The answer to a read, coded as its client wants it.

@@ -1,7 +1,6 @@
 //! `GET /api/clips/{id}/timeline.svg`: a clip's votes over time, drawn. The numbers are the timeline's; never counts itself.
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Uri};
@@ -11,11 +10,11 @@ use plotters::prelude::{
 };
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::{SVG, seasons};
+use super::SVG;
 use crate::boards::timeline::Point;
 use crate::engine::Engine;
 use crate::error::Reject;
-use crate::http::query::{Query, invalid};
+use crate::http::query::{NamePath, Query, invalid, named};
 use crate::http::routes::Outcome;
 use crate::http::{App, etag, timeline as numbers};
 
@@ -27,13 +26,8 @@ const POINTS_MAX: usize = 1_440;
 const STEPS_MS: [u64; 5] = [MINUTE_MS, 10 * MINUTE_MS, 60 * MINUTE_MS, 1_440 * MINUTE_MS, 43_200 * MINUTE_MS];
 
 /// `GET /api/clips/{id}/timeline.svg?theme=light|dark&step=…`
-pub(in crate::http) async fn timeline(
-    State(app): State<App>,
-    headers: HeaderMap,
-    path: Result<Path<String>, PathRejection>,
-    uri: Uri,
-) -> Outcome {
-    let Path(clip) = path.map_err(|_| seasons::unreadable())?;
+pub(in crate::http) async fn timeline(State(app): State<App>, headers: HeaderMap, path: NamePath, uri: Uri) -> Outcome {
+    let clip = named(path)?;
     let query = Query::of(&uri);
     let theme = match query.get("theme")?.as_deref() {
         None | Some("light") => LIGHT,

@@ -15,7 +15,7 @@ use crate::merkle::{Audit, Certificate, ChainAt, ClipResult, FORMAT, HexHash, Pr
 use crate::store::Store;
 
 impl Engine {
-    /// A locked slot's certificate; `WrongState` before its lock, and until its ballots are sorted.
+    /// A locked slot's certificate; `WrongState` before its lock, `NotReady` until its ballots are sorted.
     pub fn certificate(&self, season: &str, position: u32) -> Result<Certificate, Reject> {
         let core = &*self.core;
         let (record, closing, pages) = core.sealed(season, position)?;
@@ -76,10 +76,8 @@ impl Core {
             let pages = closing.pages_of(&record)?;
             Some((record, closing, pages))
         });
-        whole.ok_or_else(|| {
-            let why = format!("the ballots of slot {position} are still being sorted: ask again in a moment");
-            Reject::WrongState { state: "locked", why }
-        })
+        // Its state forbids nothing: what was logged is not in the tables yet.
+        whole.ok_or(Reject::NotReady { why: "the slot's ballots are still being sorted: ask again in a moment" })
     }
 
     fn store_id(&self) -> [u8; 16] {

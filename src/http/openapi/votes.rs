@@ -98,7 +98,7 @@ pub(in crate::http) fn certificate() -> About {
         .slot()
         .gives::<Certificate>(200, "The newest one.")
         .cached()
-        .refuses(&[codes::WRONG_STATE, codes::STORAGE_FAILED])
+        .refuses(&[codes::WRONG_STATE, codes::NOT_READY, codes::STORAGE_FAILED])
 }
 
 pub(in crate::http) fn proof() -> About {
@@ -107,7 +107,13 @@ pub(in crate::http) fn proof() -> About {
         .needs("clipId", clip_id(), "The clip that was voted for.")
         .gives::<Proof>(200, "A path from the ballot to the certificate's root.")
         .with(&["Cache-Control"])
-        .refuses(&[codes::CLIP_NOT_FOUND, codes::NOT_VOTED, codes::WRONG_STATE, codes::STORAGE_FAILED])
+        .refuses(&[
+            codes::CLIP_NOT_FOUND,
+            codes::NOT_VOTED,
+            codes::WRONG_STATE,
+            codes::NOT_READY,
+            codes::STORAGE_FAILED,
+        ])
 }
 
 fn board(about: About) -> About {

@@ -320,6 +320,7 @@ fn app(
         challenge,
         traces,
         origins: origins(config),
+        over_tls: config.tls.tls_cert.is_some(),
         testing,
         ..AppOptions::default()
     };

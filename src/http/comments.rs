@@ -23,7 +23,7 @@ use super::query::{NamePath, Query, invalid, named};
 use super::reply::{self, Whole};
 use super::routes::Outcome;
 use super::vote::admitted;
-use super::{App, body};
+use super::{App, body, cookie};
 use crate::comments::Order;
 use crate::domain::{CommentText, Seq};
 use crate::engine::{CommentDraft, CommentQuery, Engine};
@@ -290,8 +290,9 @@ fn parent_id(sent: &serde_json::Value) -> Result<Option<Seq>, Reject> {
 }
 
 fn who(app: &App, headers: &HeaderMap, client: Client) -> Result<Identified, Reject> {
-    let who = app.0.identity.resolve(headers, client.0, app.now_ms())?;
+    let mut who = app.0.identity.resolve(headers, client.0, app.now_ms())?;
     admitted(app, app.0.admission.voter(who.voter))?;
+    who.set_cookie = who.set_cookie.map(|cookie| cookie::placed(app, headers, cookie));
     Ok(who)
 }
 

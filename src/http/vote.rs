@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::idempotency::{Idempotency, Kept, Turn};
 use super::reply::Whole;
-use super::{App, body, reply};
+use super::{App, body, cookie, reply};
 use crate::admission::Challenge;
 use crate::domain::{Origin, VoteKind, VoterId};
 use crate::engine::Receipt;
@@ -99,7 +99,7 @@ pub(super) async fn answer(
     };
     // From the first answer on, whatever it says: the key is fixed now, and the device may move before the next one.
     if let Some(cookie) = who.set_cookie {
-        answer.headers_mut().insert(SET_COOKIE, cookie);
+        answer.headers_mut().insert(SET_COOKIE, cookie::placed(app, headers, cookie));
     }
     Ok(answer)
 }

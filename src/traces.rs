@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::Full;
 use opentelemetry::trace::{
     Span as _, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState, Tracer,
@@ -129,7 +129,8 @@ impl Traces {
     }
 
     /// Ends the trace: `route` is a pattern and no path, for a path may name someone.
-    pub fn end(&self, trace: Trace, stages: Stages, method: &str, route: &str, status: u16) {
+    pub fn end(&self, trace: Trace, stages: Stages, method: &Method, route: &str, status: u16) {
+        let method = known(method);
         let parent = trace.parent.map_or_else(Context::new, |of| Context::new().with_remote_span_context(of));
         let ended = SystemTime::now();
         let mut span = self
@@ -160,6 +161,22 @@ impl Traces {
             tracing::warn!(%why, "the last traces were not sent");
         }
     }
+}
+
+/// A method as the conventions name it: whoever calls can make up as many others as there are letters for.
+fn known(method: &Method) -> &str {
+    let all = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::DELETE,
+        Method::OPTIONS,
+        Method::PATCH,
+        Method::TRACE,
+        Method::CONNECT,
+    ];
+    if all.contains(method) { method.as_str() } else { "_OTHER" }
 }
 
 /// A request that is traced.
@@ -237,6 +254,11 @@ mod tests {
         ] {
             assert!(parent(bad).is_none(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_method_that_nobody_knows_has_no_name_of_its_own() {
+        assert_eq!([&Method::POST, &Method::from_bytes(b"BREW").unwrap()].map(known), ["POST", "_OTHER"]);
     }
 
     #[tokio::test]

@@ -107,13 +107,14 @@ fn import_foreign(args: &Import) -> Result<Done, Fault> {
     let mut store_id = [0; 16];
     getrandom::fill(&mut store_id)
         .map_err(|why| Fault::Io { doing: "asking the system for randomness".into(), why: why.to_string() })?;
+    // First: where it can't be made, nothing is.
+    let rejects = File::create_new(&args.rejects);
+    let rejects = rejects.map_err(|why| Fault::io(format!("making {}", args.rejects.display()), &why))?;
     let building = if args.dry_run {
         None
     } else {
         Some(Building::begin(&args.store.data_dir, store_id, secrets.voter_key.fingerprint())?)
     };
-    let rejects = File::create_new(&args.rejects);
-    let rejects = rejects.map_err(|why| Fault::io(format!("making {}", args.rejects.display()), &why))?;
     let to = building.as_ref().map(Building::appender).transpose()?;
     let columns = args.map.iter().cloned().collect();
     let mut foreign = Foreign::new(season, secrets.voter_key.clone(), columns, to, Box::new(rejects))?;

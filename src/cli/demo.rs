@@ -33,14 +33,11 @@ struct Slot {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 struct Clip {
     id: String,
     title: String,
     username: String,
-    avatar_url: String,
-    video_url: String,
-    thumbnail_url: String,
 }
 
 /// Creates the demo season, its slots and clips. The slot opens last: nobody votes in a half-made season.
@@ -62,14 +59,7 @@ pub(super) async fn load(engine: &Engine) -> Result<(), Reject> {
 
 impl Clip {
     fn draft(self) -> ClipDraft {
-        ClipDraft {
-            title: self.title,
-            owner: None,
-            username: Some(self.username),
-            avatar_url: Some(self.avatar_url),
-            video_url: Some(self.video_url),
-            thumbnail_url: Some(self.thumbnail_url),
-        }
+        ClipDraft { title: self.title, username: Some(self.username), ..ClipDraft::default() }
     }
 }
 

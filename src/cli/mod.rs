@@ -87,6 +87,11 @@ enum Usage {
 /// Reads the command line. A configuration file is named by a flag or variable, so these are read once without it and,
 /// when it is there, once more with its values as defaults.
 fn read(mut line: Vec<OsString>) -> Result<Cli, Usage> {
+    if line.get(1).is_some_and(|first| first == "help") {
+        // As `COMMAND --help` has it: clap's own way prints every flag.
+        line.remove(1);
+        line.push("--help".into());
+    }
     if serves_by_default(&line) {
         line.insert(1, args::SERVE.into());
     }
@@ -170,6 +175,19 @@ mod tests {
         let Ok(cli) = read(line(&["--listen", "[::1]:9"])) else { panic!("must be read") };
         let Command::Serve(serve) = cli.command else { panic!("must serve") };
         assert_eq!(serve.config.listen.to_string(), "[::1]:9");
+    }
+
+    #[test]
+    fn help_for_a_command_is_the_commands_own() {
+        let said = |args: &[&str]| {
+            let Err(Usage::Clap(why)) = read(line(args)) else { panic!("must be said") };
+            (why.exit_code(), why.to_string())
+        };
+        for command in ["serve", "verify", "bench"] {
+            assert_eq!(said(&["help", command]), said(&[command, "--help"]));
+        }
+        assert_eq!(said(&["help"]), said(&["--help"]));
+        assert_eq!(said(&["help", "vrfy"]).0, 2);
     }
 
     #[test]

@@ -227,14 +227,15 @@ async fn serve(plan: Arc<Plan>, socket: Socket, began: Instant) -> Result<(), Fa
     if let Some(reload) = plan.reload.lock().take() {
         reload.abort();
     }
-    if let Some(traces) = plan.traces.clone() {
-        // Its thread waits for tasks of this runtime.
-        let _closed = tokio::task::spawn_blocking(move || traces.close()).await;
-    }
+    // Its thread waits for tasks of this runtime; and a collector that doesn't answer must not keep the store from closing.
+    let traces = plan.traces.clone().map(|traces| tokio::task::spawn_blocking(move || traces.close()));
     // After a reset it is another.
     let engine = testing.and_then(|testing| testing.engine()).unwrap_or(engine);
     let deadline = when_told.borrow().unwrap_or_else(tokio::time::Instant::now) + STOP_WITHIN;
     let closed = close(engine, deadline).await;
+    if let Some(traces) = traces {
+        let _told = tokio::time::timeout_at(deadline, traces).await;
+    }
     signals.abort();
     served.and(closed)
 }
@@ -319,6 +320,7 @@ fn app(
         challenge,
         traces,
         origins: origins(config),
+        over_tls: config.tls.tls_cert.is_some(),
         testing,
         ..AppOptions::default()
     };

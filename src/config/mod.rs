@@ -336,7 +336,7 @@ impl Config {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use clap::Parser;
 
     use super::*;
@@ -347,7 +347,8 @@ mod tests {
         config: Config,
     }
 
-    fn config(flags: &[&str]) -> Result<Config, String> {
+    /// The settings of a command line.
+    pub(crate) fn config(flags: &[&str]) -> Result<Config, String> {
         Only::try_parse_from([&["plaudit"], flags].concat()).map(|only| only.config).map_err(|why| why.to_string())
     }
 

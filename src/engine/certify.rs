@@ -17,7 +17,8 @@ use crate::merkle::{
 };
 
 impl Engine {
-    /// A locked slot's newest certificate, or the one of a number; `WrongState` before its lock, and until its ballots are sorted.
+    /// A locked slot's newest certificate, or the one of a number; `WrongState` before its lock, `NotReady` until its
+    /// ballots are sorted.
     /// Behind a void of the slot it reads all ballots: for a thread that may block.
     pub fn certificate(&self, season: &str, position: u32, number: Option<u64>) -> Result<Certificate, Reject> {
         let core = &*self.core;
@@ -88,10 +89,8 @@ impl Core {
             let pages = closing.pages_of(&record)?;
             Some((record, closing, pages))
         });
-        whole.ok_or_else(|| {
-            let why = format!("the ballots of slot {position} are still being sorted: ask again in a moment");
-            Reject::WrongState { state: "locked", why }
-        })
+        // Its state forbids nothing: what was logged is not in the tables yet.
+        whole.ok_or(Reject::NotReady { why: "the slot's ballots are still being sorted: ask again in a moment" })
     }
 
     fn store_id(&self) -> [u8; 16] {

@@ -1,6 +1,6 @@
 //! What is read of a whole store, running or stopped, and a store made anew from what was read.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -89,24 +89,37 @@ const BEGUN: &str = "RESTORING";
 pub struct Building {
     dir: PathBuf,
     home: Home,
+    /// Locked until it ends, one way or the other.
+    begun: File,
 }
 
 impl Building {
     /// Begins in an empty directory, which is made if it is not there, or anew in one where this was cut short.
     pub fn begin(dir: &Path, store_id: [u8; 16], voter_key: [u8; 16]) -> Result<Self, Fault> {
         let doing = |why: std::io::Error| Fault::io(format!("preparing {}", dir.display()), &why);
+        let taken = || Fault::Setting(format!("{} is not empty: name a directory that is", dir.display()));
         fs::create_dir_all(dir).map_err(doing)?;
-        let (begun, marker) = (dir.join(BEGUN), dir.join("MARKER"));
-        if begun.exists() && !marker.exists() {
-            for part in ["log", "tables"].map(|part| dir.join(part)).iter().filter(|part| part.exists()) {
-                fs::remove_dir_all(part).map_err(doing)?;
-            }
-        } else if fs::read_dir(dir).map_err(doing)?.next().is_some() {
-            return Err(Fault::Setting(format!("{} is not empty: name a directory that is", dir.display())));
+        let path = dir.join(BEGUN);
+        if !path.exists() && fs::read_dir(dir).map_err(doing)?.next().is_some() {
+            return Err(taken());
         }
-        File::create(&begun).and_then(|file| file.sync_all()).map_err(doing)?;
+        let begun = File::create(&path).map_err(doing)?;
+        // Before anything is removed: it may be another's, who is at it.
+        begun.try_lock().map_err(|why| match why {
+            TryLockError::WouldBlock => {
+                Fault::Setting(format!("another restore or import is making a store in {}", dir.display()))
+            }
+            TryLockError::Error(why) => doing(why),
+        })?;
+        if dir.join("MARKER").exists() {
+            return Err(taken());
+        }
+        for part in ["log", "tables"].map(|part| dir.join(part)).iter().filter(|part| part.exists()) {
+            fs::remove_dir_all(part).map_err(doing)?;
+        }
+        begun.sync_all().map_err(doing)?;
         sync_dir(dir)?;
-        Ok(Self { dir: dir.into(), home: Home::prepare(dir, store_id, voter_key)? })
+        Ok(Self { dir: dir.into(), home: Home::prepare(dir, store_id, voter_key)?, begun })
     }
 
     /// Puts a record in, if it is whole.
@@ -131,7 +144,7 @@ impl Building {
 
     /// Everything is in: recounts it all, and makes a store of it, if that ends at `sequence` and nothing is wrong.
     pub fn finish(self, sequence: Seq, secrets: &[u8]) -> Result<Verified, Fault> {
-        let Self { dir, home } = self;
+        let Self { dir, home, begun: _locked } = self;
         home.tables().flush()?;
         home.log().flush()?;
         let found = verify_stores(home.log().as_ref(), home.tables(), block::genesis(home.store_id()), false)?;
@@ -152,5 +165,29 @@ impl Building {
         fs::remove_file(&begun).map_err(|why| Fault::io(format!("removing {}", begun.display()), &why))?;
         sync_dir(&dir)?;
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_in_the_making_is_one_programs_and_one_cut_short_is_begun_anew() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = scratch.path().join("store");
+        let first = Building::begin(&dir, [1; 16], [2; 16]).unwrap();
+        let record = codec::record(codec::Kind::Mark, b"k", &7_u8);
+        first.put("tables", b"k", &record).unwrap();
+        let why = Building::begin(&dir, [1; 16], [2; 16]).unwrap_err().to_string();
+        assert!(why.contains("another"), "{why}");
+        assert!(first.home.tables().get(b"k").unwrap().is_some(), "it is left alone");
+        drop(first);
+        let again = Building::begin(&dir, [1; 16], [2; 16]).unwrap();
+        assert!(again.home.tables().get(b"k").unwrap().is_none());
+        again.home.note_clean(0).unwrap();
+        drop(again);
+        let why = Building::begin(&dir, [1; 16], [2; 16]).unwrap_err().to_string();
+        assert!(why.contains("not empty"), "a store is never made anew: {why}");
     }
 }

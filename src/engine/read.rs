@@ -153,7 +153,7 @@ pub(super) fn slot_view(scene: &Scene, state: &SlotState) -> SlotView {
         started_at: state.span.started_at,
         ends_at: state.span.ends_at,
         hidden: state.hides_counts(),
-        frozen_by: state.frozen_by.filter(|_| state.status == SlotStatus::Frozen),
+        frozen_by: state.frozen_by.filter(|_| matches!(state.status, SlotStatus::Frozen | SlotStatus::Locked)),
         frozen_at: state.frozen_at(),
         decided: state.outcome.as_ref().map(|outcome| outcome.decided.clone()),
         winner: state.winner().map(|no| scene.clips[no.index()].clip.id.clone()),

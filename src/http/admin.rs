@@ -2,18 +2,17 @@
 //! else of the request. Never checks a state: the engine says what it forbids.
 
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
-use super::query::invalid;
+use super::query::{NamePath, invalid, named};
 use super::reply::{self, Whole};
 use super::routes::Outcome;
-use super::seasons::{Seasons, SlotPath, slot_of, unreadable};
+use super::seasons::{Seasons, SlotPath, slot_of};
 use super::view::{BanBody, ClipBody, SeasonBody, SlotBody};
 use super::{App, body};
 use crate::domain::{ClipDraft, ClipId, SeasonId, VoterId, bounded_text};
@@ -114,13 +113,9 @@ pub(super) async fn create_season(State(app): State<App>, request: Request) -> O
 }
 
 /// `POST /api/admin/seasons/{id}/slots`
-pub(super) async fn create_slot(
-    State(app): State<App>,
-    path: Result<Path<String>, PathRejection>,
-    request: Request,
-) -> Outcome {
+pub(super) async fn create_slot(State(app): State<App>, path: NamePath, request: Request) -> Outcome {
     let text = allowed(&app, request).await?;
-    let Path(season) = path.map_err(|_| unreadable())?;
+    let season = named(path)?;
     let sent: NewSlot = optional(&text)?;
     if sent.position == Some(0) {
         return Err(invalid("position", "a whole number from 1").into());
@@ -215,11 +210,7 @@ pub(super) async fn bans(State(app): State<App>, headers: HeaderMap) -> Outcome 
 }
 
 /// `PUT /api/admin/bans/{sub}`
-pub(super) async fn ban(
-    State(app): State<App>,
-    path: Result<Path<String>, PathRejection>,
-    request: Request,
-) -> Outcome {
+pub(super) async fn ban(State(app): State<App>, path: NamePath, request: Request) -> Outcome {
     let text = allowed(&app, request).await?;
     let voter = voter(&app, path).await?;
     let sent: NewBan = optional(&text)?;
@@ -233,11 +224,7 @@ pub(super) async fn ban(
 }
 
 /// `DELETE /api/admin/bans/{sub}`
-pub(super) async fn unban(
-    State(app): State<App>,
-    headers: HeaderMap,
-    path: Result<Path<String>, PathRejection>,
-) -> Outcome {
+pub(super) async fn unban(State(app): State<App>, headers: HeaderMap, path: NamePath) -> Outcome {
     check(&app, &headers)?;
     let voter = voter(&app, path).await?;
     app.engine().unban(voter).await?;
@@ -294,8 +281,8 @@ fn future(name: &'static str, at: Option<u64>, now_ms: u64) -> Result<(), Reject
     if past { Err(invalid(name, "a time to come, in Unix milliseconds")) } else { Ok(()) }
 }
 
-async fn voter(app: &App, path: Result<Path<String>, PathRejection>) -> Result<VoterId, Reject> {
-    let Path(sub) = path.map_err(|_| unreadable())?;
+async fn voter(app: &App, path: NamePath) -> Result<VoterId, Reject> {
+    let sub = named(path)?;
     if sub.len() > SUB_MAX {
         return Err(invalid("sub", "1 to 256 bytes"));
     }

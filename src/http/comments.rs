@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use axum::Extension;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use http::header::{CACHE_CONTROL, LINK, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -20,11 +19,11 @@ use super::comment_view::{CommentBody, ThreadBody, cursor_text, read_cursor};
 use super::counts::{clip_ids, ids};
 use super::front::Client;
 use super::idempotency::{Idempotency, request_key};
-use super::query::{Query, invalid};
+use super::query::{NamePath, Query, invalid, named};
 use super::reply::{self, Whole};
 use super::routes::Outcome;
 use super::vote::admitted;
-use super::{App, body};
+use super::{App, body, cookie};
 use crate::comments::Order;
 use crate::domain::{CommentText, Seq};
 use crate::engine::{CommentDraft, CommentQuery, Engine};
@@ -201,7 +200,7 @@ pub(super) async fn delete(
     State(app): State<App>,
     Extension(client): Extension<Client>,
     headers: HeaderMap,
-    path: IdPath,
+    path: NamePath,
 ) -> Outcome {
     admitted(&app, app.0.admission.address(client.0))?;
     let id = id_of(path)?;
@@ -220,7 +219,7 @@ pub(super) async fn like(
     State(app): State<App>,
     Extension(client): Extension<Client>,
     headers: HeaderMap,
-    path: IdPath,
+    path: NamePath,
 ) -> Outcome {
     set_like(&app, client, &headers, path, true).await
 }
@@ -230,7 +229,7 @@ pub(super) async fn unlike(
     State(app): State<App>,
     Extension(client): Extension<Client>,
     headers: HeaderMap,
-    path: IdPath,
+    path: NamePath,
 ) -> Outcome {
     set_like(&app, client, &headers, path, false).await
 }
@@ -240,7 +239,7 @@ pub(super) async fn report(
     State(app): State<App>,
     Extension(client): Extension<Client>,
     headers: HeaderMap,
-    path: IdPath,
+    path: NamePath,
 ) -> Outcome {
     admitted(&app, app.0.admission.address(client.0))?;
     let id = id_of(path)?;
@@ -249,7 +248,7 @@ pub(super) async fn report(
     Ok(private(reply::json(StatusCode::OK, &Done::with(id)), who))
 }
 
-async fn set_like(app: &App, client: Client, headers: &HeaderMap, path: IdPath, on: bool) -> Outcome {
+async fn set_like(app: &App, client: Client, headers: &HeaderMap, path: NamePath, on: bool) -> Outcome {
     admitted(app, app.0.admission.address(client.0))?;
     let id = id_of(path)?;
     let who = who(app, headers, client)?;
@@ -260,12 +259,9 @@ async fn set_like(app: &App, client: Client, headers: &HeaderMap, path: IdPath, 
 }
 
 /// A path that names a comment, as axum found it.
-pub(super) type IdPath = Result<Path<String>, PathRejection>;
-
 /// The comment's id of a path.
-pub(super) fn id_of(path: IdPath) -> Result<Seq, Reject> {
-    let Path(text) = path.map_err(|_| super::seasons::unreadable())?;
-    id("id", &text)
+pub(super) fn id_of(path: NamePath) -> Result<Seq, Reject> {
+    id("id", &named(path)?)
 }
 
 /// How many things a page is to have.
@@ -294,8 +290,9 @@ fn parent_id(sent: &serde_json::Value) -> Result<Option<Seq>, Reject> {
 }
 
 fn who(app: &App, headers: &HeaderMap, client: Client) -> Result<Identified, Reject> {
-    let who = app.0.identity.resolve(headers, client.0, app.now_ms())?;
+    let mut who = app.0.identity.resolve(headers, client.0, app.now_ms())?;
     admitted(app, app.0.admission.voter(who.voter))?;
+    who.set_cookie = who.set_cookie.map(|cookie| cookie::placed(app, headers, cookie));
     Ok(who)
 }
 

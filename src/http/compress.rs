@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Body as _;
 use parking_lot::RwLock;
+use tokio::sync::Mutex;
 
 use super::front::Body;
 
@@ -24,6 +25,8 @@ pub(super) const LEAST: usize = 1024;
 pub(super) const BY_CODING: HeaderValue = HeaderValue::from_static("accept-encoding");
 /// Bytes above which a body is compressed on a thread that may take its time.
 const LARGE: usize = 64 * 1024;
+/// Large bodies that are compressed at once.
+const TURNS: usize = 4;
 /// Bytes above which a body goes out as it is.
 const MOST: usize = 4 << 20;
 /// Bytes of compressed bodies that are kept.
@@ -91,7 +94,12 @@ impl Coding {
 /// What was compressed lately, by what it was: `None` where nothing is gained. Full, it forgets all of it, which costs one more
 /// compression each.
 #[derive(Default)]
-pub(super) struct Packed(RwLock<Kept>);
+pub(super) struct Packed {
+    kept: RwLock<Kept>,
+    /// Held while a large body is compressed, so that who asks for the same one meanwhile waits for it. By the body's hash: others
+    /// go on, and no more at once than there are turns.
+    turns: [Mutex<()>; TURNS],
+}
 
 #[derive(Default)]
 struct Kept {
@@ -102,16 +110,23 @@ struct Kept {
 impl Packed {
     async fn pack(&self, body: Bytes, coding: Coding) -> Option<Bytes> {
         let key = (blake3::hash(&body), coding);
-        if let Some(kept) = self.0.read().of.get(&key) {
-            return kept.clone();
+        let find = || self.kept.read().of.get(&key).cloned();
+        if let Some(kept) = find() {
+            return kept;
         }
-        let packed = if body.len() > LARGE {
+        let large = body.len() > LARGE;
+        let turn = &self.turns[usize::from(key.0.as_bytes()[0]) % TURNS];
+        let _turn = if large { Some(turn.lock().await) } else { None };
+        if let Some(kept) = find().filter(|_| large) {
+            return kept;
+        }
+        let packed = if large {
             // A runtime that is going down may drop it: then the body goes out as it is.
             tokio::task::spawn_blocking(move || coding.pack(&body)).await.ok()?
         } else {
             coding.pack(&body)
         };
-        let mut kept = self.0.write();
+        let mut kept = self.kept.write();
         // An entry of nothing takes room too.
         let size = packed.as_ref().map_or(0, Bytes::len) + size_of::<((blake3::Hash, Coding), Option<Bytes>)>();
         if kept.bytes + size > KEPT_MAX {
@@ -264,7 +279,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(packed.0.read().of.len(), 4);
+        assert_eq!(packed.kept.read().of.len(), 4);
     }
 
     #[tokio::test]
@@ -287,6 +302,23 @@ mod tests {
         assert_eq!(headers[VARY], "accept-encoding", "a cache must not hand it to whoever wants another");
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn many_who_ask_at_once_cost_one_compression() {
+        let packed = std::sync::Arc::new(Packed::default());
+        let text: Bytes = b"plaudit ".iter().copied().cycle().take(2 * LARGE).collect();
+        let asks = (0..16).map(|_| {
+            let (packed, text) = (std::sync::Arc::clone(&packed), text.clone());
+            tokio::spawn(async move { packed.pack(text, Coding::Brotli).await.unwrap() })
+        });
+        let asks: Vec<_> = asks.collect();
+        let mut answers = Vec::new();
+        for ask in asks {
+            answers.push(ask.await.unwrap());
+        }
+        // The very same bytes, not equal ones.
+        assert!(answers.iter().all(|answer| answer.as_ptr() == answers[0].as_ptr()));
+    }
+
     #[tokio::test]
     async fn what_is_kept_is_bounded() {
         let packed = Packed::default();
@@ -294,7 +326,7 @@ mod tests {
             let mut noise = vec![b' '; 1 << 20];
             blake3::Hasher::new().update(&at.to_be_bytes()).finalize_xof().fill(&mut noise[..1 << 19]);
             packed.pack(noise.into(), Coding::Gzip).await.unwrap();
-            let kept = packed.0.read();
+            let kept = packed.kept.read();
             assert!(kept.bytes <= KEPT_MAX);
             assert!(kept.of.values().flatten().map(Bytes::len).sum::<usize>() <= kept.bytes);
         }

@@ -116,7 +116,7 @@ impl Front {
         let id = answer.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
         tracing::debug!(target: REQUESTS, %method, route, status, took_ms, request_id = id, "answered");
         if let (Some(traces), Some(trace)) = (&self.app.0.options.traces, trace) {
-            traces.end(trace, stages, method.as_str(), route, status);
+            traces.end(trace, stages, &method, route, status);
         }
         answer
     }

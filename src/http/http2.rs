@@ -1,5 +1,6 @@
-//! HTTP/2 on a connection: hyper's, with what it has no time limits for. A connection on which nothing moves, no request, no
-//! body, is asked to leave and then dropped; pings find a peer that is gone. Never reads a request itself.
+//! HTTP/2 on a connection: hyper's, with what it has no time limits for. A connection on which nothing moves and nothing waits for
+//! this server, no request, no answer, is asked to leave and then dropped; pings find a peer that is gone. Never reads a request
+//! itself.
 
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -64,7 +65,7 @@ pub(super) async fn converse<S>(
             let (face, held, busy) = (Arc::clone(&face), Arc::clone(&held), Busy::new(&pulse));
             async move {
                 let answer = face.answer(peer, request, &held).await;
-                answer.map(|answer| answer.map(|body| Beating { body, pulse: Arc::clone(&busy.0) }))
+                answer.map(|answer| answer.map(|body| Beating { body, pulse: Arc::clone(&busy.0), waited_for: None }))
             }
         })
     };
@@ -107,7 +108,7 @@ struct Pulse {
     began: Instant,
     /// Milliseconds since it began.
     last: AtomicU64,
-    /// Requests that are being answered.
+    /// Requests that are being answered, and answers whose next part isn't there yet.
     busy: AtomicUsize,
 }
 
@@ -130,7 +131,7 @@ impl Pulse {
     }
 }
 
-/// A request that is being answered, until its answer begins.
+/// A peer that waits for this server.
 struct Busy(Arc<Pulse>);
 
 impl Busy {
@@ -148,10 +149,12 @@ impl Drop for Busy {
     }
 }
 
-/// An answer's body, each frame of which that is taken shows that the peer is there.
+/// An answer's body, each frame of which that is taken shows that the peer is there. While there is none to take, a stream
+/// without news, an export that sorts, it is not the peer that is quiet.
 struct Beating {
     body: Body,
     pulse: Arc<Pulse>,
+    waited_for: Option<Busy>,
 }
 
 impl HttpBody for Beating {
@@ -160,7 +163,11 @@ impl HttpBody for Beating {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if frame.is_ready() {
+        if frame.is_pending() {
+            if self.waited_for.is_none() {
+                self.waited_for = Some(Busy::new(&self.pulse));
+            }
+        } else if self.waited_for.take().is_none() {
             self.pulse.beat();
         }
         frame

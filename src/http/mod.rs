@@ -11,6 +11,7 @@ mod certificate;
 mod comment_view;
 mod comments;
 mod compress;
+mod cookie;
 mod counts;
 mod data;
 mod etag;
@@ -94,6 +95,8 @@ pub struct AppOptions {
     pub embed_origins: Vec<String>,
     /// Whose pages may call across origins.
     pub origins: Origins,
+    /// Whether browsers come over TLS alone: [`ServeOptions::tls`] is set.
+    pub over_tls: bool,
     /// What begins the server anew for a site's own tests; `None`, as everywhere but in memory mode: its paths are not there.
     pub testing: Option<Arc<Testing>>,
 }
@@ -114,6 +117,7 @@ impl Default for AppOptions {
             traces: None,
             embed_origins: Vec::new(),
             origins: Origins::default(),
+            over_tls: false,
             testing: None,
         }
     }

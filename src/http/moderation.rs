@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::App;
 use super::admin::check;
 use super::comment_view::{ModeratedBody, cursor_text, read_cursor};
-use super::comments::{IdPath, id_of, limit};
-use super::query::{Query, invalid};
+use super::comments::{id_of, limit};
+use super::query::{NamePath, Query, invalid};
 use super::reply;
 use super::routes::Outcome;
 use crate::comments::{Cursor, Order};
@@ -51,16 +51,16 @@ pub(super) async fn list(State(app): State<App>, uri: Uri, headers: HeaderMap) -
 }
 
 /// `POST /api/admin/comments/{id}/approve`
-pub(super) async fn approve(State(app): State<App>, headers: HeaderMap, path: IdPath) -> Outcome {
+pub(super) async fn approve(State(app): State<App>, headers: HeaderMap, path: NamePath) -> Outcome {
     judge(&app, &headers, path, Verdict::Approve).await
 }
 
 /// `POST /api/admin/comments/{id}/hide`
-pub(super) async fn hide(State(app): State<App>, headers: HeaderMap, path: IdPath) -> Outcome {
+pub(super) async fn hide(State(app): State<App>, headers: HeaderMap, path: NamePath) -> Outcome {
     judge(&app, &headers, path, Verdict::Hide).await
 }
 
-async fn judge(app: &App, headers: &HeaderMap, path: IdPath, verdict: Verdict) -> Outcome {
+async fn judge(app: &App, headers: &HeaderMap, path: NamePath, verdict: Verdict) -> Outcome {
     check(app, headers)?;
     let comment = app.engine().moderate_comment(id_of(path)?, verdict).await?;
     let comment = ModeratedBody::new(app.engine(), &comment);

@@ -1,7 +1,10 @@
-//! Reads a request's query: named values, percent-decoded. The first of a name counts. Never checks what a value means.
+//! Reads a request's query, named values, percent-decoded, of which the first of a name counts; and the part of a path that is a
+//! name. Never checks what a value means.
 
 use std::borrow::Cow;
 
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use percent_encoding::percent_decode_str;
 
 use crate::error::Reject;
@@ -32,6 +35,19 @@ impl<'a> Query<'a> {
     pub(super) fn position(self, name: &'static str) -> Result<Option<u32>, Reject> {
         self.get(name)?.map(|value| position(name, &value)).transpose()
     }
+}
+
+/// A path with one name in it, as axum found it.
+pub(super) type NamePath = Result<Path<String>, PathRejection>;
+
+/// The name in a path.
+pub(super) fn named(path: NamePath) -> Result<String, Reject> {
+    path.map(|Path(name)| name).map_err(|_| unreadable())
+}
+
+/// What a path is that can't be decoded.
+pub(super) fn unreadable() -> Reject {
+    invalid("path", "it is not UTF-8")
 }
 
 /// A slot's position: a whole number from 1, without a sign.

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::query::{invalid, position};
+use super::query::{NamePath, named, position, unreadable};
 use super::reply::Whole;
 use super::routes::Outcome;
 use super::view::{SeasonBody, SlotBody};
@@ -28,13 +28,8 @@ pub(super) async fn list(State(app): State<App>, headers: HeaderMap) -> Outcome 
 }
 
 /// `GET /api/seasons/{id}`
-pub(super) async fn season(
-    State(app): State<App>,
-    headers: HeaderMap,
-    path: Result<Path<String>, PathRejection>,
-) -> Outcome {
-    let Path(id) = path.map_err(|_| unreadable())?;
-    let season = app.engine().season(&id)?;
+pub(super) async fn season(State(app): State<App>, headers: HeaderMap, path: NamePath) -> Outcome {
+    let season = app.engine().season(&named(path)?)?;
     Ok(changing(&headers, &SeasonBody::at(app.now_ms(), &season)))
 }
 
@@ -52,10 +47,6 @@ pub(super) type SlotPath = Result<Path<(String, String)>, PathRejection>;
 pub(super) fn slot_of(path: SlotPath) -> Result<(String, u32), Reject> {
     let Path((season, number)) = path.map_err(|_| unreadable())?;
     Ok((season, position("slot", &number)?))
-}
-
-pub(super) fn unreadable() -> Reject {
-    invalid("path", "it is not UTF-8")
 }
 
 /// A cache may keep these and must ask before it uses them. While a slot's time runs no two answers are the same; of all others

@@ -45,7 +45,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How a client that will speak HTTP/2 in clear begins; no request of HTTP/1 does.
 const HTTP_2: [u8; 3] = *b"PRI";
-/// Between two looks at a client that has sent only one or two bytes of that.
+/// Before the second look at a client that has sent only one or two bytes of that.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// How connections are held.
@@ -220,10 +220,16 @@ impl Server {
         tls: &Tls,
         stream: TcpStream,
         peer: IpAddr,
-        stopped: watch::Receiver<bool>,
+        mut stopped: watch::Receiver<bool>,
         place: Held,
     ) {
-        match tls.accept(stream, self.header_timeout).await {
+        let shaken = tokio::select! {
+            biased;
+            shaken = tls.accept(stream, self.header_timeout) => shaken,
+            // It has asked for nothing yet.
+            _ = stopped.changed() => return,
+        };
+        match shaken {
             Ok((stream, false)) => self.speak_http1(stream, peer, stopped, &place).await,
             Ok((stream, true)) => self.speak_http2(stream, peer, stopped, place).await,
             Err(why) => {
@@ -238,7 +244,6 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let whose = (peer, Arc::clone(&self.face), place);
-        // Streams show by their heartbeats that their client is there, so it must be longer than those.
         let quiet = self.header_timeout.max(self.stall);
         super::http2::converse(&self.http2, stream, whose, quiet, stopped).await;
     }
@@ -298,6 +303,7 @@ async fn until_stopped<C: Future + Unpin>(
 /// Whether a client begins as HTTP/2 does in clear. One that has sent nothing when the server stops doesn't.
 async fn begins_http2(stream: &TcpStream, mut stopped: watch::Receiver<bool>) -> bool {
     let mut first = [0; HTTP_2.len()];
+    let mut pause = LOOK_AGAIN;
     loop {
         let seen = tokio::select! {
             seen = stream.peek(&mut first) => seen.unwrap_or(0),
@@ -309,9 +315,14 @@ async fn begins_http2(stream: &TcpStream, mut stopped: watch::Receiver<bool>) ->
         if seen == HTTP_2.len() {
             return true;
         }
-        // What is there already would be looked at again and again.
-        tokio::time::sleep(LOOK_AGAIN).await;
+        // What is there already would be looked at again and again; the slower a client is, the more seldom.
+        tokio::time::sleep(pause).await;
+        pause = longer(pause);
     }
+}
+
+fn longer(pause: Duration) -> Duration {
+    pause * 2
 }
 
 /// A connection whose client has stopped reading holds its place and what waits for it: the system ends it.
@@ -354,4 +365,19 @@ async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin, refusal: &[u8])
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_stops_within_its_first_word_is_not_looked_at_all_the_time() {
+        let patience = ServeOptions::default().header_timeout;
+        let (mut waited, mut pause, mut looks) = (Duration::ZERO, LOOK_AGAIN, 1);
+        while waited < patience {
+            (waited, pause, looks) = (waited + pause, longer(pause), looks + 1);
+        }
+        assert!((2..20).contains(&looks), "{looks} looks");
+    }
 }

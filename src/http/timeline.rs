@@ -1,14 +1,13 @@
 //! `GET /api/clips/{id}/timeline`: what a clip gained by the minute, or what it had at a moment.
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode, Uri};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::App;
-use super::query::{Query, invalid};
+use super::query::{NamePath, Query, invalid, named};
 use super::reply::{self, Whole};
 use super::routes::Outcome;
 use crate::boards::timeline::Point;
@@ -93,8 +92,8 @@ pub(super) struct Then {
 }
 
 /// `GET /api/clips/{id}/timeline?step=1m&from=…&limit=…`, or `?at=…`
-pub(super) async fn timeline(State(app): State<App>, path: Result<Path<String>, PathRejection>, uri: Uri) -> Outcome {
-    let Path(clip) = path.map_err(|_| super::seasons::unreadable())?;
+pub(super) async fn timeline(State(app): State<App>, path: NamePath, uri: Uri) -> Outcome {
+    let clip = named(path)?;
     let query = Query::of(&uri);
     let engine = app.engine().clone();
     let body = if let Some(text) = query.get("at")? {

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use super::idempotency::{Idempotency, Kept, Turn};
 use super::reply::Whole;
 use super::voted::Named;
-use super::{App, body, reply};
+use super::{App, body, cookie, reply};
 use crate::admission::Challenge;
 use crate::domain::{Origin, VoteKind, VoterId};
 use crate::error::Reject;
@@ -117,7 +117,7 @@ pub(super) async fn answer(
     };
     // From the first answer on, whatever it says: the key is fixed now, and the device may move before the next one.
     if let Some(cookie) = who.set_cookie {
-        answer.headers_mut().insert(SET_COOKIE, cookie);
+        answer.headers_mut().insert(SET_COOKIE, cookie::placed(app, &headers, cookie));
     }
     answer
 }

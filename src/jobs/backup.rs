@@ -14,10 +14,10 @@
 //! in the same frames. Never: decides whether a store may be overwritten.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,7 @@ use super::export::{Source, hex};
 use crate::codec;
 use crate::domain::Seq;
 use crate::error::Fault;
-use crate::store::VALUE_MAX;
+use crate::store::{VALUE_MAX, sync_dir};
 
 /// The version of backups that this program writes and reads.
 pub const BACKUP_VERSION: u32 = 1;
@@ -195,6 +195,12 @@ impl Frames {
         self.ends
     }
 
+    /// Whether what came so far, no whole frame, can be the beginning of a file's first.
+    fn may_be_begun(&self) -> bool {
+        // A head is shorter than 256 bytes.
+        self.left.iter().take(3).all(|byte| *byte == 0) && self.left.get(4).is_none_or(|kind| *kind == HEAD)
+    }
+
     fn damaged(&self) -> Fault {
         if self.whole == 0 {
             return Fault::Setting("this is no backup of plaudit".into());
@@ -224,6 +230,8 @@ fn piece(kind: u8, body: &[u8]) -> Option<Piece<'_>> {
 /// once the next end stands behind them.
 #[derive(Debug)]
 pub struct BackupFile {
+    /// The directory that it is in.
+    dir: PathBuf,
     frames: FrameWriter<File>,
     /// Every record in it, by tree and key, with its own checksum.
     known: HashMap<Vec<u8>, Check>,
@@ -240,11 +248,19 @@ impl std::fmt::Debug for FrameWriter<File> {
 }
 
 impl BackupFile {
-    /// Opens one, or makes it, for its owner's eyes alone: it holds the secrets. Refuses what is no backup, or a damaged one.
+    /// Opens one, or makes it, for its owner's eyes alone: it holds the secrets. Refuses what is no backup, a damaged one, and one
+    /// that is being written to.
     pub fn open(path: &Path) -> Result<Self, Fault> {
         let doing = |why: io::Error| Fault::io(format!("opening {}", path.display()), &why);
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
         let mut file = opened.map_err(doing)?;
+        file.try_lock().map_err(|why| match why {
+            TryLockError::WouldBlock => Fault::Setting(format!(
+                "another backup is being written to {}: run this again behind it",
+                path.display()
+            )),
+            TryLockError::Error(why) => doing(why),
+        })?;
         let (mut known, mut head, mut secrets) = (HashMap::new(), None, None);
         let frames = read(&mut file, &mut |piece| {
             match piece {
@@ -256,11 +272,15 @@ impl BackupFile {
             }
             Ok(())
         })?;
+        if frames.whole == 0 && !frames.may_be_begun() {
+            return Err(frames.damaged());
+        }
         // What was cut within a frame.
         file.set_len(frames.whole).map_err(doing)?;
         file.seek(SeekFrom::End(0)).map_err(doing)?;
         let frames = FrameWriter { out: file, check: frames.check, gathered: Vec::new() };
-        Ok(Self { frames, known, seen: HashSet::new(), head, secrets, written: 0 })
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+        Ok(Self { dir, frames, known, seen: HashSet::new(), head, secrets, written: 0 })
     }
 
     /// Takes the next piece of a whole backup of the same store; at its end, says what was added. It is on the disk then.
@@ -304,6 +324,8 @@ impl BackupFile {
                 self.frames.json(END, &end)?;
                 self.frames.flush()?;
                 self.frames.out.sync_all().map_err(|why| Fault::io("syncing the backup", &why))?;
+                // The file may be a new one.
+                sync_dir(&self.dir)?;
                 return Ok(Some(end));
             }
         }
@@ -484,5 +506,38 @@ mod tests {
         let end = back_up(&path, &model, 9, None).unwrap();
         assert_eq!((end.records, end.written, end.gone), (199, 1, 1));
         assert_eq!(restored(&path), (model, 9));
+    }
+
+    #[test]
+    fn what_is_no_backup_is_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("b");
+        let long = "A letter of more than a frame's header.\n".repeat(9);
+        for text in ["x", "milk\nbread\n", "\0\0\0\u{1}notes", &long] {
+            std::fs::write(&path, text).unwrap();
+            assert!(matches!(BackupFile::open(&path), Err(Fault::Setting(_))), "{text:?}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+        // But one that was cut short within its first frame is begun again.
+        let model = Model::from([(b"k".to_vec(), record(1))]);
+        std::fs::remove_file(&path).unwrap();
+        back_up(&path, &model, 1, None).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for cut in [3, 5, 20, 30] {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            back_up(&path, &model, 1, None).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn two_at_once_do_not_write_into_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("b");
+        let first = BackupFile::open(&path).unwrap();
+        let why = BackupFile::open(&path).unwrap_err().to_string();
+        assert!(why.contains("another backup"), "{why}");
+        drop(first);
+        BackupFile::open(&path).unwrap();
     }
 }

@@ -96,7 +96,9 @@ impl<'a> Foreign<'a> {
                     me.reject(file, line, &format!("its clip is in slot {position}"))
                 }
                 Some(_) => Ok(()),
-                None if me.clips.len() == CLIPS_MAX || slots.len() == SLOTS_MAX => {
+                None if me.clips.len() == CLIPS_MAX
+                    || (slots.len() == SLOTS_MAX && !slots.contains_key(&row.position)) =>
+                {
                     me.reject(file, line, "more clips or slots than a store takes")
                 }
                 None => {

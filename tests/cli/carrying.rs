@@ -240,6 +240,12 @@ fn another_sites_tables_become_a_store_and_what_cannot_be_taken_is_named() {
     named.sort_unstable();
     assert_eq!(named, [4, 5, 5, 6, 7, 8, 9, 10], "{lines:?}");
     assert!(lines.iter().any(|(line, why)| line == "5" && why.contains("duplicate")), "{lines:?}");
+    // Rejects of an earlier run are not written over, and nothing is begun then.
+    let (rejects, other) = (file("rejects.csv"), file("other"));
+    let refused =
+        run(["import", "--from", &from, "--map", "clip_id=clip", "--rejects", &rejects, "--data-dir", &other]);
+    assert!(refused.status.code() == Some(1) && err(&refused).contains("rejects.csv"), "{}", err(&refused));
+    assert!(!Path::new(&other).exists());
     let found = verified(Path::new(&dir));
     let counts: Vec<_> = found["clips"]
         .as_array()

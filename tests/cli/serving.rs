@@ -1,11 +1,12 @@
 //! `plaudit serve`: what it says, what it keeps, how it stops, and when it refuses to start.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::running::{Running, err, out, plaudit, run, serve};
 
@@ -208,4 +209,26 @@ fn a_sighup_with_nothing_to_read_again_changes_nothing() {
     server.signal(Signal::HUP);
     assert_eq!(server.ask("GET", "/livez", &[], "").0, 200);
     server.stop();
+}
+
+#[test]
+fn a_sighup_while_it_starts_ends_no_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let words = dir.path().join("words");
+    assert!(Command::new("mkfifo").arg(&words).status().unwrap().success());
+    let mut command = plaudit();
+    command.args(["serve", "--listen", "127.0.0.1:0", "--blocked-words"]).arg(&words);
+    command.arg("--data-dir").arg(dir.path().join("db")).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let pid = Pid::from_child(&child);
+    // Opens when the server reads it, which is not ready then.
+    let mut to = std::fs::OpenOptions::new().write(true).open(&words).unwrap();
+    kill_process(pid, Signal::HUP).unwrap();
+    to.write_all(b"word\n").unwrap();
+    drop(to);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("listening")));
+    kill_process(pid, Signal::TERM).unwrap();
+    lines.for_each(drop);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

@@ -13,7 +13,16 @@ fn proof_of(clip: &str) -> String {
 /// Locks the slot, and waits until its certificate is there.
 async fn locked(server: &TestServer) -> Answer {
     server.admin("POST", "/api/admin/seasons/s/slots/1/lock", json!({})).await.is(200);
-    until("the certificate", async || server.get(CERTIFICATE).await.status == 200).await;
+    until("the certificate", async || {
+        let answer = server.get(CERTIFICATE).await;
+        // Until then it is on its way, and nothing is wrong with the slot's state.
+        if answer.status != 200 {
+            answer.refuses(503, "NOT_READY");
+            assert_eq!(answer.header("retry-after"), Some("1"));
+        }
+        answer.status == 200
+    })
+    .await;
     server.get(CERTIFICATE).await
 }
 

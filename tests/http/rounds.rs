@@ -59,12 +59,20 @@ async fn each_verb_says_the_slot_and_a_state_that_forbids_it() {
     verb(&server, "freeze", json!({})).await.is(200);
     let locked = verb(&server, "lock", json!({})).await.is(200);
     assert_eq!((&locked["winnerClipId"], &locked["decidedBy"]), (&json!("c0"), &json!("votes")));
+    assert_eq!((&locked["status"], &locked["frozenBy"]), (&json!("locked"), &json!("operator")));
     for wrong in ["freeze", "reopen", "lock"] {
         refused(&verb(&server, wrong, json!({})).await, "locked");
     }
     refused(&verb(&server, "extend", json!({"votingEndsAt": NOON + 9_000})).await, "locked");
     refused(&verb(&server, "winner", json!({"clipId": "c1", "reason": "late"})).await, "locked");
     assert_eq!(server.get("/api/seasons/s").await.is(200)["status"], "finished");
+}
+
+#[tokio::test]
+async fn a_lock_in_voting_says_that_it_froze() {
+    let server = TestServer::staged(1).await;
+    assert_eq!(verb(&server, "lock", json!({})).await.is(200)["frozenBy"], "lock");
+    assert_eq!(server.get("/api/seasons/s/slots/1").await.is(200)["frozenBy"], "lock");
 }
 
 #[tokio::test]

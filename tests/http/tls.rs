@@ -207,6 +207,46 @@ async fn a_stopping_server_lets_http2_finish() {
     assert!(two.send_request(vote(&uri, "bob")).await.is_err());
 }
 
+#[tokio::test]
+async fn an_answer_that_waits_for_the_server_keeps_its_http2_connection() {
+    let mut setup = Setup::default();
+    setup.serve.header_timeout = Duration::from_millis(100);
+    setup.serve.stall = Duration::from_millis(100);
+    let server = TestServer::with(setup);
+    server.stage("s", 1).await;
+    let mut two = http2(server.connect().await).await;
+    let uri = format!("http://{}/api/stream?channels=clip-c0", server.address);
+    let mut events = two.send_request(get(&uri)).await.unwrap().into_body();
+    let first = events.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert!(first.starts_with(b"retry: "));
+    // Quiet for less long than the stream when it is dropped.
+    let mut mute = server.connect().await;
+    mute.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    let _ended = mute.read_to_end(&mut Vec::new()).await;
+    server.comment("ada", "still there?").await.is(201);
+    let mut heard = String::new();
+    while !heard.contains("still there?") {
+        let event = events.frame().await.expect("the stream goes on").unwrap().into_data().unwrap();
+        heard += str::from_utf8(&event).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_stopping_server_does_not_wait_for_a_handshake() {
+    let pair = Pair::new();
+    pair.issue();
+    let mut setup = Setup::default();
+    setup.serve.tls = Some(pair.load());
+    // Longer than the test waits: what ends the wait is the stop alone.
+    (setup.serve.header_timeout, setup.serve.drain) = (Duration::from_hours(1), Duration::from_hours(1));
+    let mut server = TestServer::with(setup);
+    let silent = server.connect().await;
+    until("it is let in", async || server.engine.metrics().connections.get() == 1).await;
+    server.begin_stop();
+    server.stopped().await;
+    drop(silent);
+}
+
 #[test]
 fn debug_output_names_the_certificate_alone() {
     let pair = Pair::new();

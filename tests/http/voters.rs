@@ -2,7 +2,7 @@
 
 use crate::server::{Answer, Call, MIDNIGHT, NOON, Setup, TestServer};
 use plaudit::admission::TrustedProxies;
-use plaudit::http::IdempotencyOptions;
+use plaudit::http::{IdempotencyOptions, Origins};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -30,6 +30,35 @@ async fn dropping_the_cookie_gives_no_second_vote() {
     assert_eq!(with.header("set-cookie"), None, "only when the cookie is absent");
     device(&server, "another phone", Some(&cookie_of(&first))).send().await.refuses(409, "ALREADY_VOTED");
     device(&server, "another phone", Some("plaudit_device=forged")).send().await.is(200);
+}
+
+#[tokio::test]
+async fn a_cookie_goes_into_other_sites_frames_where_these_are_let_in_and_over_tls_alone() {
+    let set = async |more: &dyn Fn(&mut Setup), proto: &str| {
+        let mut setup = Setup::default();
+        more(&mut setup);
+        let server = TestServer::with(setup);
+        server.stage("s", 1).await;
+        let answer = device(&server, "phone", None).header("x-forwarded-proto", proto).send().await;
+        answer.is(200);
+        let (_, how) = answer.header("set-cookie").unwrap().split_once("HttpOnly; ").unwrap();
+        how.to_owned()
+    };
+    let framed = |setup: &mut Setup| setup.app.embed_origins = vec!["https://site.example".into()];
+    let listed = |setup: &mut Setup| setup.app.origins = Origins::Listed(["https://site.example".into()].into());
+    let secret = |setup: &mut Setup| setup.app.over_tls = true;
+    assert_eq!(set(&|_| (), "http").await, "SameSite=Lax");
+    assert_eq!(set(&framed, "http").await, "SameSite=Lax", "browsers keep no such cookie in clear");
+    for way in [set(&|_| (), "https").await, set(&secret, "http").await] {
+        assert_eq!(way, "SameSite=Lax; Secure");
+    }
+    let both = |setup: &mut Setup| {
+        framed(setup);
+        secret(setup);
+    };
+    for way in [set(&framed, "https").await, set(&listed, "HTTPS").await, set(&both, "http").await] {
+        assert_eq!(way, "SameSite=None; Secure; Partitioned");
+    }
 }
 
 #[tokio::test]

@@ -1,16 +1,13 @@
 // What the suite shares: a server of its own on a free port, a browser, and clients that act beside it.
 
-import { spawn } from 'node:child_process';
-import { createHmac } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { createRequire } from 'node:module';
 import { chromium } from 'playwright-core';
+import { port, start as launch, token as signed } from '../support/node.mjs';
 
-const PROGRAM = process.env.PLAUDIT ?? fileURLToPath(new URL('../../target/debug/plaudit', import.meta.url));
 const SHOTS = fileURLToPath(new URL('../../target/screenshots/', import.meta.url));
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const JWT_SECRET = 'a secret for the tokens of this suite';
@@ -22,16 +19,8 @@ export async function serve(t, flags = []) {
   const server = { port: 0 };
   const start = async () => {
     const args = ['serve', '--listen', `127.0.0.1:${server.port}`, '--data-dir', dir, '--jwt-secret', JWT_SECRET, '--admin-token', ADMIN, '--rate-limit', 'off', ...flags];
-    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PLAUDIT')));
-    server.child = spawn(PROGRAM, args, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...env, PLAUDIT_LOG: 'error' } });
-    server.ended = new Promise((resolve) => server.child.once('exit', resolve));
-    server.port = await new Promise((resolve, reject) => {
-      createInterface(server.child.stdout).on('line', (line) => {
-        const said = line.match(/listening +http:\/\/127\.0\.0\.1:(\d+)/);
-        if (said) resolve(Number(said[1]));
-      });
-      server.ended.then((code) => reject(new Error(`the server ended at its start with ${code}`)));
-    });
+    const { child, ended, ready } = await launch(args, port);
+    Object.assign(server, { child, ended, port: ready });
     server.url = `http://127.0.0.1:${server.port}`;
   };
   server.stop = async () => {
@@ -47,11 +36,7 @@ export async function serve(t, flags = []) {
   return server;
 }
 
-export const token = (sub) => {
-  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-  const text = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ sub, exp: Math.floor(Date.now() / 1000) + 3600, name: sub })}`;
-  return `${text}.${createHmac('sha256', JWT_SECRET).update(text).digest('base64url')}`;
-};
+export const token = (sub) => signed(JWT_SECRET, sub);
 
 // A call beside the browser; `bearer` is a token.
 export async function call(server, method, path, body, bearer) {

@@ -89,7 +89,7 @@ test('a round ends before the viewers’ eyes, and its result is there', async (
   await operate(server, 'seasons/demo/slots/1/lock');
   await says(page.locator('.past h3'), 'The Last Tram Home');
   const link = await page.getByRole('link', { name: 'Certificate of round 1' }).getAttribute('href');
-  const certificate = await until(() => call(server, 'GET', link).catch((why) => (/WRONG_STATE/.test(why.message) ? null : Promise.reject(why))));
+  const certificate = await until(() => call(server, 'GET', link).catch((why) => (/NOT_READY/.test(why.message) ? null : Promise.reject(why))));
   assert.ok(JSON.stringify(certificate).includes('clip-2'));
   assert.deepEqual(await faults(page), []);
   await shot(page, 'history', { fullPage: true });

@@ -1,23 +1,19 @@
 // What the suite shares: a server of its own on a free port, clients of both libraries, and a bare WebSocket for what no
 // library would send.
 
-import { spawn } from 'node:child_process';
 import { createHash, createHmac, randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import PusherClient from 'pusher-js';
 import PusherServer from 'pusher';
+import { GIVE_UP, port, start, token as signed, until } from '../support/node.mjs';
 
-// Far longer than anything here takes: what hangs must fail and not hang the suite.
-const GIVE_UP = 60_000;
+export { until };
 export const APP = { id: 'app-1', key: 'key-1', secret: 'secret-1' };
 export const OTHER = { id: 'app-2', key: 'key-2', secret: 'secret-2' };
 export const JWT_SECRET = 'a secret for the tokens of this suite';
-const PROGRAM = process.env.PLAUDIT ?? fileURLToPath(new URL('../../target/debug/plaudit', import.meta.url));
 const MASTER_KEY = randomBytes(32).toString('base64');
 
 // A running server. `t` is the test it ends with.
@@ -27,19 +23,8 @@ export async function serve(t, flags = [], at = {}) {
   const own = ['--push-app', apps, '--jwt-secret', JWT_SECRET];
   if (!flags.includes('--rate-limit')) own.push('--rate-limit', 'off');
   const args = ['serve', '--listen', `127.0.0.1:${at.port ?? 0}`, '--data-dir', dir, ...(at.bare ? [] : own), ...flags];
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PLAUDIT_')));
-  const child = spawn(PROGRAM, args, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...env, PLAUDIT_LOG: 'error' } });
-  const ended = new Promise((resolve) => child.once('exit', resolve));
-  const banner = [];
-  const port = await new Promise((resolve, reject) => {
-    createInterface(child.stdout).on('line', (line) => {
-      banner.push(line);
-      const said = line.match(/listening +http:\/\/127\.0\.0\.1:(\d+)/);
-      if (said) resolve(Number(said[1]));
-    });
-    ended.then((code) => reject(new Error(`the server ended at its start with ${code}`)));
-  });
-  const server = { port, dir, child, banner, ended };
+  const { child, ended, ready, banner } = await start(args, port);
+  const server = { port: ready, dir, child, banner, ended };
   server.end = async (signal = 'SIGTERM') => {
     child.kill(signal);
     return ended;
@@ -114,16 +99,6 @@ export function gather(from, name) {
   return got;
 }
 
-export async function until(what, so) {
-  const end = Date.now() + GIVE_UP;
-  for (;;) {
-    const found = await so();
-    if (found) return found;
-    if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
 export const hmac = (text, secret = APP.secret) => createHmac('sha256', secret).update(text).digest('hex');
 export const auth = (socket, channel, data) =>
   `${APP.key}:${hmac([socket, channel, ...(data === undefined ? [] : [data])].join(':'))}`;
@@ -142,11 +117,7 @@ export async function call(server, method, path, { body, params = {}, bend = (qu
 }
 
 // A vote and what else goes through /api.
-export const token = (sub) => {
-  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-  const text = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ sub, exp: Math.floor(Date.now() / 1000) + 3600, name: sub })}`;
-  return `${text}.${createHmac('sha256', JWT_SECRET).update(text).digest('base64url')}`;
-};
+export const token = (sub) => signed(JWT_SECRET, sub);
 
 export const OP = { more: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 };
 

@@ -1,44 +1,30 @@
 // What the suite shares: a server in memory, the client as that server hands it out, and a proxy between the two that fails as
 // networks do.
 
-import { spawn } from 'node:child_process';
 import { createHash, createHmac } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { pathToFileURL } from 'node:url';
+import { start, token as signed, until } from '../support/node.mjs';
 
-// Far longer than anything here takes: what hangs must fail and not hang the suite.
-const GIVE_UP = 60_000;
-const PROGRAM = process.env.PLAUDIT ?? fileURLToPath(new URL('../../target/debug/plaudit', import.meta.url));
+export { until };
 
 // A running server. `t` is the test it ends with.
 export async function serve(t, flags = []) {
   const own = flags.includes('--rate-limit') ? [] : ['--rate-limit', 'off'];
   const args = ['serve', '--memory', '--port', '0', '--print-json', ...own, ...flags];
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PLAUDIT_')));
-  const child = spawn(PROGRAM, args, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...env, PLAUDIT_LOG: 'error' } });
-  const ended = new Promise((resolve) => child.once('exit', resolve));
+  const { child, ended, ready } = await start(args, JSON.parse);
   t.after(async () => {
     child.kill('SIGKILL');
     await ended;
-  });
-  const ready = await new Promise((resolve, reject) => {
-    createInterface(child.stdout).once('line', (line) => resolve(JSON.parse(line)));
-    ended.then((code) => reject(new Error(`the server ended at its start with ${code}`)));
   });
   return { ...ready, child };
 }
 
 // A voter's token.
-export function token(server, sub, expiresIn = 3600) {
-  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-  const exp = Math.floor(Date.now() / 1000) + expiresIn;
-  const text = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ sub, exp, name: sub })}`;
-  return `${text}.${createHmac('sha256', server.jwtSecret).update(text).digest('base64url')}`;
-}
+export const token = (server, sub, expiresIn) => signed(server.jwtSecret, sub, expiresIn);
 
 let module;
 
@@ -155,16 +141,6 @@ export const loseAnswerAndKey = (request, response, forward) => {
   delete request.headers['idempotency-key'];
   loseAnswer(request, response, forward);
 };
-
-export async function until(what, so) {
-  const end = Date.now() + GIVE_UP;
-  for (;;) {
-    const found = await so();
-    if (found) return found;
-    if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
 
 // Listens, and keeps what comes.
 export async function listen(t, plaudit, channels, options = {}) {

@@ -165,19 +165,11 @@ pub(super) fn flushes(ack: AckMode) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::super::Health;
     use super::*;
 
-    #[derive(Parser)]
-    struct Only {
-        #[command(flatten)]
-        config: Config,
-    }
-
     fn config(flags: &[&str]) -> Config {
-        Only::try_parse_from([&["plaudit", "--listen", "127.0.0.1:0"], flags].concat()).unwrap().config
+        crate::config::tests::config(&[&["--listen", "127.0.0.1:0"], flags].concat()).unwrap()
     }
 
     #[test]
@@ -194,9 +186,9 @@ mod tests {
         assert_eq!(port(&config(&[])).health, Health::Well);
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = taken.local_addr().unwrap().to_string();
-        let finding = port(&Only::try_parse_from(["plaudit", "--listen", &at]).unwrap().config);
+        let finding = port(&crate::config::tests::config(&["--listen", &at]).unwrap());
         assert!(finding.health == Health::Poor && finding.advice.unwrap().contains("--listen"));
-        let foreign = Only::try_parse_from(["plaudit", "--listen", "192.0.2.1:80"]).unwrap().config;
+        let foreign = crate::config::tests::config(&["--listen", "192.0.2.1:80"]).unwrap();
         assert_eq!(port(&foreign).health, Health::Ill);
     }
 

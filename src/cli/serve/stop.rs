@@ -11,9 +11,12 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    /// Catches the signals. Their default, to end the process, is gone from here on.
+    /// Catches the signals. Their default, to end the process, is gone from here on; that of SIGHUP too, which whoever
+    /// supervises a server may send before there is anything to read again.
     pub(super) fn install() -> Result<Self, Fault> {
         let catch = |kind| signal(kind).map_err(|why| Fault::io("catching signals", &why));
+        // One that was caught once stays caught.
+        drop(catch(SignalKind::hangup())?);
         Ok(Self { interrupt: catch(SignalKind::interrupt())?, terminate: catch(SignalKind::terminate())? })
     }
 

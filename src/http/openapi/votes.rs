@@ -102,7 +102,7 @@ pub(in crate::http) fn certificate() -> About {
         .query("number", position(), "That one, from 1; without it the newest.")
         .gives::<Certificate>(200, "The newest one, or that of the number.")
         .cached()
-        .refuses(&[codes::WRONG_STATE, codes::NOT_FOUND, codes::STORAGE_FAILED])
+        .refuses(&[codes::WRONG_STATE, codes::NOT_FOUND, codes::NOT_READY, codes::STORAGE_FAILED])
 }
 
 pub(in crate::http) fn proof() -> About {
@@ -111,7 +111,13 @@ pub(in crate::http) fn proof() -> About {
         .needs("clipId", clip_id(), "The clip that was voted for.")
         .gives::<Proof>(200, "A path from the ballot to the certificate's root.")
         .with(&["Cache-Control"])
-        .refuses(&[codes::CLIP_NOT_FOUND, codes::NOT_VOTED, codes::WRONG_STATE, codes::STORAGE_FAILED])
+        .refuses(&[
+            codes::CLIP_NOT_FOUND,
+            codes::NOT_VOTED,
+            codes::WRONG_STATE,
+            codes::NOT_READY,
+            codes::STORAGE_FAILED,
+        ])
 }
 
 fn board(about: About) -> About {

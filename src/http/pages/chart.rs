@@ -1,21 +1,20 @@
 //! `GET /api/clips/{id}/timeline.svg`: a clip's votes over time, drawn. The numbers are the timeline's; never counts itself.
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Uri};
 use plotters::prelude::{
-    AreaSeries, ChartBuilder, Color, DrawingAreaErrorKind, IntoDrawingArea, IntoFont, LineSeries, RGBColor, Rectangle,
+    AreaSeries, ChartBuilder, Circle, Color, DrawingAreaErrorKind, IntoDrawingArea, IntoFont, LineSeries, RGBColor,
     SVGBackend, TextStyle,
 };
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::{SVG, seasons};
+use super::SVG;
 use crate::boards::timeline::Point;
 use crate::engine::Engine;
 use crate::error::Reject;
-use crate::http::query::{Query, invalid};
+use crate::http::query::{NamePath, Query, invalid, named};
 use crate::http::routes::Outcome;
 use crate::http::{App, etag, timeline as numbers};
 
@@ -23,17 +22,14 @@ const SIZE: (u32, u32) = (640, 220);
 const MINUTE_MS: u64 = 60_000;
 /// Points that are read at most: a chart is 640 pixels wide.
 const POINTS_MAX: usize = 1_440;
+/// Changes up to which each is marked.
+const MARKED_MAX: usize = 24;
 /// Steps that are tried, from fine to coarse, until a clip's whole time fits.
 const STEPS_MS: [u64; 5] = [MINUTE_MS, 10 * MINUTE_MS, 60 * MINUTE_MS, 1_440 * MINUTE_MS, 43_200 * MINUTE_MS];
 
 /// `GET /api/clips/{id}/timeline.svg?theme=light|dark&step=…`
-pub(in crate::http) async fn timeline(
-    State(app): State<App>,
-    headers: HeaderMap,
-    path: Result<Path<String>, PathRejection>,
-    uri: Uri,
-) -> Outcome {
-    let Path(clip) = path.map_err(|_| seasons::unreadable())?;
+pub(in crate::http) async fn timeline(State(app): State<App>, headers: HeaderMap, path: NamePath, uri: Uri) -> Outcome {
+    let clip = named(path)?;
     let query = Query::of(&uri);
     let theme = match query.get("theme")?.as_deref() {
         None | Some("light") => LIGHT,
@@ -116,9 +112,18 @@ fn draw(points: Option<&[Point]>, now_ms: u64, theme: Theme) -> Result<String, D
                     .draw()?;
                 chart.draw_series(AreaSeries::new(line.iter().copied(), 0, theme.line.mix(0.12)))?;
                 chart.draw_series(LineSeries::new(line.iter().copied(), theme.line.stroke_width(2)))?;
+                // A line of a few votes says little by itself: each of them is marked then.
+                let few = points.len() <= MARKED_MAX;
+                for point in points.iter().filter(|_| few) {
+                    let place = chart.backend_coord(&(point.at, point.total_votes));
+                    area.draw(&Circle::new(place, 4, theme.line.filled()))?;
+                }
                 let (at, votes) = line[line.len() - 1];
                 let (x, y) = chart.backend_coord(&(at, votes));
-                area.draw(&Rectangle::new([(x - 3, y - 3), (x + 3, y + 3)], theme.line.filled()))?;
+                area.draw(&Circle::new((x, y), 6, theme.line.filled()))?;
+                let style = TextStyle::from(("sans-serif", 20).into_font()).color(&theme.line);
+                let above = style.pos(Pos::new(HPos::Right, VPos::Bottom));
+                area.draw_text(&votes.to_string(), &above, (x, y - 10))?;
             }
         }
         area.present()?;
@@ -195,6 +200,17 @@ mod tests {
         assert!(draw(Some(&[]), 0, LIGHT).unwrap().contains("No votes yet"));
         let drawn = draw(Some(&[point(120_000, 3)]), 900_000, DARK).unwrap();
         assert!(drawn.contains("polyline") && drawn.contains("#A5A0FF"), "{drawn}");
+    }
+
+    #[test]
+    fn the_first_vote_can_be_seen_and_read() {
+        let first = draw(Some(&[point(900_000, 7)]), 900_000, LIGHT).unwrap();
+        assert_eq!(first.matches("<circle").count(), 2, "the vote and where it stands now: {first}");
+        let read: Vec<&str> =
+            first.split("<text").skip(1).map(|text| text.split(['>', '<']).nth(1).unwrap().trim()).collect();
+        assert!(read.contains(&"7"), "not one of the axis: {read:?}");
+        let many: Vec<Point> = (0..100).map(|at| point(at * 60_000, at)).collect();
+        assert_eq!(draw(Some(&many), 6_000_000, LIGHT).unwrap().matches("<circle").count(), 1);
     }
 
     #[test]

@@ -5,15 +5,15 @@
 
 pub(super) mod chart;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue};
 
+use super::query::{NamePath, named};
 use super::reply::Whole;
 use super::routes::Outcome;
-use super::{App, AppOptions, etag, seasons};
+use super::{App, AppOptions, etag};
 use crate::error::Reject;
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -118,13 +118,8 @@ pub(super) async fn admin(State(app): State<App>, headers: HeaderMap) -> Whole {
 }
 
 /// `GET /embed/{clipId}`: the page is the same for every clip, and reads from its address which one it shows.
-pub(super) async fn embed(
-    State(app): State<App>,
-    headers: HeaderMap,
-    path: Result<Path<String>, PathRejection>,
-) -> Outcome {
-    let Path(clip) = path.map_err(|_| seasons::unreadable())?;
-    app.engine().counts(&clip)?;
+pub(super) async fn embed(State(app): State<App>, headers: HeaderMap, path: NamePath) -> Outcome {
+    app.engine().counts(&named(path)?)?;
     Ok(app.0.pages.embed.answer(&headers))
 }
 
@@ -134,12 +129,8 @@ pub(super) async fn loader(State(app): State<App>, headers: HeaderMap) -> Whole 
 }
 
 /// `GET /pages/{file}`
-pub(super) async fn file(
-    State(app): State<App>,
-    headers: HeaderMap,
-    path: Result<Path<String>, PathRejection>,
-) -> Outcome {
-    let Path(name) = path.map_err(|_| seasons::unreadable())?;
+pub(super) async fn file(State(app): State<App>, headers: HeaderMap, path: NamePath) -> Outcome {
+    let name = named(path)?;
     let found = app.0.pages.files.iter().find(|(known, _)| *known == name);
     Ok(found.ok_or(Reject::NotFound)?.1.answer(&headers))
 }

@@ -196,18 +196,13 @@ impl Engine {
     /// a vote in a slot that isn't locked), else by `sub`. Looks at all of them: not for a thread that others wait for.
     pub fn voter_named(&self, name: &str) -> Result<VoterId, Reject> {
         let key = &self.core.settings.voter_key;
-        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if name.len() == 32 && name.bytes().all(hex) {
-            let banned = self.core.stage.look().bans.keys().copied().find(|voter| key.public(*voter) == name);
+        if let Some(public) = public_name(name) {
+            let banned = self.core.stage.look().bans.keys().copied().find(|voter| key.is_public(*voter, public));
             let known = match banned {
                 Some(voter) => Some(voter),
                 None => self.core.read(self.core.comments.author_named(name, key))?,
             };
-            let known = known.or_else(|| {
-                let name = u128::from_str_radix(name, 16).ok()?.to_be_bytes();
-                self.core.ballots.find(|voter| key.is_public(voter, name))
-            });
-            if let Some(voter) = known {
+            if let Some(voter) = known.or_else(|| self.core.ballots.find(|voter| key.is_public(voter, public))) {
                 return Ok(voter);
             }
         }
@@ -228,6 +223,14 @@ impl Engine {
             PublicComment::stub(comment, clip)
         }
     }
+}
+
+/// What looks like a name that others see of a voter.
+pub(super) fn public_name(name: &str) -> Option<[u8; 16]> {
+    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let whole = name.len() == 32 && name.bytes().all(hex);
+    let number = if whole { u128::from_str_radix(name, 16).ok() } else { None };
+    number.map(u128::to_be_bytes)
 }
 
 /// How deep a reply to a comment lies, if it may have one.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::read::counts;
 use crate::comments::{PublicComment, Settled};
-use crate::domain::{ClipId, ClipNo, CommentStatus, Event, Seq, SlotNo, VoterKey};
+use crate::domain::{ClipId, ClipNo, CommentStatus, Event, Seq, SlotNo, SlotStatus, VoterKey};
 use crate::hub::{ClipNow, CountSource, Feed, SlotNow};
 use crate::stage::{Scene, SlotState, Stage};
 
@@ -79,16 +79,29 @@ pub(super) fn tell(feed: &mut Feed, scene: &Scene, seq: Seq, event: &Event) {
         Event::SlotExtended { slot, .. } => (slot, "slot-extended"),
         Event::SlotFrozen(slot) | Event::SlotStopped { slot, .. } => (slot, "slot-frozen"),
         Event::SlotLocked { slot, .. } | Event::SlotDecided { slot, .. } => (slot, "slot-closed"),
+        Event::VoidTaken { slot, .. } | Event::VoidLifted { slot, .. } => (slot, "slot-corrected"),
         _ => return,
     };
     let state = &scene.slots[slot.index()];
+    let corrected = match event {
+        Event::VoidTaken { void, .. } => Some((void, false)),
+        Event::VoidLifted { void, .. } => Some((void, true)),
+        _ => None,
+    };
+    // A result alone is corrected; and one that ends before it took effect corrects nothing.
+    if corrected.is_some() && (state.status != SlotStatus::Locked || state.voids.last != seq) {
+        return;
+    }
     let season = scene.seasons[state.slot.season.index()].season.id.as_str();
     let mut data = json!({ "slot": slot_body(scene, season, state) });
-    if name == "slot-closed" {
+    if let Some((void, lifted)) = corrected {
+        data["void"] = json!({ "id": void.to_string(), "lifted": lifted });
+    }
+    if corrected.is_some() || name == "slot-closed" {
         data["winner"] = state.winner().map_or(Value::Null, |winner| winner_body(scene, winner));
-        if state.hide {
-            feed.revealed(*slot);
-        }
+    }
+    if name == "slot-closed" && state.hide {
+        feed.revealed(*slot);
     }
     feed.event(seq, &format!("season-{season}"), name, data.to_string());
 }

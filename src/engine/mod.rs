@@ -8,6 +8,7 @@ mod certify;
 mod comment;
 mod compact;
 mod data;
+mod history;
 mod leaderboard;
 mod live;
 mod load;
@@ -38,6 +39,7 @@ pub use api::{
 pub use comment::{CommentDraft, CommentQuery, Liked, Posted};
 pub use compact::{Compacted, Compaction};
 pub use data::{Building, read_records, stopped_source};
+pub use history::{SlotHistory, SlotStep, StepKind};
 pub use leaderboard::{Leaderboard, Moment, Ranked, RankedClip, Standing};
 pub use operate::REASON_MAX;
 pub use recheck::{Rechecked, export_slot, recheck, recheck_stores};

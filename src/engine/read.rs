@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::api::{Allowance, BanView, ClipView, Counts, QueueView, SeasonView, SlotClips, SlotView};
 use super::{Core, Engine};
 use crate::clock::DAY_MS;
-use crate::domain::{ClipId, SlotNo, SlotStatus, VoterId, day_of};
+use crate::domain::{ClipId, SeasonId, SlotNo, SlotStatus, VoterId, day_of};
 use crate::error::Reject;
 use crate::stage::{ClipState, Scene, SeasonState, SlotState};
 
@@ -92,6 +92,12 @@ impl Engine {
     pub fn season(&self, id: &str) -> Result<SeasonView, Reject> {
         let scene = self.core.stage.look();
         scene.season(id).map(|season| season_view(&scene, season))
+    }
+
+    /// The newest active season's id; `SlotNotFound` where there is no season.
+    pub fn newest_season(&self) -> Result<SeasonId, Reject> {
+        let scene = self.core.stage.look();
+        scene.newest_active().map(|season| season.season.id.clone()).ok_or(Reject::SlotNotFound)
     }
 
     /// One slot.

@@ -4,6 +4,8 @@ use std::ops::ControlFlow;
 
 use super::Engine;
 use super::api::{VotePage, VotePlace, VoteView};
+use super::comment::public_name;
+use crate::closed::SlotPages;
 use crate::domain::{SlotNo, VoterId};
 use crate::error::{Fault, Reject};
 use crate::fold::ballot_block::{self, Act};
@@ -62,6 +64,18 @@ impl Engine {
         let place = |reached| if sorted { VotePlace::Sorted(reached) } else { VotePlace::Logged(reached) };
         Ok(VotePage { votes: votes.collect(), next: page.more.then(|| place(page.reached)), as_of })
     }
+
+    /// The voter behind a `sub`, or behind the name that others see: as [`Engine::voter_named`], and among a slot's voters too,
+    /// who are in memory no more once it is locked. Those who were erased are found no more. Reads the slot's votes.
+    pub fn voter_named_in(&self, season: &str, position: u32, name: &str) -> Result<VoterId, Reject> {
+        let core = &*self.core;
+        let slot = core.slot_state(season, position)?.slot.no;
+        let known = self.voter_named(name)?;
+        let key = &core.settings.voter_key;
+        let Some(public) = public_name(name).filter(|public| !key.is_public(known, *public)) else { return Ok(known) };
+        let found = core.read(core.voter_in(slot, |voter| key.is_public(voter, public)))?;
+        Ok(found.unwrap_or(known))
+    }
 }
 
 impl super::Core {
@@ -70,6 +84,33 @@ impl super::Core {
         let store = self.tables.as_ref();
         let (closing, record) = (lookup::closing(store, slot)?, lookup::slot(store, slot)?);
         Ok(closing.zip(record).and_then(|(closing, record)| closing.pages_of(&record)))
+    }
+
+    fn voter_in(&self, slot: SlotNo, is: impl Fn(VoterId) -> bool) -> Result<Option<VoterId>, Fault> {
+        let (first, behind) = keys::ballots_of(slot);
+        let mut found = None;
+        self.tables.scan(&first, &behind, &mut |key, record| {
+            ballot_block::read(key, record, |stored| {
+                if is(stored.ballot.voter) {
+                    found = Some(stored.ballot.voter);
+                }
+                Ok(())
+            })?;
+            Ok(if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        // Behind that reading: blocks that it missed have gone, and pages stand for them.
+        let (None, Some(pages)) = (found, self.sorted_pages(slot)?) else { return Ok(found) };
+        let sorted = SlotPages::new(self.tables.as_ref(), slot, pages);
+        for number in 0..sorted.pages() {
+            let mut voters = sorted.page(number)?.into_iter().filter_map(|ballot| match ballot.who {
+                Who::Voter(voter) => Some(voter),
+                Who::Erased(_) => None,
+            });
+            if let Some(voter) = voters.find(|voter| is(*voter)) {
+                return Ok(Some(voter));
+            }
+        }
+        Ok(None)
     }
 
     fn page_of_sorted(&self, slot: SlotNo, pages: SortedPages, page: &mut Page) -> Result<(), Fault> {

@@ -20,7 +20,7 @@ use crate::engine::{REASON_MAX, SlotView};
 use crate::error::Reject;
 
 const NAME_MAX: usize = 200;
-const SUB_MAX: usize = 256;
+pub(super) const SUB_MAX: usize = 256;
 
 /// A season to be made.
 #[derive(Deserialize, JsonSchema)]
@@ -245,7 +245,7 @@ pub(super) fn check(app: &App, headers: &HeaderMap) -> Result<(), Reject> {
 }
 
 /// The body of a request whose token was right; the token comes first.
-async fn allowed(app: &App, request: Request<Body>) -> Result<bytes::Bytes, Reject> {
+pub(super) async fn allowed(app: &App, request: Request<Body>) -> Result<bytes::Bytes, Reject> {
     let (parts, body) = request.into_parts();
     check(app, &parts.headers)?;
     body::read(&parts.headers, body, app.0.options.body_timeout).await

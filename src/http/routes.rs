@@ -20,8 +20,8 @@ use super::openapi::{
 };
 use super::reply::{self, Whole};
 use super::{
-    App, admin, certificate, comments, counts, data, leaderboard, moderation, ops, pages, sdk, seasons, stream,
-    testing, timeline, votes,
+    App, admin, certificate, comments, counts, data, history, leaderboard, moderation, ops, pages, sdk, seasons,
+    stream, testing, timeline, voids, votes,
 };
 use crate::error::Reject;
 
@@ -50,6 +50,7 @@ pub(super) fn table(for_tests: bool) -> Vec<Route> {
             [get(certificate::certificate, said_votes::certificate())],
         ),
         at("/api/seasons/{season}/slots/{position}/proof", [get(certificate::proof, said_votes::proof())]),
+        at("/api/seasons/{season}/slots/{position}/history", [get(history::history, said_votes::history())]),
         at("/api/leaderboard", [get(leaderboard::page, said_votes::leaderboard())]),
         at("/api/leaderboard/me", [get(leaderboard::me, said_votes::own_rank())]),
         at("/api/clips/{id}/timeline", [get(timeline::timeline, said_votes::timeline())]),
@@ -79,6 +80,8 @@ pub(super) fn table(for_tests: bool) -> Vec<Route> {
         at("/api/admin/seasons/{season}/slots/{position}/lock", [post(admin::lock, said::lock())]),
         at("/api/admin/seasons/{season}/slots/{position}/winner", [post(admin::winner, said::winner())]),
         at("/api/admin/votes", [get(votes::list, said::votes())]),
+        at("/api/admin/voids", [get(voids::list, said::voids()), post(voids::create, said::void())]),
+        at("/api/admin/voids/{id}", [delete(voids::lift, said::lift_void())]),
         at("/api/admin/bans", [get(admin::bans, said::bans())]),
         at("/api/admin/bans/{sub}", [put(admin::ban, said::ban()), delete(admin::unban, said::unban())]),
         at("/api/admin/export", [get(data::export, said::export())]),

@@ -134,10 +134,7 @@ impl<'a> SlotBody<'a> {
             results_hidden: slot.hidden,
             frozen_by: slot.frozen_by.map(FrozenBy::as_str),
             freeze_event_id: slot.frozen_at.map(|seq| seq.to_string()),
-            decided_by: slot.decided.as_ref().map(|decided| match decided {
-                Decided::Tally | Decided::TallyAfter(_) => "votes",
-                Decided::ByHand { .. } => "operator",
-            }),
+            decided_by: slot.decided.as_ref().map(decided_by),
             decision_reason: None,
             winner_clip_id: slot.winner.as_ref().map(crate::domain::ClipId::as_str),
             clip_count: slot.clips,
@@ -151,6 +148,14 @@ impl<'a> SlotBody<'a> {
             _ => None,
         };
         Self { decision_reason, ..Self::at(now_ms, slot) }
+    }
+}
+
+/// Who decided a slot's winner, as answers spell it.
+pub(super) fn decided_by(decided: &Decided) -> &'static str {
+    match decided {
+        Decided::Tally | Decided::TallyAfter(_) => "votes",
+        Decided::ByHand { .. } => "operator",
     }
 }
 

@@ -19,4 +19,5 @@ mod stream;
 #[path = "../support/through.rs"]
 mod through;
 mod tls;
+mod voids;
 mod voters;

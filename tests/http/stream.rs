@@ -25,14 +25,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An event as a browser would dispatch it.
 #[derive(Clone, Debug, PartialEq)]
-struct Event {
+pub(crate) struct Event {
     id: Option<String>,
     name: String,
-    data: Value,
+    pub(crate) data: Value,
 }
 
 /// A client of a stream, as simple as the standard's parser.
-struct Source {
+pub(crate) struct Source {
     headers: HeaderMap,
     body: Incoming,
     unread: String,
@@ -42,7 +42,7 @@ struct Source {
 }
 
 impl Source {
-    async fn open(server: &TestServer, query: &str, last_id: Option<&str>) -> Self {
+    pub(crate) async fn open(server: &TestServer, query: &str, last_id: Option<&str>) -> Self {
         let stream = TcpStream::connect(server.address).await.unwrap();
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         // Ends with the body: dropping that closes the connection.
@@ -97,7 +97,7 @@ impl Source {
     }
 
     /// The next event, which has that name. A slot's opening just before the stream began may come on it too.
-    async fn expect(&mut self, name: &str) -> Event {
+    pub(crate) async fn expect(&mut self, name: &str) -> Event {
         loop {
             let event = self.next().await.expect("the stream goes on");
             if event.name == name || event.name != "slot-opened" {

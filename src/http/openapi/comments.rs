@@ -99,7 +99,7 @@ pub(in crate::http) fn stream() -> About {
         .says(
             "Channels are `clip-<id>` (`vote-update`, `new-comment`, `comment-updated`, `delete-comment`), \
              `slot-<season>-<position>` (`counts-update`) and `season-<id>` (`slot-opened`, `slot-extended`, `slot-frozen`, \
-             `slot-closed`), and whatever public channels the site's server triggers. An event has the fields `event`, `channel` \
+             `slot-closed`, `slot-corrected`), and whatever public channels the site's server triggers. An event has the fields `event`, `channel` \
              and `data`, and ordered ones an `id`, their position. A client that comes back says in `Last-Event-ID` where it was and is sent what it missed, or `plaudit:resync` where that is gone.",
         )
         .needs("channels", text_of(), "Names of public channels, separated by commas; at most 100.")

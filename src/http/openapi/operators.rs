@@ -1,9 +1,9 @@
 //! What is said of operators' routes, and of those for machines that watch.
 
-use super::about::{About, Access, about, cursor, one_of, position, season_id, text_of, up_to};
+use super::about::{About, Access, about, cursor, digits, one_of, position, season_id, text_of, up_to};
 use super::errors::codes;
 use crate::http::view::{ClipBody, SeasonBody, SlotBody};
-use crate::http::{admin, ops, seasons, votes};
+use crate::http::{admin, ops, seasons, voids, votes};
 
 const STAGE: &str = "Seasons, slots and clips";
 const VOTERS: &str = "Votes and voters";
@@ -75,6 +75,38 @@ pub(in crate::http) fn votes() -> About {
         .gives::<votes::VotesBody<'_>>(200, "A page.")
         .with(&["Cache-Control"])
         .refuses(&[codes::NOT_FOUND, codes::SLOT_NOT_FOUND, codes::STORAGE_FAILED])
+}
+
+pub(in crate::http) fn voids() -> About {
+    about(VOTERS, "voids", Access::Admin, "Votes that were taken out of the counts")
+        .query("season", season_id(), "The season's id; with a slot, the newest active one where it is left out.")
+        .query("slot", position(), "The slot's position; all slots where it is left out.")
+        .query("limit", up_to(100, 20), "Voids of a page.")
+        .query("cursor", digits(), "The `nextCursor` of the page before.")
+        .gives::<voids::VoidsBody<'_>>(200, "The newest first.")
+        .with(&["Cache-Control"])
+        .refuses(&[codes::NOT_FOUND, codes::SLOT_NOT_FOUND])
+}
+
+pub(in crate::http) fn void() -> About {
+    changes(about(VOTERS, "voidVotes", Access::Admin, "Take votes out of a slot's counts, or see what that would change"))
+        .says(
+            "Votes up to now, one void at a time. Answered once counts follow, and of a locked slot the winner; boards follow \
+             behind. What its voters used of their day stays used, and they can't vote again.",
+        )
+        .takes::<voids::NewVoid>()
+        .gives::<voids::VoidBody<'_>>(201, "The void, in force.")
+        .gives::<voids::DryRun<'_>>(200, "With `dryRun`: what would change.")
+        .refuses(&[codes::NOT_FOUND, codes::SLOT_NOT_FOUND])
+}
+
+pub(in crate::http) fn lift_void() -> About {
+    changes(about(VOTERS, "liftVoid", Access::Admin, "Let a void's votes count again"))
+        .says("Those alone that were not taken back since, and are under no other void.")
+        .path("id", digits(), "The void's id.")
+        .takes::<voids::Lifting>()
+        .gives::<voids::VoidBody<'_>>(200, "The void, lifted.")
+        .refuses(&[codes::NOT_FOUND])
 }
 
 pub(in crate::http) fn bans() -> About {

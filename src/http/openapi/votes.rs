@@ -2,10 +2,12 @@
 
 use serde_json::json;
 
-use super::about::{About, Access, about, clip_id, clip_ids, cursor, one_of, position, season_id, text_of, up_to};
+use super::about::{
+    About, Access, about, clip_id, clip_ids, cursor, digits, one_of, position, season_id, text_of, up_to,
+};
 use super::errors::codes;
 use crate::http::view::{ClipBody, SeasonBody, SlotBody};
-use crate::http::{counts, leaderboard, seasons, timeline, vote, voted};
+use crate::http::{counts, history, leaderboard, seasons, timeline, vote, voted};
 use crate::merkle::{Certificate, Proof};
 
 const VOTES: &str = "Votes";
@@ -118,6 +120,22 @@ pub(in crate::http) fn proof() -> About {
             codes::NOT_READY,
             codes::STORAGE_FAILED,
         ])
+}
+
+pub(in crate::http) fn history() -> About {
+    about(
+        ROUNDS,
+        "slotHistory",
+        Access::Anyone,
+        "What a slot went through: its steps, and votes taken out of its counts",
+    )
+    .says("Names no voter.")
+    .slot()
+    .query("limit", up_to(100, 20), "Voids of a page.")
+    .query("cursor", digits(), "The `nextCursor` of the page before.")
+    .gives::<history::SlotHistory<'_>>(200, "All of its steps that are kept, and a page of its voids.")
+    .cached()
+    .refuses(&[codes::STORAGE_FAILED])
 }
 
 fn board(about: About) -> About {

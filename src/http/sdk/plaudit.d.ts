@@ -331,6 +331,12 @@ export type LiveEvent =
   | Told<'slot-closed', {
       slot: SlotTold; position: string;
       winner: (Counts & { clipId: string; title: string }) | null;
+    }>
+  /** Votes of a locked slot were taken out, or came back: its counts are others now, and perhaps its winner. */
+  | Told<'slot-corrected', {
+      slot: SlotTold; position: string;
+      winner: (Counts & { clipId: string; title: string }) | null;
+      void: { id: string; lifted: boolean };
     }>;
 
 export interface SubscribeOptions {

@@ -78,6 +78,50 @@ for (const colorScheme of ['light', 'dark']) {
   });
 }
 
+test('flagged votes are taken out after a look at what that changes, and come back', async (t) => {
+  const server = await serve(t);
+  const script = (n) => fetch(`${server.url}/api/vote`, { method: 'POST', headers: { 'content-type': 'application/json', 'user-agent': `curl/8.${n}` }, body: JSON.stringify({ clipId: 'clip-1' }) });
+  for (let n = 0; n < 3; n += 1) assert.equal((await script(n)).status, 200);
+  await vote(server, 'clip-2', 'ada');
+  const votes = async () => (await call(server, 'GET', '/api/vote/counts?clipIds=clip-1')).counts['clip-1'].voteCount;
+  const page = await entered(t, server);
+  const panel = page.locator('#voids');
+  const look = async (reason) => {
+    await panel.getByLabel('Reason, for everyone', { exact: true }).fill(reason);
+    await panel.getByRole('button', { name: 'What would it change?' }).click();
+  };
+  await look('scripts');
+  await says(page.locator('#sure h2'), 'Take 3 votes of round 1 of demo out?');
+  await says(page.locator('#sure li'), 'Place 1: clip-2, 1 vote, now place 2');
+  await says(page.locator('#sure li'), 'clip-1, 3 → 0 votes, now place 1');
+  await shot(page, 'admin-void');
+  await page.locator('#sure').getByRole('button', { name: 'Leave it' }).click();
+  assert.equal(await votes(), 3);
+  assert.equal(await panel.locator('.item').count(), 0);
+  await look('scripts');
+  await page.locator('#sure').getByRole('button', { name: 'Take out', exact: true }).click();
+  await says(panel.locator('.item'), 'Round 1 of demo · flagged · 3 votes');
+  assert.equal(await votes(), 0);
+  await says(page.locator('#seasons tbody tr', { hasText: 'clip-1)' }).locator('td'), '0');
+  assert.deepEqual(await faults(page), []);
+  await look('scripts');
+  await says(page.getByRole('alert'), 'All of these votes are taken out already.');
+  await panel.getByLabel('Why it is lifted').fill('they were people');
+  await panel.getByRole('button', { name: 'Lift' }).click();
+  await says(panel.locator('.item'), 'they were people');
+  assert.equal(await panel.getByRole('button', { name: 'Lift' }).count(), 0);
+  assert.equal(await votes(), 3);
+
+  await page.locator('#flagged').getByRole('button', { name: 'Show' }).click();
+  await page.locator('#flagged').getByRole('button', { name: 'Take votes out' }).first().click();
+  assert.match(await panel.getByLabel('User (sub or userId)').inputValue(), /^[0-9a-f]{32}$/);
+  await look('one of them');
+  await says(page.locator('#sure h2'), 'Take 1 vote of round 1 of demo out?');
+  await page.locator('#sure').getByRole('button', { name: 'Take out', exact: true }).click();
+  await says(panel.locator('.item'), 'one of them');
+  assert.equal(await votes(), 2);
+});
+
 test('a wrong token opens nothing, and the right one is forgotten with a reload', async (t) => {
   const server = await serve(t);
   const page = await viewer(t, await browser(t), `${server.url}/admin`);

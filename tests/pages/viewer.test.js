@@ -95,6 +95,22 @@ test('a round ends before the viewers’ eyes, and its result is there', async (
   await shot(page, 'history', { fullPage: true });
 });
 
+test('a result is corrected before the viewers’ eyes', async (t) => {
+  const server = await serve(t);
+  for (const [clip, sub] of [['clip-2', 'ada'], ['clip-2', 'ben'], ['clip-1', 'cyd']]) await vote(server, clip, sub);
+  await operate(server, 'seasons/demo/slots/1/lock');
+  const page = await viewer(t, await browser(t), server.url);
+  await says(page.locator('.past h3'), 'The Last Tram Home');
+  assert.equal(await page.locator('.past', { hasText: 'taken out' }).count(), 0);
+  await operate(server, 'voids', { by: 'voter', voter: 'ada', season: 'demo', slot: 1, reason: 'One machine, many names' });
+  await says(page.locator('.past h3'), 'Neon Rain');
+  await says(page.locator('.past'), 'Corrected: The Last Tram Home had won before votes were taken out.');
+  await says(page.locator('.past'), '1 vote taken out: One machine, many names');
+  await says(page.locator('#said'), 'The result of round 1 was corrected: Neon Rain wins.');
+  assert.deepEqual(await faults(page), []);
+  await shot(page, 'corrected', { fullPage: true });
+});
+
 test('hidden counts are shown as hidden', async (t) => {
   const server = await serve(t, ['--no-demo']);
   await operate(server, 'seasons', { id: 's', name: 'Spring' });

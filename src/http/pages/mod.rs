@@ -22,10 +22,11 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// What lies below `/pages/`.
-const FILES: [(&str, &str, &str); 18] = [
+const FILES: [(&str, &str, &str); 19] = [
     ("admin.js", SCRIPT, include_str!("site/admin.js")),
     ("office.js", SCRIPT, include_str!("site/office.js")),
     ("meters.js", SCRIPT, include_str!("site/meters.js")),
+    ("voids.js", SCRIPT, include_str!("site/voids.js")),
     ("admin.css", CSS, include_str!("site/admin.css")),
     ("app.js", SCRIPT, include_str!("site/app.js")),
     ("api.js", SCRIPT, include_str!("site/api.js")),

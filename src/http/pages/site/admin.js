@@ -4,12 +4,14 @@ import { admin, attempt, button, enter, form, given, sure } from './office.js';
 import { $, count, h, plural } from './dom.js';
 import { meters } from './meters.js';
 import { ago } from './time.js';
+import { Voids } from './voids.js';
 
 const at = (text) => (text ? new Date(text).getTime() : undefined);
 const when = (ms) => (ms ? new Date(ms).toLocaleString() : 'no end');
 const path = (slot) => `seasons/${encodeURIComponent(slot.season)}/slots/${slot.position}`;
 let ticking = null;
 let seasons = [];
+const voids = new Voids(() => rounds());
 // Rounds whose details stay open when the list is drawn anew.
 const opened = new Set();
 
@@ -21,11 +23,12 @@ $('enter').addEventListener('submit', async (event) => {
   $('enter').hidden = true;
   $('office').hidden = false;
   ticking ??= meters($('meters'));
-  await Promise.all([attempt(moderation), attempt(bans), flagged()]);
+  await Promise.all([attempt(moderation), attempt(bans), flagged(), attempt(() => voids.show())]);
 });
 
 async function rounds() {
   ({ seasons } = await admin('GET', 'seasons'));
+  voids.offer(seasons);
   const drawn = await Promise.all([...seasons].reverse().map(season));
   $('seasons').replaceChildren(form('Create season', [['name', 'Name', { required: true }], ['id', 'Id (optional)']], (values) => act(() => admin('POST', 'seasons', given(values)), 'Season created')), ...drawn);
   return true;
@@ -92,7 +95,7 @@ async function flagged() {
     if (anew) { cursor = null; found.replaceChildren(); }
     const page = await admin('GET', `votes?season=${encodeURIComponent(of)}&slot=${position}&flagged=1&limit=50${cursor ? `&cursor=${cursor}` : ''}`);
     cursor = page.nextCursor;
-    found.append(...page.votes.map((vote) => h('p', { class: 'item' }, `${vote.userId} for ${vote.clipId} · risk ${vote.risk} · ${ago(vote.at)} `, button('Ban', () => ban(vote.userId, 'flagged votes'), true))), h('p', { class: 'small' }, page.votes.length ? `As of event ${page.asOf}` : 'None here.'));
+    found.append(...page.votes.map((vote) => h('p', { class: 'item' }, `${vote.userId} for ${vote.clipId} · risk ${vote.risk} · network ${vote.network ?? 'unknown'} · ${ago(vote.at)} `, button('Ban', () => ban(vote.userId, 'flagged votes'), true), ' ', button('Take votes out', () => voids.begin(`${of}/${position}`, vote.userId)))), h('p', { class: 'small' }, page.votes.length ? `As of event ${page.asOf}` : 'None here.'));
     more.hidden = !cursor;
     return true;
   });

@@ -135,6 +135,9 @@ function pushed(name, data) {
   else if (name.includes('comment')) detail?.comments.pushed(name, data);
   else if (name.startsWith('slot-') || name === 'plaudit:resync') {
     if (name === 'slot-closed') say(`Round ${data.slot.position} is decided${data.winner ? `: ${data.winner.title ?? ''} wins` : ''}.`);
+    if (name === 'slot-corrected') say(`The result of round ${data.slot.position} was corrected${data.winner ? `: ${data.winner.title ?? ''} wins` : ''}.`);
+    // The rounds before may have other results now.
+    if (name === 'slot-corrected' || name === 'plaudit:resync') rounds.key = null;
     clearTimeout(pushed.timer);
     pushed.timer = setTimeout(load, 50);
     return;

@@ -1,7 +1,7 @@
 // What is pushed: one stream of server-sent events for all channels. It resumes where it was, also when the channels
 // change, and heals by itself after a restart of the server.
 
-const EVENTS = ['counts-update', 'vote-update', 'slot-opened', 'slot-extended', 'slot-frozen', 'slot-closed', 'new-comment', 'delete-comment', 'comment-updated', 'plaudit:resync'];
+const EVENTS = ['counts-update', 'vote-update', 'slot-opened', 'slot-extended', 'slot-frozen', 'slot-closed', 'slot-corrected', 'new-comment', 'delete-comment', 'comment-updated', 'plaudit:resync'];
 
 export class Live {
   // `on(name, data)` for each event; `state(isUp, missed)` when the connection comes or goes; `missed`: what came before it

@@ -14,7 +14,7 @@ export class Rounds {
 
   show(season) {
     const locked = season.slots.filter((slot) => slot.status === 'locked').sort((a, b) => b.position - a.position);
-    const key = `${season.id}/${locked.map((slot) => slot.position).join()}`;
+    const key = `${season.id}/${locked.map((slot) => `${slot.position} ${slot.winnerClipId}`).join()}`;
     if (key === this.key) return;
     Object.assign(this, { key, season, waiting: locked });
     $('history').hidden = !locked.length;
@@ -35,6 +35,7 @@ export class Rounds {
     const about = h('p', { class: 'small' });
     const table = h('tbody');
     const art = h('div', { class: 'thumb' });
+    const corrections = h('div', { class: 'small' });
     call('GET', `/api/vote?season=${encodeURIComponent(slot.season)}&slot=${slot.position}`).then((clips) => {
       const winner = clips.find((clip) => clip.id === slot.winnerClipId);
       title.textContent = winner?.title ?? 'No winner';
@@ -42,10 +43,21 @@ export class Rounds {
       if (winner) art.append(picture(winner));
       const sorted = [...clips].sort((a, b) => (b.weighted_score ?? 0) - (a.weighted_score ?? 0));
       table.append(...sorted.map((clip) => h('tr', {}, h('th', { scope: 'row' }, clip.title), h('td', {}, count(clip.vote_count)))));
+      correct(base, clips, corrections);
     }, () => { title.textContent = 'The result can’t be loaded just now'; });
     return h('article', { class: 'past' }, art, h('div', {},
-      h('p', { class: 'small' }, `Round ${slot.position}`), title, about,
+      h('p', { class: 'small' }, `Round ${slot.position}`), title, about, corrections,
       h('p', { class: 'links' }, h('a', { href: `${base}/certificate`, 'aria-label': `Certificate of round ${slot.position}` }, 'Certificate')),
       h('details', {}, h('summary', {}, 'Full result'), h('table', {}, h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'Clip'), h('th', { scope: 'col' }, 'Votes'))), table))));
   }
+}
+
+// Votes that operators took out of a round, and who had won before.
+async function correct(base, clips, into) {
+  const past = await call('GET', `${base}/history`).catch(() => null);
+  if (!past) return;
+  const won = past.steps.find((step) => step.step === 'locked')?.winnerClipId;
+  if (won && won !== past.winnerClipId) into.append(h('p', {}, `Corrected: ${clips.find((clip) => clip.id === won)?.title ?? won} had won before votes were taken out.`));
+  const taken = past.voids.filter((one) => one.takenAt !== null);
+  into.append(...taken.map((one) => h('p', {}, `${plural(one.votes, 'vote')} taken out: ${one.reason}${one.liftedAt === null ? '' : ` · counted again: ${one.liftReason}`}`)));
 }

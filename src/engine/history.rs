@@ -3,9 +3,9 @@
 //! The record keeps of a step what it was and when. Not kept: which end an extension or a reopening set, who froze it before it was
 //! reopened, and of a long life all but its newest steps.
 
+use super::Engine;
 use super::api::SlotView;
 use super::voids::VoidView;
-use super::{Core, Engine};
 use crate::domain::{ClipId, ClipNo, Decided, FrozenBy, Seq, SlotStatus};
 use crate::error::Reject;
 use crate::fold::lookup;
@@ -91,28 +91,17 @@ pub struct SlotHistory {
 }
 
 impl Engine {
-    /// A slot's past. Reads its record: for a thread that may block. Steps that are not in the tables yet are left out:
-    /// [`Engine::steps_are_stored`] comes first.
+    /// A slot's past. Waits until the tables contain its last step, and reads its record: for a thread that may block.
     pub fn slot_history(&self, season: &str, position: u32) -> Result<SlotHistory, Reject> {
         let core = &*self.core;
-        let no = core.slot_state(season, position)?.slot.no;
-        let record = core.read(lookup::slot(core.tables.as_ref(), no))?;
+        let state = core.slot_state(season, position)?;
+        core.until_applied_here(state.last_step)?;
+        let record = core.read(lookup::slot(core.tables.as_ref(), state.slot.no))?;
         let scene = core.stage.look_whole();
         let name = |no: ClipNo| scene.clips[no.index()].clip.id.clone();
         let (steps, whole) = record.map_or_else(|| (Vec::new(), false), |record| steps(&record, name));
         let voids = self.voids(Some((season, position)))?;
         Ok(SlotHistory { slot: self.slot(season, position)?, steps, whole, voids })
-    }
-
-    /// Waits until the tables contain every step of the slot that has been settled.
-    pub async fn steps_are_stored(&self, season: &str, position: u32) -> Result<(), Reject> {
-        let core: &Core = &self.core;
-        let last = core.slot_state(season, position)?.last_step;
-        if core.progress.applied() >= last {
-            return Ok(());
-        }
-        core.progress.nudge();
-        core.progress.until_applied(last).await.map_err(|_| Reject::StorageFailed)
     }
 }
 

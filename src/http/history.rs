@@ -69,7 +69,6 @@ impl<'a> From<&'a SlotStep> for StepBody<'a> {
 pub(super) async fn history(State(app): State<App>, path: SlotPath, uri: Uri, headers: HeaderMap) -> Outcome {
     let (season, position) = slot_of(path)?;
     let page = Page::of(Query::of(&uri))?;
-    app.engine().steps_are_stored(&season, position).await?;
     let history = app.read(move |engine| engine.slot_history(&season, position)).await?;
     let (voids, next_cursor) = page.take(&history.voids);
     let slot = &history.slot;

@@ -1,8 +1,7 @@
 //! The operator's routes of voids: what one would change, taking votes out, lifting, the list; and a void's JSON, for operators and
 //! for everyone. Never says to others by which voter or network a void found its votes.
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use schemars::JsonSchema;
@@ -10,10 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::admin::{SUB_MAX, allowed, check};
 use super::comments::limit;
-use super::query::{Query, invalid};
+use super::query::{NamePath, Query, invalid, named};
 use super::reply;
 use super::routes::Outcome;
-use super::seasons::unreadable;
 use super::{App, body};
 use crate::domain::{NetworkHash, SeasonId, Seq, VoidBy, VoterKey};
 use crate::engine::{Engine, VoidAsked, VoidBoard, VoidChange, VoidPreview, VoidView};
@@ -163,7 +161,7 @@ impl<'a> VoidBody<'a> {
 /// What a void would change.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct DryRun<'a> {
+pub(super) struct Forecast<'a> {
     /// Always true.
     dry_run: bool,
     /// The sequence that it is exact at.
@@ -191,7 +189,7 @@ struct BoardBody<'a> {
     place_then: usize,
 }
 
-impl<'a> From<&'a VoidPreview> for DryRun<'a> {
+impl<'a> From<&'a VoidPreview> for Forecast<'a> {
     fn from(preview: &'a VoidPreview) -> Self {
         let row = |(place_then, row): (usize, &'a VoidBoard)| BoardBody {
             clip_id: row.clip.as_str(),
@@ -227,7 +225,7 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Outcome 
     if sent.dry_run == Some(true) {
         app.engine().drain().await?;
         let preview = app.read(move |engine| engine.preview_void(&asked)).await?;
-        return Ok(reply::json(StatusCode::OK, &DryRun::from(&preview)));
+        return Ok(reply::json(StatusCode::OK, &Forecast::from(&preview)));
     }
     let void = app.engine().void(asked).await?;
     Ok(reply::json(StatusCode::CREATED, &shown(app.engine(), &void)))
@@ -255,14 +253,9 @@ pub(super) async fn list(State(app): State<App>, uri: Uri, headers: HeaderMap) -
 }
 
 /// `DELETE /api/admin/voids/{id}`
-pub(super) async fn lift(
-    State(app): State<App>,
-    path: Result<Path<String>, PathRejection>,
-    request: Request,
-) -> Outcome {
+pub(super) async fn lift(State(app): State<App>, path: NamePath, request: Request) -> Outcome {
     let text = allowed(&app, request).await?;
-    let Path(id) = path.map_err(|_| unreadable())?;
-    let id = void_id("id", &id)?;
+    let id = void_id("id", &named(path)?)?;
     let sent: Lifting = body::parse(&text)?;
     let void = app.engine().lift_void(id, sent.reason.unwrap_or_default()).await?;
     Ok(reply::json(StatusCode::OK, &shown(app.engine(), &void)))

@@ -96,7 +96,7 @@ pub(in crate::http) fn void() -> About {
         )
         .takes::<voids::NewVoid>()
         .gives::<voids::VoidBody<'_>>(201, "The void, in force.")
-        .gives::<voids::DryRun<'_>>(200, "With `dryRun`: what would change.")
+        .gives::<voids::Forecast<'_>>(200, "With `dryRun`: what would change.")
         .refuses(&[codes::NOT_FOUND, codes::SLOT_NOT_FOUND])
 }
 

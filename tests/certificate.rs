@@ -70,7 +70,7 @@ async fn certified(engine: &Engine) -> Certificate {
     for _ in 0..5_000 {
         match engine.certificate("s", 1, None) {
             Ok(certificate) => return certificate,
-            Err(Reject::WrongState { state: "locked", .. }) => tokio::time::sleep(Duration::from_millis(2)).await,
+            Err(Reject::NotReady { .. }) => tokio::time::sleep(Duration::from_millis(2)).await,
             Err(other) => panic!("{other}"),
         }
     }

@@ -166,7 +166,7 @@ async fn a_void_and_its_lifting_leave_everything_as_it_was() {
 async fn certificate(engine: &Engine, number: Option<u64>) -> Certificate {
     loop {
         match engine.certificate("s", 1, number) {
-            Err(Reject::WrongState { state: "locked", .. }) => tokio::time::sleep(Duration::from_millis(2)).await,
+            Err(Reject::NotReady { .. }) => tokio::time::sleep(Duration::from_millis(2)).await,
             other => return other.unwrap(),
         }
     }

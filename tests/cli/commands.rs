@@ -237,7 +237,7 @@ fn a_result_is_checked_with_the_store_and_without_it() {
         if status == 200 {
             break text;
         }
-        assert_eq!(status, 409, "{text}");
+        assert_eq!(status, 503, "{text}");
         std::thread::sleep(std::time::Duration::from_millis(5));
     };
     server.stop();

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::{Map, Value, json};
 
+use super::super::front::REQUEST_ID;
 use super::super::reply::{self, Whole};
 use crate::error::Reject;
 
@@ -145,8 +146,9 @@ fn read(answer: Whole) -> (u16, BTreeSet<String>, Value) {
 
 /// The names of headers that belong to the contract: not those of every answer, nor those of the connection.
 pub(in crate::http) fn shown(headers: &HeaderMap) -> BTreeSet<String> {
-    let other = [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::CONNECTION, header::UPGRADE];
-    headers.keys().filter(|name| !other.contains(name)).map(|name| name.as_str().to_owned()).collect()
+    let plain = [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::CONNECTION, header::UPGRADE];
+    let other = |name: &HeaderName| plain.contains(name) || *name == REQUEST_ID;
+    headers.keys().filter(|name| !other(name)).map(|name| name.as_str().to_owned()).collect()
 }
 
 /// The schema of a body, from the body.

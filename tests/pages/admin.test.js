@@ -49,7 +49,7 @@ test('an operator runs a round from its creation to its certificate', async (t) 
   const link = page.getByRole('link', { name: 'Certificate of round 1 of spring' });
   const href = await link.getAttribute('href');
   // Its ballots are sorted in the background first.
-  const certificate = await until(() => call(server, 'GET', href).catch((why) => (/WRONG_STATE/.test(why.message) ? null : Promise.reject(why))));
+  const certificate = await until(() => call(server, 'GET', href).catch((why) => (/NOT_READY/.test(why.message) ? null : Promise.reject(why))));
   assert.ok(JSON.stringify(certificate).includes('rain'));
 });
 

@@ -96,6 +96,10 @@ pub(super) async fn timeline(State(app): State<App>, path: NamePath, uri: Uri) -
     let clip = named(path)?;
     let query = Query::of(&uri);
     let engine = app.engine().clone();
+    // Looked at whatever is asked for: what can't be right is not passed over.
+    let step = query.get("step")?.map_or(Ok(MINUTE_MS), |text| step(&text))?;
+    let from = query.get("from")?.map_or(Ok(0), |text| number("from", &text))?;
+    let limit = limit(query)?;
     let body = if let Some(text) = query.get("at")? {
         let moment = moment(&text)?;
         blocking(move || {
@@ -117,9 +121,6 @@ pub(super) async fn timeline(State(app): State<App>, path: NamePath, uri: Uri) -
         })
         .await?
     } else {
-        let step = query.get("step")?.map_or(Ok(MINUTE_MS), |text| step(&text))?;
-        let from = query.get("from")?.map_or(Ok(0), |text| number("from", &text))?;
-        let limit = limit(query)?;
         blocking(move || {
             let series = engine.timeline(&clip, step, from, limit)?;
             let points = series.as_ref().map(|series| series.points.iter().map(PointBody::from).collect());

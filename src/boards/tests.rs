@@ -682,6 +682,29 @@ fn a_void_that_is_lifted_leaves_no_trace() {
     world.check();
 }
 
+/// The retraction of a vote that a void took out is in no minute, so it is none of what a cut segment counts either.
+#[test]
+fn a_segment_that_is_cut_leaves_out_the_retraction_of_what_a_void_had_taken_out() {
+    let mut world = World::new();
+    for who in 0..8 {
+        world.now += 1;
+        world.vote(voter(who), 0, 1);
+    }
+    world.take(Step::Void { clip: 0, nth: 4 });
+    for who in 0..8 {
+        world.now += 1;
+        world.retract((voter(who), ClipNo(0)));
+        world.vote(voter(20 + who), 0, 1);
+        world.vote(voter(40 + who), 0, 1);
+    }
+    world.apply();
+    world.check_timeline(ClipNo(0));
+    world.take(Step::Lift { nth: 0 });
+    world.vote(voter(90), 0, 1);
+    world.apply();
+    world.check_timeline(ClipNo(0));
+}
+
 /// More votes than readers may wait for.
 #[test]
 fn a_large_void_is_shown_all_at_once() {

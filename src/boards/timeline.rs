@@ -17,7 +17,7 @@ use crate::domain::{ClipNo, NamedVote, Seq, SlotNo, VoidState};
 use crate::error::Fault;
 use crate::fold::ballot_block::{self, Act};
 use crate::fold::timeline::{self, MINUTE_MS, Segment, TimelinePage, group_of};
-use crate::fold::{Mask, Stored, keys, lookup};
+use crate::fold::{Mask, Stored, find, keys, lookup};
 use crate::store::Store;
 
 /// Segments of a minute whose ballots are counted for one answer, at most: 16,384 ballots each. A clock that only goes
@@ -245,7 +245,8 @@ impl Sum {
         }
     }
 
-    /// Counts the clip's ballots between two sequences, both included. `false`: it can't, and has not, since the slot is locked.
+    /// Counts the clip's ballots between two sequences, both included, as minutes do: without the retraction of a vote that a void
+    /// had taken out. `false`: it can't, and has not, since the slot is locked.
     fn count(
         &mut self,
         store: &dyn Store,
@@ -261,8 +262,13 @@ impl Sum {
             ballot_block::read(key, record, |stored| {
                 let inside = (first..=last).contains(&stored.seq) && stored.ballot.clip == of.clip;
                 if inside && wanted(&stored) {
-                    let sign = if matches!(stored.ballot.act, Act::Cast(_)) { 1 } else { -1 };
-                    counted.add(sign, sign * i64::from(stored.ballot.weight));
+                    let weight = i64::from(stored.ballot.weight);
+                    match stored.ballot.act {
+                        Act::Cast(_) => counted.add(1, weight),
+                        // Its mask stays for good.
+                        Act::Retract(vote) if find(of.masks, vote).is_some() => {}
+                        Act::Retract(_) => counted.add(-1, -weight),
+                    }
                 }
                 Ok(())
             })?;

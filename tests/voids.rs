@@ -15,7 +15,7 @@ use plaudit::engine::{Engine, Moment, Settings, VoidAsked, VoidStatus, recheck_s
 use plaudit::error::Reject;
 use plaudit::fold::keys;
 use plaudit::fold::void_pages::Named;
-use plaudit::jobs::VOID_CLIPS_MAX;
+use plaudit::jobs::{Found, Search, VOID_CLIPS_MAX};
 use plaudit::log::block::genesis;
 use plaudit::merkle::{Certificate, VoidNamed};
 use plaudit::store::FaultyDisk;
@@ -344,4 +344,27 @@ async fn verify_names_a_void_of_what_is_no_vote() {
     let found = verify_stores(disk.open("log").as_ref(), tables, genesis([0; 16]), false).unwrap();
     let named = |what: &str| found.problems.iter().any(|problem| problem.contains(what));
     assert!(named("which is no such vote of its slot") && named("clip c1: stored 0 votes"), "{:?}", found.problems);
+}
+
+/// A lock may come while a void's votes are searched for: the slot's pages hold votes of behind its begin.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_names_no_vote_of_behind_its_begin_in_a_slot_that_was_locked_since() {
+    let disk = FaultyDisk::new(0);
+    let engine = open(&disk);
+    stage(&engine, 2).await;
+    votes(&engine).await;
+    let cast = engine.vote_from(Origin { risk: 90, network: FARM }, voter(90), "c0", VoteKind::Standard).await.unwrap();
+    engine.vote_from(Origin { risk: 90, network: FARM }, voter(91), "c0", VoteKind::Standard).await.unwrap();
+    engine.lock_slot("s", 1).await.unwrap();
+    certificate(&engine, None).await;
+    engine.close().unwrap();
+    let mut search = Search::new(disk.open("tables"), SlotNo(0), VoidBy::Flagged, cast.seq).unwrap();
+    let found = loop {
+        match search.step().unwrap() {
+            Found::More => {}
+            Found::All(votes) => break votes,
+            Found::TooMany => unreachable!(),
+        }
+    };
+    assert_eq!((found.len(), found.last().unwrap().seq), (11, cast.seq));
 }

@@ -76,6 +76,11 @@ impl Search {
         if self.found.len() - self.back.len() > NAMED_MAX {
             return Ok(Found::TooMany);
         }
+        // Those that come and go again take no room, however many.
+        if self.back.len() > self.found.len() / 2 {
+            let back = std::mem::take(&mut self.back);
+            self.found.retain(|vote| !back.contains(&vote.seq));
+        }
         if !ended {
             return Ok(Found::More);
         }
@@ -133,7 +138,8 @@ impl Search {
                     Who::Voter(voter) => Some(voter),
                     Who::Erased(_) => None,
                 };
-                if fits(self.by, voter, one.at, one.origin) {
+                // The slot may have been locked since: its pages hold what was cast up to its freeze.
+                if one.seq <= self.until && fits(self.by, voter, one.at, one.origin) {
                     self.found.push(NamedVote {
                         seq: one.seq,
                         at: one.at,

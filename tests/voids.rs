@@ -11,7 +11,7 @@ use plaudit::boards::{Subject, Window};
 use plaudit::clock::ManualClock;
 use plaudit::codec::{self, Kind};
 use plaudit::domain::{ClipDraft, ClipId, NamedVote, NetworkHash, Origin, SlotNo, VoidBy, VoteKind};
-use plaudit::engine::{Engine, Moment, Settings, VoidAsked, VoidStatus, recheck_stores, verify_stores};
+use plaudit::engine::{Engine, Moment, Settings, VoidAsked, VoidStatus, VoidView, recheck_stores, verify_stores};
 use plaudit::error::Reject;
 use plaudit::fold::keys;
 use plaudit::fold::void_pages::Named;
@@ -367,4 +367,41 @@ async fn a_search_names_no_vote_of_behind_its_begin_in_a_slot_that_was_locked_si
         }
     };
     assert_eq!((found.len(), found.last().unwrap().seq), (11, cast.seq));
+}
+
+/// Asks for a void, and gives it once it has begun behind that place in the log.
+async fn begun(engine: &Engine, behind: u64) -> (u64, tokio::task::JoinHandle<Result<VoidView, Reject>>) {
+    let asking = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.void(asked(VoidBy::Flagged)).await }
+    });
+    loop {
+        match engine.voids(None).unwrap().first() {
+            Some(void) if void.id > behind => return (void.id, asking),
+            _ => tokio::task::yield_now().await,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_void_hears_that_it_was_lifted() {
+    let disk = FaultyDisk::new(0);
+    let engine = open(&disk);
+    stage(&engine, 2).await;
+    votes(&engine).await;
+    let mut behind = 0;
+    let heard = loop {
+        let (id, asking) = begun(&engine, behind).await;
+        let lifted = engine.lift_void(id, "a slip of the hand".into()).await.unwrap();
+        let heard = asking.await.unwrap();
+        if lifted.status == VoidStatus::Dropped {
+            break heard;
+        }
+        // It took effect before that.
+        behind = id;
+    };
+    assert!(matches!(heard, Err(Reject::WrongState { state: "dropped", .. })), "{heard:?}");
+    assert_eq!(counts(&engine)[1].0, 50);
+    // The next one goes on.
+    assert_eq!(engine.void(asked(VoidBy::Flagged)).await.unwrap().votes, Some(10));
 }

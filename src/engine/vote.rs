@@ -163,6 +163,7 @@ impl Core {
             Ok(Outcome::Refused(Refusal::WrongState(status) | Refusal::Overtaken(status))) => {
                 Err(Reject::WrongState { state: status.as_str(), why: format!("the slot is {}", status.as_str()) })
             }
+            Ok(Outcome::Refused(Refusal::NamedFull)) => Err(Reject::Overloaded),
             Ok(Outcome::Refused(Refusal::AnotherVotes)) => Err(another_votes()),
             // A waiter that was dropped: the engine ended before its turn came.
             Ok(Outcome::Failed) | Err(_) => Err(Reject::StorageFailed),

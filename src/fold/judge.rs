@@ -30,8 +30,10 @@ pub enum Refusal {
     AnotherVotes,
     /// The comment that it is about, or answers, is deleted at that sequence.
     Gone,
-    /// The void that it is about is not under way, or not in force, or would name more than may be named.
+    /// The void that it is about is not under way, or not in force.
     NoVoid,
+    /// Voids would name more votes than may be named.
+    NamedFull,
 }
 
 /// A slot's step into a state, at a sequence.

@@ -5,7 +5,8 @@
 //! no count, and lifting the void brings it back no more; its mask stays, by which everyone knows that its retraction never
 //! counted. So at any time what a clip has is its votes less those that were taken back, without any vote that has a mask.
 //!
-//! In memory: 56 bytes for each vote that a void in force names, at most [`NAMED_MAX`] of them. Never: searches for votes.
+//! In memory: 56 bytes for each vote under a void, and 8 for each time that a void in force names one, at most [`NAMED_MAX`]
+//! times in all. Never: searches for votes.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use super::judge::Refusal;
 use super::totals::Change;
 use crate::domain::{ClipNo, Event, NamedVote, Seq, SlotNo};
 
-/// Votes under voids at most, over all slots.
+/// Votes that voids in force name at most, over all slots: one that several name is as many. Masks that stay of votes that were
+/// taken back count too.
 pub const NAMED_MAX: usize = 1 << 20;
 
 /// What an event does to counts, where the event alone doesn't say it.
@@ -68,6 +70,10 @@ struct SlotVoids {
     back: HashSet<Seq>,
     /// The votes of each void in force, ascending.
     named: BTreeMap<Seq, Box<[Seq]>>,
+    /// How many these are, one that several name as many times.
+    names: usize,
+    /// Masks that no void in force names.
+    orphans: usize,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,9 +92,11 @@ impl Voids {
             self.under_way.as_ref().is_some_and(|under_way| (under_way.void, under_way.slot) == (void, slot))
         };
         let fits = match event {
-            Event::VotesNamed(part) => {
-                is_under_way(part.void, part.slot) && self.named() + part.votes.len() <= NAMED_MAX
+            Event::VotesNamed(part) if is_under_way(part.void, part.slot) => {
+                let fits = self.named() + part.votes.len() <= NAMED_MAX;
+                return if fits { Ok(()) } else { Err(Refusal::NamedFull) };
             }
+            Event::VotesNamed(_) => false,
             Event::VoidTaken { void, slot } => is_under_way(*void, *slot),
             Event::VoidLifted { void, slot, .. } => {
                 is_under_way(*void, *slot) || self.slots.get(slot).is_some_and(|voids| voids.named.contains_key(void))
@@ -135,10 +143,10 @@ impl Voids {
         self.slots.get(&slot).is_some_and(|voids| voids.back.contains(&vote))
     }
 
-    /// Votes that voids in force, and the one under way, name.
+    /// Votes that voids in force, and the one under way, name; and those that were taken back and that none names any more.
     pub fn named(&self) -> usize {
-        let masks: usize = self.slots.values().map(|voids| voids.masks.len()).sum();
-        masks + self.under_way.as_ref().map_or(0, |under_way| under_way.votes.len())
+        let kept: usize = self.slots.values().map(|voids| voids.names + voids.orphans).sum();
+        kept + self.under_way.as_ref().map_or(0, |under_way| under_way.votes.len())
     }
 
     pub(super) fn begin(&mut self, void: Seq, slot: SlotNo) {
@@ -177,7 +185,10 @@ impl Voids {
         let mut new = Vec::new();
         for vote in &votes {
             match find(&voids.masks, vote.seq) {
-                Some(at) => masks[at].by += 1,
+                Some(at) => {
+                    voids.orphans -= usize::from(masks[at].by == 0);
+                    masks[at].by += 1;
+                }
                 None => new.push(Mask { vote: *vote, by: 1 }),
             }
         }
@@ -186,6 +197,7 @@ impl Voids {
         masks.sort_unstable_by_key(|mask| mask.vote.seq);
         voids.masks = masks.into();
         voids.named.insert(void, votes.iter().map(|vote| vote.seq).collect());
+        voids.names += votes.len();
         voids.last = seq;
         Effect::Changed(Box::new(Changed { clips, votes: votes.len() as u64, masks: Arc::clone(&voids.masks) }))
     }
@@ -204,6 +216,8 @@ impl Voids {
         let back = &voids.back;
         let (kept, freed): (Vec<Mask>, Vec<Mask>) =
             masks.into_iter().partition(|mask| mask.by > 0 || back.contains(&mask.vote.seq));
+        voids.names -= named.len();
+        voids.orphans = kept.iter().filter(|mask| mask.by == 0).count();
         voids.masks = kept.into();
         voids.last = seq;
         let changed = Changed { clips: sums(&freed, 1), votes: named.len() as u64, masks: Arc::clone(&voids.masks) };
@@ -373,6 +387,32 @@ mod tests {
                 prop_assert_eq!(&counts, &whole);
             }
         }
+    }
+
+    /// Each void that names a vote costs memory, however many name the same.
+    #[test]
+    fn votes_that_many_voids_name_are_many_named_votes() {
+        let mut voids = Voids::default();
+        let void = |voids: &mut Voids, begun_at: Seq| {
+            voids.note(begun_at, &begun());
+            voids.note(begun_at + 1, &named(begun_at, &[1, 2, 3]));
+            voids.note(begun_at + 2, &Event::VoidTaken { void: begun_at, slot: SLOT });
+        };
+        void(&mut voids, 10);
+        void(&mut voids, 20);
+        assert_eq!(voids.named(), 6);
+        voids.note(30, &retracted(2));
+        let lift = |void: Seq| Event::VoidLifted { void, slot: SLOT, reason: String::new() };
+        voids.note(31, &lift(10));
+        assert_eq!(voids.named(), 3);
+        voids.note(32, &lift(20));
+        assert_eq!((voids.named(), voids.masks(SLOT).len()), (1, 1), "the one that was taken back stays out");
+        void(&mut voids, 40);
+        assert_eq!(voids.named(), 3);
+        let most: Vec<Seq> = (100..100 + NAMED_MAX as u64).collect();
+        voids.note(50, &begun());
+        assert_eq!(voids.judge(&named(50, &most[..NAMED_MAX - 3])), Ok(()));
+        assert_eq!(voids.judge(&named(50, &most[..NAMED_MAX - 2])), Err(Refusal::NamedFull));
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub use search::{Found, Search};
 
 use crate::domain::{Event, NAMED_AT_ONCE, NamedVote, NamedVotes, Seq, VoidPlan};
 use crate::error::{Fault, Reject};
-use crate::fold::NAMED_MAX;
+use crate::fold::{NAMED_MAX, Refusal};
 use crate::log::{self, Body, Entry, Progress, Queue};
 use crate::store::Store;
 
@@ -175,11 +175,8 @@ impl VoidJob {
     ) -> (State, Pace) {
         while let Some(how) = answers.front_mut().and_then(heard) {
             answers.pop_front();
-            match how {
-                Ok(_) => {}
-                // The judge counts those of all voids, this looks at one.
-                Err(Reject::NotFound) => return (State::Dropping(job, void, None, too_many()), Pace::Busy),
-                Err(why) => return (State::Dropping(job, void, None, why), Pace::Busy),
+            if let Err(why) = how {
+                return (State::Dropping(job, void, None, why), Pace::Busy);
             }
         }
         let slot = job.plan.slot;
@@ -226,11 +223,16 @@ fn heard(answer: &mut Answer) -> Option<Result<Seq, Reject>> {
     match answer.try_recv() {
         Err(oneshot::error::TryRecvError::Empty) => None,
         Ok(log::Outcome::Done(seq)) => Some(Ok(seq)),
-        Ok(log::Outcome::Refused(crate::fold::Refusal::WrongState(state))) => {
+        Ok(log::Outcome::Refused(Refusal::WrongState(state))) => {
             let why = "its votes can't be voided".into();
             Some(Err(Reject::WrongState { state: state.as_str(), why }))
         }
-        Ok(log::Outcome::Refused(_)) => Some(Err(Reject::NotFound)),
+        // The judge counts those of all voids, a search those of one.
+        Ok(log::Outcome::Refused(Refusal::NamedFull)) => Some(Err(too_many())),
+        Ok(log::Outcome::Refused(_)) => {
+            let why = "it was lifted before it took effect".into();
+            Some(Err(Reject::WrongState { state: "dropped", why }))
+        }
         Ok(log::Outcome::Failed) | Err(oneshot::error::TryRecvError::Closed) => Some(Err(Reject::StorageFailed)),
     }
 }

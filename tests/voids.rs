@@ -384,6 +384,24 @@ async fn begun(engine: &Engine, behind: u64) -> (u64, tokio::task::JoinHandle<Re
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_void_hears_of_the_engines_end() {
+    let disk = FaultyDisk::new(0);
+    let engine = open(&disk);
+    stage(&engine, 2).await;
+    votes(&engine).await;
+    let (id, asking) = begun(&engine, 0).await;
+    engine.close().unwrap();
+    let heard = tokio::time::timeout(Duration::from_mins(1), asking).await.expect("somebody answers").unwrap();
+    assert!(engine.void(asked(VoidBy::Flagged)).await.is_err());
+    drop(engine);
+    sound(&disk);
+    // It may have come through before the end. Else the next start ends it.
+    let engine = open(&disk);
+    let status = engine.voids(None).unwrap()[0].status;
+    assert_eq!((engine.voids(None).unwrap()[0].id, status == VoidStatus::InForce), (id, heard.is_ok()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_for_a_void_hears_that_it_was_lifted() {
     let disk = FaultyDisk::new(0);
     let engine = open(&disk);

@@ -385,6 +385,13 @@ struct Keeper {
     metrics: Arc<crate::metrics::Metrics>,
 }
 
+impl Drop for Keeper {
+    /// However it ends: whoever waits for a void hears of it.
+    fn drop(&mut self) {
+        self.voids.lock().end();
+    }
+}
+
 impl Keeper {
     fn new(core: &Arc<Core>, stop: Arc<Stop>, locked: mpsc::Receiver<SlotNo>) -> Self {
         let every = Duration::from_secs(core.settings.reconcile_every_s);

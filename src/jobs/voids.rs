@@ -48,6 +48,8 @@ pub enum Pace {
 #[derive(Debug)]
 enum State {
     Idle,
+    /// The engine ends.
+    Ended,
     Asked(Job),
     Beginning(Job, Answer),
     Waiting(Job, Seq),
@@ -83,13 +85,32 @@ impl VoidJob {
 
     /// Whether one is under way.
     pub fn is_busy(&self) -> bool {
-        !matches!(self.state, State::Idle)
+        !matches!(self.state, State::Idle | State::Ended)
     }
 
     /// Takes a void up, when none is under way; `waiter` hears of its id once it has taken effect, or why it has not.
     pub fn begin(&mut self, plan: VoidPlan, waiter: VoidWaiter) {
         assert!(!self.is_busy(), "one void at a time");
-        self.state = State::Asked(Job { plan, waiter: Some(waiter) });
+        let mut job = Job { plan, waiter: Some(waiter) };
+        if let State::Ended = self.state {
+            return job.tell(Err(Reject::Overloaded));
+        }
+        self.state = State::Asked(job);
+    }
+
+    /// Nobody steps any more: who waits hears that, and so does who asks from here on. What has begun ends with the next start.
+    pub fn end(&mut self) {
+        let mut job = match std::mem::replace(&mut self.state, State::Ended) {
+            State::Idle | State::Ended => return,
+            State::Asked(job)
+            | State::Beginning(job, _)
+            | State::Waiting(job, _)
+            | State::Searching(job, ..)
+            | State::Naming(job, ..)
+            | State::Taking(job, ..)
+            | State::Dropping(job, ..) => job,
+        };
+        job.tell(Err(Reject::Overloaded));
     }
 
     /// Does a little. A failure to read ends the void without effect.
@@ -102,7 +123,7 @@ impl VoidJob {
 
     fn turn(&self, state: State, now_ms: u64) -> (State, Pace) {
         match state {
-            State::Idle => (State::Idle, Pace::Rests),
+            State::Idle | State::Ended => (state, Pace::Rests),
             State::Asked(job) => match self.ask(now_ms, Event::VoidBegun(Box::new(job.plan.clone()))) {
                 Some(answer) => (State::Beginning(job, answer), Pace::Rests),
                 None => (State::Asked(job), Pace::Rests),

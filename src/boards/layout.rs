@@ -37,6 +37,8 @@ pub struct SlotFacts {
 pub struct Masked {
     /// The void, or lifting of one, behind which it is so; 0 for none.
     pub since: Seq,
+    /// How many there were up to it, of the slot.
+    pub steps: usize,
     /// The votes, by sequence.
     pub masks: Arc<[Mask]>,
 }

@@ -28,7 +28,7 @@ use crate::error::Fault;
 use crate::fold::Stored;
 use crate::store::Store;
 use feed::{Feed, Sealed};
-use state::State;
+use state::{State, turns};
 
 /// Sequences that a step takes in, at most.
 const STEP: u64 = 32_768;
@@ -164,6 +164,10 @@ impl Boards {
             let mut state = self.state.lock();
             state.follow(layout);
             state.begin_day(day_of(now_ms));
+            if state.skips_a_void() {
+                // What counted between two voids that came together is not known any more.
+                state.start_again();
+            }
             if state.full {
                 self.settled.notify_all();
                 return Ok(true);
@@ -190,7 +194,7 @@ impl Boards {
         let mut state = self.state.lock();
         state.as_of = until.max(as_of);
         let reached = until >= applied && feed.sealed().is_none();
-        state.caught_up |= reached && feed.is_exact_at(until);
+        state.caught_up |= reached && feed.is_exact_at(until) && !state.skips_a_void();
         if state.caught_up {
             self.settled.notify_all();
         }
@@ -199,8 +203,11 @@ impl Boards {
 
     /// Has the votes of voids up to a sequence count or not.
     fn void(&self, until: Seq) {
-        let mut state = self.state.lock();
-        while let Some(turned) = state.adopt_voids(until) {
+        loop {
+            let Some((old, new)) = self.state.lock().adopt_voids(until) else { return };
+            // Beside the lock, which readers wait for: a slot may have a million masks, and only this thread takes anything in.
+            let turned = turns(&old, &new);
+            let mut state = self.state.lock();
             if turned.len() <= MASKS_AT_ONCE {
                 for turn in &turned {
                     state.turn(turn);

@@ -46,6 +46,14 @@ pub(super) struct Turn {
     counts: bool,
 }
 
+/// Votes that count no more, or again, where other masks are in force.
+pub(super) fn turns(old: &Masked, new: &Masked) -> Vec<Turn> {
+    let out = new.masks.iter().filter(|mask| find(&old.masks, mask.vote.seq).is_none());
+    let back = old.masks.iter().filter(|mask| find(&new.masks, mask.vote.seq).is_none());
+    let out = out.map(|mask| Turn { mask: *mask, counts: false });
+    out.chain(back.map(|mask| Turn { mask: *mask, counts: true })).collect()
+}
+
 /// A ranking that was asked for.
 #[derive(Debug)]
 struct View {
@@ -107,18 +115,23 @@ impl State {
         self.layout.voids.iter().enumerate().filter(move |(slot, masked)| masked.since != known(*slot))
     }
 
-    /// Takes in what voids up to a sequence do to a slot; gives its votes that turn by it. Votes that come later are counted by it.
-    pub(super) fn adopt_voids(&mut self, until: Seq) -> Option<Vec<Turn>> {
+    /// Whether a slot's next void, or lifting of one, is not the one that follows what is taken in: until that, what counts is known
+    /// at no place in the log.
+    pub(super) fn skips_a_void(&self) -> bool {
+        let known = |slot: usize| self.masked.get(slot).map_or(0, |masked| masked.steps);
+        self.new_voids().any(|(slot, new)| new.steps > known(slot) + 1)
+    }
+
+    /// Takes in what voids up to a sequence do to a slot: what they took out before, and now. Votes that come later are counted by
+    /// it; of those that are here some turn.
+    pub(super) fn adopt_voids(&mut self, until: Seq) -> Option<(Masked, Masked)> {
         let (slot, new) = self.new_voids().find(|(_, masked)| masked.since <= until)?;
         let new = new.clone();
         if self.masked.len() <= slot {
             self.masked.resize(slot + 1, Masked::default());
         }
         let old = std::mem::replace(&mut self.masked[slot], new.clone());
-        let out = new.masks.iter().filter(|mask| find(&old.masks, mask.vote.seq).is_none());
-        let back = old.masks.iter().filter(|mask| find(&new.masks, mask.vote.seq).is_none());
-        let turns = out.map(|mask| Turn { mask: *mask, counts: false });
-        Some(turns.chain(back.map(|mask| Turn { mask: *mask, counts: true })).collect())
+        Some((old, new))
     }
 
     /// Has a vote that a void names count or not; one that is not here was taken back, or comes later.

@@ -99,8 +99,15 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Clips 0, 4, 8, … in slot 0 and so on; slots 0 and 1 are season 0's. Makers are few, and of some clips unknown.
-fn layout(hidden: [bool; SLOTS as usize], locked: [bool; SLOTS as usize], voids: &Voids, settled: Seq) -> Arc<Layout> {
-    let masked = |slot| Masked { since: voids.last(slot), masks: voids.masks(slot) };
+fn layout(
+    hidden: [bool; SLOTS as usize],
+    locked: [bool; SLOTS as usize],
+    voids: &Voids,
+    steps: [usize; SLOTS as usize],
+    settled: Seq,
+) -> Arc<Layout> {
+    let masked =
+        |slot: SlotNo| Masked { since: voids.last(slot), steps: steps[slot.index()], masks: voids.masks(slot) };
     let slots = hidden.iter().zip(locked).zip(0..).map(|((hidden, is_locked), slot)| SlotFacts {
         season: SeasonNo(slot / 2),
         hidden: *hidden,
@@ -140,6 +147,8 @@ struct World {
     /// Every ballot: sequence, time, clip, votes, weight, and the vote that it is, or takes back.
     ballots: Vec<(Seq, u64, ClipNo, i64, i64, Seq)>,
     voids: Voids,
+    /// Voids and liftings of each slot.
+    steps: [usize; SLOTS as usize],
     /// The votes of each void in force, and its slot.
     in_force: BTreeMap<Seq, (SlotNo, BTreeSet<Seq>)>,
     /// Votes that were taken back while a void named them: neither counts any more.
@@ -157,7 +166,7 @@ impl World {
             disk,
             tables,
             boards,
-            layout: layout([false; SLOTS as usize], [false; SLOTS as usize], &Voids::default(), 0),
+            layout: layout([false; SLOTS as usize], [false; SLOTS as usize], &Voids::default(), [0; SLOTS as usize], 0),
             hidden: [false; SLOTS as usize],
             locked: [false; SLOTS as usize],
             now: NOON,
@@ -169,6 +178,7 @@ impl World {
             standing: BTreeMap::new(),
             ballots: Vec::new(),
             voids: Voids::default(),
+            steps: [0; SLOTS as usize],
             in_force: BTreeMap::new(),
             back: BTreeSet::new(),
             changes: Vec::new(),
@@ -176,7 +186,7 @@ impl World {
     }
 
     fn look(&mut self) {
-        self.layout = layout(self.hidden, self.locked, &self.voids, self.seq);
+        self.layout = layout(self.hidden, self.locked, &self.voids, self.steps, self.seq);
     }
 
     /// Whether a vote counts while it stands.
@@ -217,6 +227,7 @@ impl World {
 
     fn note_changes(&mut self, seq: Seq, slot: SlotNo, before: &BTreeMap<ClipNo, (i64, i64)>) {
         let now = self.counted(slot);
+        self.steps[slot.index()] += 1;
         for clip in before.keys().chain(now.keys()).copied().collect::<BTreeSet<_>>() {
             let (was, is) =
                 (before.get(&clip).copied().unwrap_or_default(), now.get(&clip).copied().unwrap_or_default());
@@ -703,6 +714,33 @@ fn a_segment_that_is_cut_leaves_out_the_retraction_of_what_a_void_had_taken_out(
     world.vote(voter(90), 0, 1);
     world.apply();
     world.check_timeline(ClipNo(0));
+}
+
+/// What the stage has no more is known at no place in the log: what counted between the two.
+#[test]
+fn between_two_voids_that_come_together_there_is_no_board() {
+    let mut world = World::new();
+    for who in 0..20 {
+        world.vote(voter(who), 0, 1);
+    }
+    world.apply();
+    let board = Board { of: Subject::Voters, scope: Scope::All, window: Window::All };
+    world.check_board(board);
+    world.take(Step::Void { clip: 0, nth: 2 });
+    world.commit();
+    let between = world.applied;
+    world.vote(voter(30), 0, 1);
+    world.take(Step::Void { clip: 0, nth: 3 });
+    world.boards.step(between, NOON, &world.layout).unwrap();
+    assert_eq!(world.boards.build(board), Err(NoBoards::Starting(between)));
+    world.apply();
+    world.check();
+    // One by one they are shown at each.
+    world.take(Step::Lift { nth: 0 });
+    world.commit();
+    let lifted = world.applied;
+    world.boards.step(lifted, NOON, &world.layout).unwrap();
+    world.check_board(board);
 }
 
 /// More votes than readers may wait for.

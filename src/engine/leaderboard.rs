@@ -14,7 +14,7 @@ use crate::domain::{ClipId, SeasonId, Seq, SlotStatus, VoterId};
 use crate::error::{Fault, Reject};
 use crate::log::Progress;
 use crate::metrics::Metrics;
-use crate::stage::{ClipState, Scene, SlotState, Stage};
+use crate::stage::{ClipState, Scene, SlotState, SlotVoids, Stage};
 
 /// The boards wait so long for the mark to move before they look at the clock again.
 const IDLE: Duration = Duration::from_millis(100);
@@ -322,7 +322,11 @@ fn layout(scene: &Scene, settled: Seq) -> Layout {
         is_locked: state.status == SlotStatus::Locked,
     });
     let clips = scene.clips.iter().map(|state| ClipFacts { slot: state.clip.slot, owner: state.owner });
-    let voids =
-        scene.slots.iter().map(|state| Masked { since: state.voids.last, masks: Arc::clone(&state.voids.masks) });
+    let voids = scene.slots.iter().map(|state| {
+        let SlotVoids { last: since, masks, list } = &*state.voids;
+        let steps =
+            list.iter().map(|void| usize::from(void.taken.is_some()) + usize::from(void.lifted.is_some())).sum();
+        Masked { since: *since, steps, masks: Arc::clone(masks) }
+    });
     Layout { slots: slots.collect(), clips: clips.collect(), voids: voids.collect(), settled }
 }

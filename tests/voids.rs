@@ -423,3 +423,35 @@ async fn who_waits_for_a_void_hears_that_it_was_lifted() {
     // The next one goes on.
     assert_eq!(engine.void(asked(VoidBy::Flagged)).await.unwrap().votes, Some(10));
 }
+
+/// The newest certificate is made once, however many ask for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_behind_a_void_reads_the_ballots_once() {
+    let disk = FaultyDisk::new(0);
+    let engine = open(&disk);
+    stage(&engine, 2).await;
+    votes(&engine).await;
+    engine.lock_slot("s", 1).await.unwrap();
+    certificate(&engine, None).await;
+    engine.void(asked(VoidBy::Network(FARM))).await.unwrap();
+    let second = certificate(&engine, None).await;
+    let tables = disk.open("tables");
+    let (from, to) = keys::sorted_from(SlotNo(0), 0);
+    let mut pages = Vec::new();
+    tables
+        .scan(&from, &to, &mut |key, record| {
+            pages.push((key.to_vec(), record.to_vec()));
+            Ok(std::ops::ControlFlow::Continue(()))
+        })
+        .unwrap();
+    for (key, record) in &pages {
+        tables.insert(key, &record[..record.len() / 2]).unwrap();
+    }
+    assert_eq!(certificate(&engine, None).await, second);
+    assert_eq!(certificate(&engine, Some(2)).await, second);
+    for (key, record) in &pages {
+        tables.insert(key, record).unwrap();
+    }
+    engine.void(asked(VoidBy::Flagged)).await.unwrap();
+    assert_eq!(certificate(&engine, None).await.previous.unwrap().0, second.hash);
+}

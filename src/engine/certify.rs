@@ -2,16 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::verify::Verified;
 use super::{Core, Engine};
 use crate::closed::{Place, SlotNames, SlotPages};
-use crate::domain::{Clip, ClipId, ClipNo, Decided, Seq, SlotStatus, VoidState, VoterId};
+use crate::domain::{Clip, ClipId, ClipNo, Decided, Seq, SlotNo, SlotStatus, VoidState, VoterId};
 use crate::error::{Fault, Reject};
-use crate::fold::Tables;
 use crate::fold::lookup;
 use crate::fold::records::SlotRecord;
 use crate::fold::sorted::{Closing, Sorted, SortedPages};
+use crate::fold::{NAMED_MAX, Tables};
 use crate::merkle::{
     Audit, Certificate, ChainAt, ClipResult, FORMAT, FORMAT_AFTER_VOID, HexHash, Proof, Tree, VoidNamed, WinnerBy,
 };
@@ -23,19 +26,31 @@ impl Engine {
     pub fn certificate(&self, season: &str, position: u32, number: Option<u64>) -> Result<Certificate, Reject> {
         let core = &*self.core;
         let (record, closing, pages) = core.sealed(season, position)?;
-        let (ids, last_void) = {
-            let scene = core.stage.look();
-            let slot = &scene.slots[record.slot.no.index()];
-            let ids = slot.clips.iter().map(|no| (*no, scene.clips[no.index()].clip.id.clone()));
-            (ids.collect::<Vec<_>>(), slot.voids.last)
-        };
-        // What viewers see of a void has its certificate.
-        core.until_applied_here(last_void)?;
-        let number = number.unwrap_or(u64::MAX);
-        let found = Tables::open(Arc::clone(&core.tables))
-            .and_then(|tables| nth(&tables, core.store_id(), &record, closing, pages, &ids, number));
-        let certificate = core.read(found)?.ok_or(Reject::NotFound)?;
-        if number != u64::MAX && certificate.number != number { Err(Reject::NotFound) } else { Ok(certificate) }
+        let (slot, number) = (record.slot.no, number.unwrap_or(u64::MAX));
+        let mut last_void = core.last_void(slot);
+        if last_void == 0 {
+            return of_number(core.made(&record, closing, pages, number)?, number);
+        }
+        if let Some(certificate) = core.certificates.get(slot, number, last_void) {
+            return of_number(certificate, number);
+        }
+        // Ballots are read by one at a time: others meanwhile wait for what it makes.
+        let _one = core.certificates.making.try_lock_for(MAKING).ok_or_else(|| core.overloaded())?;
+        loop {
+            if let Some(certificate) = core.certificates.get(slot, number, last_void) {
+                return of_number(certificate, number);
+            }
+            // What viewers see of a void has its certificate.
+            core.until_applied_here(last_void)?;
+            let certificate = core.made(&record, closing, pages, number)?;
+            // The stage has a void before the tables do: all records were read as of the same last one.
+            let now = core.last_void(slot);
+            if now == last_void {
+                core.certificates.keep(slot, number, last_void, &certificate);
+                return of_number(certificate, number);
+            }
+            last_void = now;
+        }
     }
 
     /// That the voter's ballot for a clip is among a locked slot's; `NotVoted` if it is not.
@@ -57,6 +72,11 @@ impl Engine {
     }
 }
 
+/// The newest by the greatest number that there is.
+fn of_number(certificate: Certificate, number: u64) -> Result<Certificate, Reject> {
+    if number == u64::MAX || certificate.number == number { Ok(certificate) } else { Err(Reject::NotFound) }
+}
+
 fn proof(record: &SlotRecord, names: &SlotNames, pages: SortedPages, place: Place) -> Proof {
     let Place { index, leaf, path } = place;
     Proof {
@@ -71,7 +91,61 @@ fn proof(record: &SlotRecord, names: &SlotNames, pages: SortedPages, place: Plac
     }
 }
 
+/// How long someone waits for certificates that others ask for.
+const MAKING: Duration = Duration::from_secs(2);
+/// Certificates that are kept, and leaves under voids that they may list in all.
+const KEPT: usize = 64;
+const LEAVES_KEPT: usize = 2 * NAMED_MAX;
+
+/// Certificates of slots with voids, each kept as of the slot's last void.
+#[derive(Debug, Default)]
+pub(super) struct Certificates {
+    /// By slot and number; the newest by the greatest that there is.
+    kept: Mutex<BTreeMap<(SlotNo, u64), (Seq, Certificate)>>,
+    /// Held while ballots are read for one.
+    making: Mutex<()>,
+}
+
+impl Certificates {
+    /// That of a number, or the newest when that is an earlier one.
+    fn get(&self, slot: SlotNo, number: u64, last_void: Seq) -> Option<Certificate> {
+        let kept = self.kept.lock();
+        let newest = kept.get(&(slot, u64::MAX)).filter(|(_, newest)| newest.number <= number);
+        let found = kept.get(&(slot, number)).or(newest);
+        found.filter(|(as_of, _)| *as_of == last_void).map(|(_, certificate)| certificate.clone())
+    }
+
+    fn keep(&self, slot: SlotNo, number: u64, last_void: Seq, certificate: &Certificate) {
+        let mut kept = self.kept.lock();
+        let of = (slot, if certificate.number < number { u64::MAX } else { number });
+        kept.remove(&of);
+        let leaves: usize = kept.values().map(|(_, certificate)| certificate.voids.len()).sum();
+        if kept.len() >= KEPT || leaves + certificate.voids.len() > LEAVES_KEPT {
+            kept.clear();
+        }
+        kept.insert(of, (last_void, certificate.clone()));
+    }
+}
+
 impl Core {
+    /// A certificate from what is stored: that of a number, or the newest when that is an earlier one.
+    fn made(
+        &self,
+        record: &SlotRecord,
+        closing: Closing,
+        pages: SortedPages,
+        number: u64,
+    ) -> Result<Certificate, Reject> {
+        let ids: Vec<_> = {
+            let scene = self.stage.look();
+            let clips = &scene.slots[record.slot.no.index()].clips;
+            clips.iter().map(|no| (*no, scene.clips[no.index()].clip.id.clone())).collect()
+        };
+        let found = Tables::open(Arc::clone(&self.tables))
+            .and_then(|tables| nth(&tables, self.store_id(), record, closing, pages, &ids, number));
+        self.read(found)?.ok_or(Reject::NotFound)
+    }
+
     /// A locked slot and its pages.
     fn sealed(&self, season: &str, position: u32) -> Result<(SlotRecord, Closing, SortedPages), Reject> {
         let slot = {

@@ -10,7 +10,7 @@ use crate::boards::{
     Board, Boards, ClipFacts, Layout, Masked, NoBoards, Row, Scope, Score, SlotFacts, Subject, Window,
 };
 use crate::clock::Clock;
-use crate::domain::{ClipId, SeasonId, Seq, SlotStatus, VoterId};
+use crate::domain::{ClipId, SeasonId, Seq, SlotNo, SlotStatus, VoterId};
 use crate::error::{Fault, Reject};
 use crate::log::Progress;
 use crate::metrics::Metrics;
@@ -171,23 +171,25 @@ impl Engine {
         &self.core.boards
     }
 
-    fn timed<T>(
-        &self,
-        clip: &str,
-        read: impl FnOnce(Of<'_>, &SlotState) -> Result<T, Fault>,
-    ) -> Result<Option<T>, Reject> {
-        let scene = self.core.stage.look_whole();
-        let state: &Arc<ClipState> = scene.clip(clip)?;
-        let slot = scene.slot_of(&state.clip);
-        if counts(&scene, state).is_none() {
-            return Ok(None);
+    fn timed<T>(&self, clip: &str, read: impl Fn(Of<'_>, &SlotState) -> Result<T, Fault>) -> Result<Option<T>, Reject> {
+        loop {
+            let scene = self.core.stage.look_whole();
+            let state: &Arc<ClipState> = scene.clip(clip)?;
+            let slot = scene.slot_of(&state.clip);
+            if counts(&scene, state).is_none() {
+                return Ok(None);
+            }
+            self.core.until_applied_here(slot.voids.last)?;
+            // Before anything is read: the answer is exact there or later.
+            let applied = self.core.progress.applied();
+            let (voids, masks) = (&slot.voids.list, &slot.voids.masks);
+            let of = Of { clip: state.clip.no, slot: slot.slot.no, applied, voids, masks };
+            let found = read(of, slot).map_err(|failure| self.core.unreadable(&failure))?;
+            // The stage has a void before the tables do: what was read has none that this did not know.
+            if self.core.last_void(slot.slot.no) == slot.voids.last {
+                return Ok(Some(found));
+            }
         }
-        self.core.until_applied_here(slot.voids.last)?;
-        // Before anything is read: the answer is exact there or later.
-        let applied = self.core.progress.applied();
-        let of =
-            Of { clip: state.clip.no, slot: slot.slot.no, applied, voids: &slot.voids.list, masks: &slot.voids.masks };
-        read(of, slot).map(Some).map_err(|failure| self.core.unreadable(&failure))
     }
 
     fn ranked(&self, scene: &Scene, of: Subject, row: &Row) -> Option<Ranked> {
@@ -209,6 +211,11 @@ impl Engine {
 }
 
 impl Core {
+    /// A slot's last void, or lifting of one, that took effect; 0 for none.
+    pub(super) fn last_void(&self, slot: SlotNo) -> Seq {
+        self.stage.look().slots[slot.index()].voids.last
+    }
+
     /// Waits until the tables contain a sequence that was settled, on this thread.
     pub(super) fn until_applied_here(&self, seq: Seq) -> Result<(), Reject> {
         while self.progress.applied() < seq {

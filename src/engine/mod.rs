@@ -89,6 +89,8 @@ struct Core {
     rounds: Arc<parking_lot::Mutex<Rounds>>,
     /// The void that is under way. The keeper steps it; locked for a step.
     voids: Arc<parking_lot::Mutex<VoidJob>>,
+    /// Those of slots with voids, once made.
+    certificates: certify::Certificates,
     /// Who wants to read the tables as they are at one moment.
     holds: Arc<Holds>,
     /// What a lock waits for.
@@ -186,6 +188,7 @@ impl Engine {
             hub,
             rounds,
             voids,
+            certificates: certify::Certificates::default(),
             holds,
             seal,
             operator,

@@ -15,6 +15,7 @@ use plaudit::engine::{Engine, Moment, Settings, VoidAsked, VoidStatus, VoidView,
 use plaudit::error::Reject;
 use plaudit::fold::keys;
 use plaudit::fold::void_pages::Named;
+use plaudit::jobs::export::{Format, Table};
 use plaudit::jobs::{Found, Search, VOID_CLIPS_MAX};
 use plaudit::log::block::genesis;
 use plaudit::merkle::{Certificate, VoidNamed};
@@ -163,6 +164,15 @@ async fn a_void_and_its_lifting_leave_everything_as_it_was() {
     assert_eq!((at(&engine, back - 1), at(&engine, back)), (0, 50));
 }
 
+/// The slots as an export has them.
+async fn exported(engine: &Engine) -> String {
+    let source = engine.source(Vec::new()).await.unwrap();
+    let manifest = source.manifest(Format::Jsonl, false);
+    let mut out = Vec::new();
+    source.write(Table::Slots, &manifest, &mut out, &mut |_| Ok(())).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
 async fn certificate(engine: &Engine, number: Option<u64>) -> Certificate {
     loop {
         match engine.certificate("s", 1, number) {
@@ -195,6 +205,7 @@ async fn a_result_is_corrected_behind_its_lock_and_each_certificate_names_the_on
     assert_eq!((second.root, second.leaves, second.voids.len()), (first.root, first.leaves, 51));
     assert_eq!((said(&second), winner(&second)), (vec![(29, 29), (0, 0)], "c0".into()));
     assert_eq!(engine.slot("s", 1).unwrap().winner.unwrap().as_str(), "c0", "the winner follows");
+    assert!(exported(&engine).await.contains(r#""winner_clip_id":"c0""#), "{}", exported(&engine).await);
 
     engine.lift_void(early.id, "no reason".into()).await.unwrap();
     let third = certificate(&engine, None).await;
@@ -238,6 +249,7 @@ async fn an_operators_winner_stands_whatever_is_voided() {
     engine.pick_winner("s", 1, "c1", "the jury".into()).await.unwrap();
     engine.void(asked(VoidBy::Network(FARM))).await.unwrap();
     assert_eq!(engine.slot("s", 1).unwrap().winner.unwrap().as_str(), "c1");
+    assert!(exported(&engine).await.contains(r#""winner_clip_id":"c1""#));
     let second = certificate(&engine, None).await;
     assert_eq!((second.number, second.winner_clip_id.unwrap().as_str()), (2, "c1"));
 }

@@ -1,6 +1,6 @@
 //! The tables' rows, each as it is read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
 use std::ops::ControlFlow;
 
@@ -70,15 +70,17 @@ impl View<'_> {
             Column::number("leaves"),
         ];
         let mut rows = Rows::new(self.format, &columns, out).map_err(|why| writing(&why))?;
-        let (seasons, clips) = (self.all_seasons()?, self.all_clips()?);
-        for record in self.all_slots()? {
+        let (seasons, clips, slots) = (self.all_seasons()?, self.all_clips()?, self.all_slots()?);
+        let winners = self.winners_since(&slots, &clips)?;
+        for record in slots {
             let outcome = record.outcome.as_ref();
             let reason = outcome.and_then(|outcome| match &outcome.decided {
                 Decided::Tally | Decided::TallyAfter(_) => None,
                 Decided::ByHand { reason } => Some(reason.as_str()),
             });
             let root = outcome.and_then(|outcome| outcome.root);
-            let winner = record.winner().and_then(|clip| clips.get(clip.index())).map(|clip| clip.id.as_str());
+            let winner = winners.get(&record.slot.no).copied().or_else(|| record.winner());
+            let winner = winner.and_then(|clip| clips.get(clip.index())).map(|clip| clip.id.as_str());
             let cells = [
                 number(record.slot.no.0),
                 season_id(&seasons, record.slot.season),
@@ -287,6 +289,38 @@ impl View<'_> {
             rows.row(&cells).map_err(|why| writing(&why))?;
         }
         rows.end().map_err(|why| writing(&why))
+    }
+
+    /// By slot: who wins by the votes that count, where a void behind the lock may have made it another clip.
+    fn winners_since(&self, slots: &[SlotRecord], clips: &[Clip]) -> Result<HashMap<SlotNo, ClipNo>, Fault> {
+        let mut since = HashSet::new();
+        self.source.tables.each_void(|void| {
+            let record = slots.get(void.plan.slot.index());
+            let decided = record.and_then(|record| Some((record, record.outcome.as_ref()?)));
+            if let Some((record, outcome)) = decided
+                && !matches!(outcome.decided, Decided::ByHand { .. })
+                && void.last > record.last
+                && void.taken.is_some()
+            {
+                since.insert(void.plan.slot);
+            }
+        })?;
+        let mut votes = HashMap::new();
+        if !since.is_empty() {
+            self.source.tables.each_total(|clip, count, weight| {
+                votes.insert(clip, (weight, count));
+            })?;
+        }
+        // Highest weight, then most votes, then added first.
+        let mut best: HashMap<SlotNo, ((u64, u64), ClipNo)> = HashMap::new();
+        for clip in clips.iter().filter(|clip| since.contains(&clip.slot)) {
+            let sums = votes.get(&clip.no).copied().unwrap_or_default();
+            let most = best.entry(clip.slot).or_insert((sums, clip.no));
+            if sums > most.0 {
+                *most = (sums, clip.no);
+            }
+        }
+        Ok(best.into_iter().map(|(slot, (_, clip))| (slot, clip)).collect())
     }
 
     /// By slot: votes that voids in force take out, by sequence.

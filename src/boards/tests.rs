@@ -716,6 +716,28 @@ fn a_segment_that_is_cut_leaves_out_the_retraction_of_what_a_void_had_taken_out(
     world.check_timeline(ClipNo(0));
 }
 
+/// A void takes its votes out at its own place in the log, however far the tables have come since.
+#[test]
+fn boards_stop_at_a_void_on_their_way() {
+    let mut world = World::new();
+    for who in 0..20 {
+        world.vote(voter(who), 0, 1);
+    }
+    world.apply();
+    let board = Board { of: Subject::Voters, scope: Scope::All, window: Window::All };
+    world.check_board(board);
+    world.take(Step::Void { clip: 0, nth: 2 });
+    let void = world.voids.last(SlotNo(0));
+    let wanted = world.ranked(board);
+    world.vote(voter(30), 0, 1);
+    world.commit();
+    assert!(!world.boards.step(world.applied, NOON, &world.layout).unwrap());
+    let (as_of, total, _) = world.boards.page(board, None, 1).unwrap().unwrap();
+    assert_eq!((as_of, total), (void, wanted.len()));
+    world.apply();
+    world.check();
+}
+
 /// What the stage has no more is known at no place in the log: what counted between the two.
 #[test]
 fn between_two_voids_that_come_together_there_is_no_board() {
@@ -729,6 +751,10 @@ fn between_two_voids_that_come_together_there_is_no_board() {
     world.take(Step::Void { clip: 0, nth: 2 });
     world.commit();
     let between = world.applied;
+    // Taken back and cast anew in between: the new vote is not the one that was masked.
+    let key = *world.standing.iter().filter(|(_, back)| !world.counts(back.vote)).nth(1).unwrap().0;
+    world.retract(key);
+    world.vote(key.0, 0, 1);
     world.vote(voter(30), 0, 1);
     world.take(Step::Void { clip: 0, nth: 3 });
     world.boards.step(between, NOON, &world.layout).unwrap();
@@ -799,6 +825,40 @@ fn a_page_of_minutes_that_is_ahead_of_the_mark_says_so() {
     assert_eq!((then.as_of, then.votes), (world.seq, 2));
     let then = at_sequence(store.as_ref(), of, before).unwrap().unwrap();
     assert_eq!((then.as_of, then.votes), (before, 1));
+}
+
+/// The first page of minutes begins with the void then, behind what there was.
+#[test]
+fn a_store_from_before_minutes_leaves_out_what_a_void_takes() {
+    let mut world = World::new();
+    world.vote(voter(1), 0, 1);
+    world.vote(voter(2), 0, 2);
+    world.apply();
+    let store = world.disk.open("tables");
+    let (from, to) = keys::timeline_of(0);
+    let (key, _) = store.last_in(&from, &to).unwrap().unwrap();
+    store.remove(&key).unwrap();
+    world.tables = Tables::open(world.disk.open("tables")).unwrap();
+    let seen = |world: &World, seq: Seq| {
+        let (voids, masks) = (world.voids_of(SlotNo(0)), world.voids.masks(SlotNo(0)));
+        let of = Of { clip: ClipNo(0), slot: SlotNo(0), applied: world.applied, voids: &voids, masks: &masks };
+        let last = series(store.as_ref(), of, 60_000, 0, 0, 10).unwrap().points.last().copied();
+        let then = at_time(store.as_ref(), of, u64::MAX).unwrap().unwrap();
+        let at = at_sequence(store.as_ref(), of, seq).unwrap().map(|then| (then.votes, then.weight));
+        (last.map(|point| (point.total_votes, point.total_weight)), (then.votes, then.weight), at)
+    };
+    world.take(Step::Void { clip: 0, nth: 1 });
+    let void = world.voids.last(SlotNo(0));
+    world.apply();
+    assert_eq!(seen(&world, void), (None, (0, 0), Some((0, 0))));
+    world.vote(voter(3), 0, 1);
+    world.apply();
+    assert_eq!(seen(&world, void), (Some((1, 1)), (1, 1), Some((0, 0))));
+    assert_eq!(seen(&world, world.seq).2, Some((1, 1)));
+    world.take(Step::Lift { nth: 0 });
+    world.apply();
+    assert_eq!(seen(&world, world.seq), (Some((3, 4)), (3, 4), Some((3, 4))));
+    assert_eq!(seen(&world, void).2, Some((0, 0)), "as it was then");
 }
 
 #[test]

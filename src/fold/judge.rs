@@ -325,7 +325,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::{Clip, ClipDraft, ClipId, ClipNo, Decided, FrozenBy, Outcome, Vote, VoteKind};
+    use crate::domain::{
+        Clip, ClipDraft, ClipId, ClipNo, Decided, FrozenBy, Outcome, VoidBy, VoidPlan, Vote, VoteKind,
+    };
 
     const SLOT: SlotNo = SlotNo(0);
     const VOTER: VoterId = VoterId([1; 16]);
@@ -362,6 +364,37 @@ mod tests {
         assert!(judge(&known, 19, 0, &vote()).is_err(), "an unban does not reach back either");
         known.forget_before(25);
         assert!(known.bans.is_empty());
+    }
+
+    /// Each, and each lifting, may make another clip the winner.
+    #[test]
+    fn a_tally_rests_on_the_last_void_behind_its_freeze() {
+        let mut known = opened_at(3);
+        let void = |known: &mut Transitions, at: Seq| {
+            let plan = VoidPlan { slot: SLOT, by: VoidBy::Flagged, reason: String::new() };
+            known.note(at, 0, &Event::VoidBegun(Box::new(plan)));
+            known.note(at + 1, 0, &Event::VoidTaken { void: at, slot: SLOT });
+        };
+        let lock = |frozen_at: Seq, decided: Decided| Event::SlotDecided {
+            slot: SLOT,
+            outcome: Box::new(Outcome { frozen_at, winner: None, decided, root: None }),
+        };
+        let by_hand = Decided::ByHand { reason: "the jury".into() };
+        let overtaken = Err(Refusal::Overtaken(SlotStatus::Frozen));
+        void(&mut known, 4);
+        known.note(7, 0, &Event::SlotFrozen(SLOT));
+        assert_eq!(judge(&known, 8, 0, &lock(7, Decided::Tally)), Ok(()), "the freeze is behind that void");
+        void(&mut known, 9);
+        assert_eq!(judge(&known, 11, 0, &lock(7, Decided::Tally)), overtaken);
+        assert_eq!(judge(&known, 11, 0, &lock(7, Decided::TallyAfter(5))), overtaken);
+        assert_eq!(judge(&known, 11, 0, &lock(7, Decided::TallyAfter(10))), Ok(()));
+        assert_eq!(judge(&known, 11, 0, &lock(7, by_hand)), Ok(()));
+        known.note(11, 0, &Event::VoidLifted { void: 9, slot: SLOT, reason: String::new() });
+        assert_eq!(judge(&known, 12, 0, &lock(7, Decided::TallyAfter(10))), overtaken);
+        assert_eq!(judge(&known, 12, 0, &lock(7, Decided::TallyAfter(11))), Ok(()));
+        known.note(12, 0, &Event::SlotReopened { slot: SLOT, ends_at: None });
+        known.note(13, 0, &Event::SlotFrozen(SLOT));
+        assert_eq!(judge(&known, 14, 0, &lock(13, Decided::Tally)), Ok(()));
     }
 
     #[test]

@@ -256,3 +256,36 @@ fn each_named(
 fn read(key: &[u8], record: &[u8]) -> Result<VoidState, Fault> {
     codec::read(NAME, Kind::Void, key, record)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{NAMED_AT_ONCE, NamedVotes, VoidBy, VoidPlan, VoterId};
+    use crate::store::FaultyDisk;
+
+    /// They are folded again.
+    #[test]
+    fn votes_that_were_named_ahead_of_the_mark_are_not_loaded() {
+        let slot = SlotNo(3);
+        let store = FaultyDisk::new(1).open("tables");
+        let mut tables = VoidTables::default();
+        let plan = VoidPlan { slot, by: VoidBy::Flagged, reason: "why".into() };
+        let mut take = |seq: Seq, event: &Event| tables.take(store.as_ref(), seq, 0, event, &Effect::Plain).unwrap();
+        take(100, &Event::VoidBegun(Box::new(plan)));
+        for seq in [101, 102] {
+            let votes = (0..NAMED_AT_ONCE as u64).map(|vote| NamedVote {
+                seq: vote + (seq - 101) * NAMED_AT_ONCE as u64,
+                at: 0,
+                voter: VoterId([0; 16]),
+                clip: ClipNo(0),
+                weight: 1,
+                day: 0,
+            });
+            take(seq, &Event::VotesNamed(Box::new(NamedVotes { void: 100, slot, votes: votes.collect() })));
+        }
+        tables.store(store.as_ref()).unwrap();
+        for (until, named) in [(99, 0), (100, 0), (101, NAMED_AT_ONCE), (102, 2 * NAMED_AT_ONCE)] {
+            assert_eq!(load(store.as_ref(), until).unwrap().named(), named, "up to {until}");
+        }
+    }
+}

@@ -43,7 +43,7 @@
 //! jobs/rounds.rs           frozen by the clock, and sealed → the lock names that freeze and the winner → the next slot opens, or
 //!                          waits for its clips
 //! log/apply.rs             the lock is in the tables: the pages stand for the slot's blocks, which go
-//! engine/certify.rs        certificates and proofs, from the pages; behind each void another certificate
+//! engine/certify.rs        certificates and proofs, from the pages; behind each void another certificate (engine/editions.rs)
 //! ```
 //!
 //! # A void

@@ -1,23 +1,22 @@
 //! A locked slot's certificate and its voters' proofs, from what is stored; and `verify`'s part about them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::editions::Locked;
 use super::verify::Verified;
 use super::{Core, Engine};
 use crate::closed::{Place, SlotNames, SlotPages};
-use crate::domain::{Clip, ClipId, ClipNo, Decided, Seq, SlotNo, SlotStatus, VoidState, VoterId};
+use crate::domain::{Clip, ClipNo, Seq, SlotNo, SlotStatus, VoterId};
 use crate::error::{Fault, Reject};
 use crate::fold::lookup;
 use crate::fold::records::SlotRecord;
 use crate::fold::sorted::{Closing, Sorted, SortedPages};
 use crate::fold::{NAMED_MAX, Tables};
-use crate::merkle::{
-    Audit, Certificate, ChainAt, ClipResult, FORMAT, FORMAT_AFTER_VOID, HexHash, Proof, Tree, VoidNamed, WinnerBy,
-};
+use crate::merkle::{Audit, Certificate, HexHash, Proof, Tree};
 
 impl Engine {
     /// A locked slot's newest certificate, or the one of a number; `WrongState` before its lock, `NotReady` until its
@@ -141,8 +140,10 @@ impl Core {
             let clips = &scene.slots[record.slot.no.index()].clips;
             clips.iter().map(|no| (*no, scene.clips[no.index()].clip.id.clone())).collect()
         };
-        let found = Tables::open(Arc::clone(&self.tables))
-            .and_then(|tables| nth(&tables, self.store_id(), record, closing, pages, &ids, number));
+        let found = Tables::open(Arc::clone(&self.tables)).and_then(|tables| {
+            let store_id = self.store_id();
+            Locked { tables: &tables, store_id, record, closing, pages, clips: &ids }.nth(number)
+        });
         self.read(found)?.ok_or(Reject::NotFound)
     }
 
@@ -169,138 +170,6 @@ impl Core {
 
     fn store_id(&self) -> [u8; 16] {
         self.home.as_ref().map_or([0; 16], crate::store::Home::store_id)
-    }
-}
-
-/// A locked slot's newest certificate. `clips`: all of the slot's, in order.
-pub(super) fn newest(
-    tables: &Tables,
-    store_id: [u8; 16],
-    record: &SlotRecord,
-    closing: Closing,
-    pages: SortedPages,
-    clips: &[(ClipNo, ClipId)],
-) -> Result<Certificate, Fault> {
-    let certificate = nth(tables, store_id, record, closing, pages, clips, u64::MAX)?;
-    Ok(certificate.expect("the first one is always there"))
-}
-
-/// A locked slot's certificate of that number, or the last before it, as its pages and records have it: the first is of the votes
-/// under no void that took effect before the lock, and each void and lifting behind the lock makes another. `None`: of number 0.
-pub(super) fn nth(
-    tables: &Tables,
-    store_id: [u8; 16],
-    record: &SlotRecord,
-    closing: Closing,
-    pages: SortedPages,
-    clips: &[(ClipNo, ClipId)],
-    number: u64,
-) -> Result<Option<Certificate>, Fault> {
-    let store = tables.store().as_ref();
-    let sealed = SlotPages::new(store, record.slot.no, pages);
-    let whole: BTreeMap<ClipNo, (u64, u64)> =
-        sealed.counts()?.into_iter().map(|(clip, votes, weight)| (clip, (votes, weight))).collect();
-    let voids = Voided::of(tables, record, sealed)?;
-    let by_hand = matches!(record.outcome.as_ref().map(|outcome| &outcome.decided), Some(Decided::ByHand { .. }));
-    let season = lookup::season_id(store, record.slot.season)?;
-    let editions =
-        std::iter::once((record.last, None)).chain(voids.steps.iter().map(|(seq, void)| (*seq, Some(*void))));
-    let mut last: Option<Certificate> = None;
-    for ((at, void), number) in editions.zip(1..=number) {
-        let (masked, counts) = voids.at(at, &whole);
-        let result = |(no, clip_id): &(ClipNo, ClipId)| {
-            let (vote_count, weighted_score) = counts.get(no).copied().unwrap_or_default();
-            ClipResult { clip_id: clip_id.clone(), vote_count, weighted_score }
-        };
-        let lock = record.winner();
-        let mut certificate = Certificate {
-            format: if void.is_some() { FORMAT_AFTER_VOID } else { FORMAT },
-            store: store_id,
-            number,
-            previous: last.as_ref().map(|last| HexHash(last.hash)),
-            void,
-            season: season.clone(),
-            slot: record.slot.position,
-            sequence: closing.freeze,
-            chain: closing.block.map(|block| ChainAt { first: block.first, last: block.last, hash: block.chain }),
-            winner_clip_id: clips.iter().find(|(no, _)| Some(*no) == lock).map(|(_, id)| id.clone()),
-            winner_by: WinnerBy::Count,
-            clips: clips.iter().map(result).collect(),
-            leaves: pages.leaves,
-            root: pages.root,
-            voids: masked,
-            hash: [0; 32],
-        };
-        if void.is_some() && !by_hand {
-            certificate.winner_clip_id = certificate.best().cloned();
-        }
-        last = Some(certificate.sealed());
-    }
-    Ok(last)
-}
-
-/// A locked slot's voids, and where their votes are among the leaves.
-struct Voided {
-    states: Vec<VoidState>,
-    /// By void: its votes that are leaves, by sequence.
-    named: HashMap<Seq, Vec<Seq>>,
-    /// By sequence: the leaf's index, its clip and weight.
-    leaves: HashMap<Seq, (u64, ClipNo, u16)>,
-    /// What followed the lock, in order.
-    steps: Vec<(Seq, VoidNamed)>,
-}
-
-impl Voided {
-    fn of(tables: &Tables, record: &SlotRecord, sealed: SlotPages<'_>) -> Result<Self, Fault> {
-        let slot = record.slot.no;
-        let mut states = Vec::new();
-        tables.each_void(|state| {
-            if state.plan.slot == slot && state.taken.is_some() {
-                states.push(state.clone());
-            }
-        })?;
-        let mut named: HashMap<Seq, Vec<Seq>> = HashMap::new();
-        for state in &states {
-            let of = named.entry(state.id).or_default();
-            tables.each_named(slot, state.id, |votes| of.extend(votes.iter().map(|vote| vote.seq)))?;
-        }
-        let mut steps = Vec::new();
-        for state in &states {
-            let id = state.id;
-            steps.extend(state.taken.iter().map(|step| (step.seq, VoidNamed { id, lifted: false })));
-            steps.extend(state.lifted.iter().map(|(step, _)| (step.seq, VoidNamed { id, lifted: true })));
-        }
-        steps.retain(|(seq, _)| *seq > record.last);
-        steps.sort_unstable_by_key(|(seq, _)| *seq);
-        let mut voided = Self { states, named, leaves: HashMap::new(), steps };
-        let wanted: HashSet<Seq> = voided.named.values().flatten().copied().collect();
-        if !wanted.is_empty() {
-            let mut index = 0;
-            sealed.each(|ballot| {
-                if wanted.contains(&ballot.seq) {
-                    voided.leaves.insert(ballot.seq, (index, ballot.clip, ballot.weight));
-                }
-                index += 1;
-                Ok(())
-            })?;
-        }
-        Ok(voided)
-    }
-
-    /// Which leaves count for nothing behind an event, and what the clips have without them.
-    fn at(&self, seq: Seq, whole: &BTreeMap<ClipNo, (u64, u64)>) -> (Vec<u64>, BTreeMap<ClipNo, (u64, u64)>) {
-        let in_force = self.states.iter().filter(|state| state.was_in_force(seq));
-        let votes: BTreeSet<Seq> = in_force.flat_map(|state| &self.named[&state.id]).copied().collect();
-        // Taken back before the void took effect: no leaves.
-        let leaves = votes.iter().filter_map(|vote| self.leaves.get(vote));
-        let (mut indexes, mut counts) = (Vec::new(), whole.clone());
-        for (index, clip, weight) in leaves {
-            indexes.push(*index);
-            let sum = counts.entry(*clip).or_default();
-            *sum = (sum.0.saturating_sub(1), sum.1.saturating_sub(u64::from(*weight)));
-        }
-        indexes.sort_unstable();
-        (indexes, counts)
     }
 }
 

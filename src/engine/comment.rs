@@ -300,7 +300,7 @@ impl Core {
     pub(super) fn read<T>(&self, read: Result<T, Fault>) -> Result<T, Reject> {
         read.map_err(|failure| {
             self.metrics.read_failures.inc();
-            tracing::error!("comments can't be read: {failure}");
+            tracing::error!("what is stored can't be read: {failure}");
             Reject::StorageFailed
         })
     }

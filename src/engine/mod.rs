@@ -8,6 +8,7 @@ mod certify;
 mod comment;
 mod compact;
 mod data;
+mod editions;
 mod history;
 mod leaderboard;
 mod live;

@@ -5,7 +5,8 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::certify::{newest, nth, recount_sealed};
+use super::certify::recount_sealed;
+use super::editions::Locked;
 use super::verify::Verified;
 use crate::closed::{SlotNames, SlotPages};
 use crate::codec::Chain;
@@ -86,7 +87,7 @@ pub fn export_slot(dir: &Path, season: &str, position: u32, to: &mut dyn Write) 
     let Recovered { tables, .. } = recover(home.log().as_ref(), home.tables(), genesis)?;
     let slot = Slot::find(&tables, season, position)?.map_err(Fault::Setting)?;
     let store = tables.store().as_ref();
-    let certificate = newest(&tables, home.store_id(), &slot.record, slot.closing, slot.pages, &slot.clip_ids())?;
+    let certificate = slot.locked(&tables, home.store_id(), &slot.clip_ids()).newest()?;
     let mut line = |json: String| writeln!(to, "{json}").map_err(|why| Fault::io("writing the export", &why));
     let text = "our own types always serialise";
     line(serde_json::to_string(&ExportHead { certificate }).expect(text))?;
@@ -135,6 +136,10 @@ impl Slot {
         Ok(Ok(Self { record, closing, pages, clips }))
     }
 
+    fn locked<'a>(&'a self, tables: &'a Tables, store_id: [u8; 16], clips: &'a [(ClipNo, ClipId)]) -> Locked<'a> {
+        Locked { tables, store_id, record: &self.record, closing: self.closing, pages: self.pages, clips }
+    }
+
     fn clip_ids(&self) -> Vec<(ClipNo, ClipId)> {
         let own = self.clips.iter().filter(|clip| clip.slot == self.record.slot.no);
         own.map(|clip| (clip.no, clip.id.clone())).collect()
@@ -157,8 +162,7 @@ impl Slot {
             found.note("the certificate's clips are not the slot's, in their order".to_owned());
         }
         // Of the same number: an older one stays true of its time.
-        let (closing, pages) = (self.closing, self.pages);
-        let stored = nth(tables, store_id, &self.record, closing, pages, &ids, of.number)?;
+        let stored = self.locked(tables, store_id, &ids).nth(of.number)?;
         let Some(stored) = stored.filter(|stored| stored.number == of.number) else {
             found.note(format!("the number: the store has no certificate {} of this slot", of.number));
             return Ok(());

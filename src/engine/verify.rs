@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use super::certify::{newest, recount_sealed, slot_name};
+use super::certify::{recount_sealed, slot_name};
+use super::editions::Locked;
 use super::load::{check_numbers, put};
 use super::minutes::{self, Minutes};
 use super::recount::recount;
@@ -329,7 +330,7 @@ impl Sealed<'_> {
         let of = slot_name(&SlotNames::of(store, &record.slot)?, record);
         let own = clips.iter().filter(|clip| clip.slot == record.slot.no).map(|clip| (clip.no, clip.id.clone()));
         let own: Vec<_> = own.collect();
-        let certificate = match newest(tables, [0; 16], record, closing, pages, &own) {
+        let certificate = match (Locked { tables, store_id: [0; 16], record, closing, pages, clips: &own }).newest() {
             Ok(certificate) => Some(certificate),
             Err(damage @ Fault::Damaged { .. }) => {
                 found.note(format!("{of}, its counts: {damage}"));

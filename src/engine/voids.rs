@@ -130,7 +130,8 @@ impl Engine {
             let _turn = core.turn().await?;
             let slot = core.slot_state(&asked.season, asked.position)?;
             if slot.voids.list.len() >= VOIDS_A_SLOT {
-                return Err(core.overloaded());
+                // It never gets less: to come again is no use.
+                return Err(super::operate::wrong_state(&slot, "has as many voids as a slot may have"));
             }
             let mut job = core.voids.lock();
             if job.is_busy() {

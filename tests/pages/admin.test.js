@@ -140,6 +140,7 @@ test('on a phone the office fits the screen', async (t) => {
   await shot(page, 'admin-phone', { fullPage: true });
   await page.getByRole('button', { name: 'Lock', exact: true }).click();
   await page.locator('#sure').waitFor();
+  assert.ok(await page.locator('#sure').evaluate((one) => one.scrollHeight - one.lastChild.offsetTop < 150), 'the question is as high as what it asks');
   await shot(page, 'admin-phone-sure');
 });
 

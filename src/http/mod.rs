@@ -156,7 +156,7 @@ impl App {
         let packed = compress::Packed::default();
         let draining = watch::Sender::new(false);
         let readers = Arc::new(Semaphore::new(READERS));
-        let pages = pages::Pages::new(&options);
+        let pages = pages::Pages::new(&options, engine.settings().weights);
         Self(Arc::new(Parts {
             engine,
             identity,

@@ -238,13 +238,13 @@ impl<'a> Foreign<'a> {
             "" => VoteKind::Standard,
             text => VoteKind::parse(text).map_err(|why| why.to_string())?,
         };
-        let weight = get("vote_weight").parse().ok().filter(|weight: &u16| (1..=1_000).contains(weight));
+        let weight = get("vote_weight").parse().ok().filter(|weight: &u16| (1..=10_000).contains(weight));
         let position = get("slot_position").parse().ok().filter(|position: &u32| (1..=1_000_000).contains(position));
         Ok(Row {
             clip: clip.to_owned(),
             voter: self.voter(get("user_id"), get("voter_key"))?,
             kind,
-            weight: weight.ok_or("vote_weight: a whole number from 1 to 1000")?,
+            weight: weight.ok_or("vote_weight: a whole number from 1 to 10000")?,
             position: position.ok_or("slot_position: a whole number from 1 to 1000000")?,
             risk: match get("flagged") {
                 "t" | "true" | "1" => Origin::FLAGGED_FROM,

@@ -122,6 +122,28 @@ test('flagged votes are taken out after a look at what that changes, and come ba
   assert.equal(await votes(), 2);
 });
 
+test('on a phone the office fits the screen', async (t) => {
+  const server = await serve(t, ['--moderation', 'before']);
+  await comment(server, 'clip-1', 'Is it up yet? Averyveryverylongwordthathasnospaceinitanywhereandgoesonandon', 'lena');
+  for (const n of [1, 2, 3]) await vote(server, `clip-${n}`, 'ada');
+  await call(server, 'PUT', '/api/admin/bans/mallory', { reason: 'a farm of accounts, all from the same building' }, ADMIN);
+  const page = await entered(t, server, { viewport: { width: 360, height: 740 } });
+  await says(page.locator('#moderation .content'), 'Is it up yet?');
+  await says(page.locator('.meter', { hasText: 'Drift' }).locator('strong'), '0');
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'no sideways scroll');
+  // What a finger has to meet.
+  const small = await page.locator('#office :is(button, summary, select, input):visible').evaluateAll((all) => all.filter((one) => one.type !== 'checkbox' && one.getBoundingClientRect().height < 35).map((one) => one.outerHTML));
+  assert.deepEqual(small, []);
+  const cut = await page.locator('#office :is(button, input, select, label)').evaluateAll((all) => all.filter((one) => one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML));
+  assert.deepEqual(cut, []);
+  assert.deepEqual(await faults(page), []);
+  await shot(page, 'admin-phone', { fullPage: true });
+  await page.getByRole('button', { name: 'Lock', exact: true }).click();
+  await page.locator('#sure').waitFor();
+  assert.ok(await page.locator('#sure').evaluate((one) => one.scrollHeight - one.lastChild.offsetTop < 150), 'the question is as high as what it asks');
+  await shot(page, 'admin-phone-sure');
+});
+
 test('a wrong token opens nothing, and the right one is forgotten with a reload', async (t) => {
   const server = await serve(t);
   const page = await viewer(t, await browser(t), `${server.url}/admin`);

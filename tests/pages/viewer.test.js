@@ -1,6 +1,7 @@
 // The viewer's page in Chromium.
 
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import { test } from 'node:test';
 import { browser, call, card, comment, faults, operate, says, serve, shot, token, until, viewer, vote } from './support.js';
 
@@ -55,6 +56,86 @@ test('a refused vote is taken back with its reason', async (t) => {
   await says(second.locator('.votes'), '0');
   assert.equal(await second.locator('.vote').getAttribute('aria-pressed'), 'false');
   await shot(page, 'refused');
+});
+
+test('a stronger vote counts more, and is offered where it does', async (t) => {
+  const chrome = await browser(t);
+  const server = await serve(t, ['--daily-limit', '12']);
+  const [ada, ben] = await Promise.all(['ada', 'ben'].map((sub) => viewer(t, chrome, `${server.url}/#token=${token(sub)}`)));
+  await card(ada, 'Neon Rain').locator('.title').click();
+  const dialog = ada.getByRole('dialog');
+  await dialog.getByRole('button', { name: 'Super vote ×3 for Neon Rain: uses 3 of today’s votes' }).click();
+  await says(ada.locator('#left'), '9 votes left');
+  await says(dialog.locator('.votes'), '1 vote · 3 points');
+  assert.ok(await dialog.locator('.stronger').isHidden(), 'a vote is cast already');
+  await says(card(ben, 'Neon Rain').locator('.votes'), '1 vote · 3 points');
+  await ada.keyboard.press('Escape');
+  await card(ada, 'Paper Tigers').locator('.title').click();
+  await dialog.getByRole('button', { name: /^Mega vote/ }).click();
+  await says(dialog.getByRole('alert').first(), 'Only 9 of today’s votes are left, too few for this one.');
+  await says(dialog.locator('.votes'), '0 votes');
+  assert.deepEqual(await faults(ada), []);
+  await shot(ada, 'stronger');
+  await ada.keyboard.press('Escape');
+  await card(ada, 'Neon Rain').locator('.vote').click();
+  await says(ada.locator('#left'), '12 votes left');
+  await says(card(ben, 'Neon Rain').locator('.votes'), '0 votes');
+
+  const even = await serve(t, ['--weights', 'standard=2,super=2,mega=2']);
+  const page = await viewer(t, chrome, even.url);
+  await card(page, 'Neon Rain').locator('.vote').click();
+  await says(page.locator('#left'), '198 votes left');
+  assert.equal((await card(page, 'Neon Rain').locator('.votes').textContent()).trim(), '1 vote', 'all weigh the same');
+  await card(page, 'Paper Tigers').locator('.title').click();
+  assert.equal(await page.locator('.stronger button').count(), 0);
+});
+
+test('voters find their own ballots in a result, and others none', async (t) => {
+  const server = await serve(t);
+  const chrome = await browser(t);
+  const [ada, ben, nobody] = await Promise.all([`#token=${token('ada')}`, `#token=${token('ben')}`, ''].map((hash) => viewer(t, chrome, `${server.url}/${hash}`)));
+  for (const title of ['Neon Rain', 'Paper Tigers']) {
+    await card(ada, title).locator('.vote').click();
+    await says(card(ada, title).locator('.vote'), 'Voted');
+  }
+  await vote(server, 'clip-1', 'cyd');
+  await operate(server, 'seasons/demo/slots/1/lock');
+  for (const page of [ada, ben, nobody]) await page.getByRole('button', { name: 'Is my ballot in? Round 1' }).click();
+  const found = ada.locator('.found p');
+  await says(found, /Your ballot for Neon Rain is in: number [123] of 3, checked against the certificate/);
+  await says(found, /Your ballot for Paper Tigers is in/);
+  const [saved] = await Promise.all([ada.waitForEvent('download'), ada.getByRole('link', { name: 'Keep the proof of your ballot for Neon Rain' }).click()]);
+  assert.equal(saved.suggestedFilename(), 'proof-demo-1-clip-1.json');
+  await says(ben.locator('.found'), 'No ballot of yours is in this result.');
+  await says(nobody.locator('.found'), 'Nobody is known here');
+  assert.deepEqual(await faults(ada), []);
+  await shot(ada, 'proof', { fullPage: true });
+});
+
+test('what the site’s check says is said in words, and who passes it votes', async (t) => {
+  let told = {};
+  const verifier = createServer((request, answer) => request.resume().on('end', () => answer.writeHead(told.status).end(JSON.stringify({ success: told.success }))));
+  await new Promise((resolve) => verifier.listen(0, '127.0.0.1', resolve));
+  t.after(() => verifier.close());
+  const server = await serve(t, ['--challenge-url', `http://127.0.0.1:${verifier.address().port}/`]);
+  const chrome = await browser(t);
+  const first = async (hash, words) => {
+    const page = await viewer(t, chrome, `${server.url}/${hash}`);
+    assert.ok(!page.url().includes('solved'), 'it does not stay in the address');
+    await card(page, 'Neon Rain').locator('.vote').click();
+    await says(card(page, 'Neon Rain').locator(words ? '[role=alert]' : '.vote'), words ?? 'Voted');
+    return page;
+  };
+  await first('', 'This site checks that you are a person before your first vote');
+  told = { status: 200, success: false };
+  await first('#challenge=solved', 'was not passed');
+  told = { status: 500 };
+  await first('#challenge=solved', 'can’t be made just now. Try again in 1 s.');
+  told = { status: 200, success: true };
+  const page = await first('#challenge=solved');
+  told = { status: 500 };
+  await card(page, 'Paper Tigers').locator('.vote').click();
+  await says(card(page, 'Paper Tigers').locator('.vote'), 'Voted');
 });
 
 test('a restart of the server heals without a reload', async (t) => {

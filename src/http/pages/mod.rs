@@ -14,6 +14,7 @@ use super::query::{NamePath, named};
 use super::reply::Whole;
 use super::routes::Outcome;
 use super::{App, AppOptions, etag};
+use crate::domain::Weights;
 use crate::error::Reject;
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -22,7 +23,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// What lies below `/pages/`.
-const FILES: [(&str, &str, &str); 19] = [
+const FILES: [(&str, &str, &str); 20] = [
     ("admin.js", SCRIPT, include_str!("site/admin.js")),
     ("office.js", SCRIPT, include_str!("site/office.js")),
     ("meters.js", SCRIPT, include_str!("site/meters.js")),
@@ -37,6 +38,7 @@ const FILES: [(&str, &str, &str); 19] = [
     ("dom.js", SCRIPT, include_str!("site/dom.js")),
     ("embed-frame.js", SCRIPT, include_str!("site/embed-frame.js")),
     ("live.js", SCRIPT, include_str!("site/live.js")),
+    ("proof.js", SCRIPT, include_str!("site/proof.js")),
     ("rounds.js", SCRIPT, include_str!("site/rounds.js")),
     ("time.js", SCRIPT, include_str!("site/time.js")),
     ("embed.css", CSS, include_str!("site/embed.css")),
@@ -60,9 +62,12 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    pub(super) fn new(options: &AppOptions) -> Self {
+    pub(super) fn new(options: &AppOptions, weights: Weights) -> Self {
         let comments = if options.anonymous_comments { "everyone" } else { "members" };
-        let page = |text: &str| Page::new(HTML, text.replace("{{comments}}", comments));
+        let Weights { standard, super_, mega } = weights;
+        let weights = format!("{{&quot;standard&quot;:{standard},&quot;super&quot;:{super_},&quot;mega&quot;:{mega}}}");
+        let page =
+            |text: &str| Page::new(HTML, text.replace("{{comments}}", comments).replace("{{weights}}", &weights));
         let framed_by = ["'self'"].into_iter().chain(options.embed_origins.iter().map(String::as_str));
         let framed_by = framed_by.collect::<Vec<_>>().join(" ");
         Self {
@@ -147,10 +152,10 @@ mod tests {
 
     #[test]
     fn only_listed_sites_may_frame_and_only_the_embed() {
-        let none = Pages::new(&AppOptions::default());
+        let none = Pages::new(&AppOptions::default(), Weights::default());
         assert!(policy(&none.embed).ends_with("frame-ancestors 'self'"));
         let origins = vec!["https://a.example".to_owned(), "https://b.example".to_owned()];
-        let some = Pages::new(&AppOptions { embed_origins: origins, ..AppOptions::default() });
+        let some = Pages::new(&AppOptions { embed_origins: origins, ..AppOptions::default() }, Weights::default());
         assert!(policy(&some.embed).ends_with("frame-ancestors 'self' https://a.example https://b.example"));
         assert!(policy(&some.viewer).ends_with("frame-ancestors 'none'"));
     }
@@ -169,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_a_page_names_is_there() {
-        let pages = Pages::new(&AppOptions::default());
+        let pages = Pages::new(&AppOptions::default(), Weights::default());
         let texts = FILES.iter().map(|(_, _, text)| *text);
         let texts = texts.chain([
             include_str!("site/viewer.html"),

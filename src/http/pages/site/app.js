@@ -2,7 +2,7 @@
 
 import { call, list, takeToken } from './api.js';
 import { Ballot } from './ballot.js';
-import { Card, picture, voteButton } from './cards.js';
+import { Card, picture, unit, voteButton } from './cards.js';
 import { Comments } from './comments.js';
 import { $, count, h, plural, safeUrl, say } from './dom.js';
 import { Live } from './live.js';
@@ -106,7 +106,7 @@ function draw() {
   const isOpen = slot.status === 'voting';
   $('round').textContent = `Round ${slot.position}`;
   $('about').textContent = STATES[slot.status] + (isOpen && slot.resultsHidden ? ' Counts stay hidden until the round ends.' : '');
-  const most = Math.max(...[...cards.values()].map((card) => card.ballot.shown ?? 0), 1);
+  const most = Math.max(...[...cards.values()].map((card) => card.ballot.score ?? 0), 1);
   for (const card of cards.values()) card.show(most, isOpen);
   detail?.show(isOpen);
   if (slot.timeRemainingMs !== null && slot.votingEndsAt) offset = slot.votingEndsAt - slot.timeRemainingMs - Date.now();
@@ -151,7 +151,7 @@ function open(card) {
   const { clip, ballot } = card;
   const vote = voteButton(ballot, clip.title, budget, draw);
   const votes = h('strong');
-  const unit = h('span', { class: 'small' });
+  const what = h('span', { class: 'small' });
   const chart = h('div', { class: 'chart' });
   const comments = new Comments(clip.id, (total) => { card.comments = total; draw(); });
   const film = safeUrl(clip.video_url);
@@ -168,11 +168,11 @@ function open(card) {
   };
   drawChart();
   const dialog = $('detail');
-  detail = { id: clip.id, comments, show: (isOpen) => { votes.textContent = count(ballot.shown); unit.textContent = ballot.shown === 1 ? ' vote' : ' votes'; vote.show(isOpen); } };
+  detail = { id: clip.id, comments, show: (isOpen) => { votes.textContent = count(ballot.shown); what.textContent = unit(ballot.shown, ballot.score); vote.show(isOpen); } };
   dialog.replaceChildren(
     h('header', {}, h('h2', { id: 'detail-title' }, clip.title), h('button', { type: 'button', class: 'close', 'aria-label': 'Close', onclick: () => dialog.close() }, '×')),
     h('div', { class: 'wide' },
-      h('div', {}, screen, clip.username ? h('p', { class: 'small' }, `by ${clip.username}`) : '', h('div', { class: 'act' }, h('p', { class: 'votes' }, votes, unit), vote.button), vote.problem, h('h3', { class: 'heading' }, 'Votes over time (UTC)'), chart),
+      h('div', {}, screen, clip.username ? h('p', { class: 'small' }, `by ${clip.username}`) : '', h('div', { class: 'act' }, h('p', { class: 'votes' }, votes, what), vote.button), vote.stronger, vote.problem, h('h3', { class: 'heading' }, 'Votes over time (UTC)'), chart),
       comments.element));
   dialog.addEventListener('close', () => { detail = null; dialog.replaceChildren(); watch(); card.element.querySelector('.title').focus(); }, { once: true });
   dialog.showModal();

@@ -2,7 +2,7 @@
 
 export class Ballot {
   constructor(clip, { votes, weight = null, voted = false }) {
-    Object.assign(this, { clip, votes, weight, voted, seq: 0, wish: null });
+    Object.assign(this, { clip, votes, weight, voted, seq: 0, wish: null, wishes: 1 });
   }
 
   // What is shown: the wish counts at once, on top of what was known when it was made.
@@ -11,13 +11,20 @@ export class Ballot {
     return Math.max(0, this.votes + (this.wish ? 1 : -1));
   }
 
+  // What decides the round. What a vote taken back weighed is known once it is gone.
+  get score() {
+    const known = this.weight ?? this.votes;
+    return known !== null && this.wish ? known + this.wishes : known;
+  }
+
   get isOn() {
     return this.wish ?? this.voted;
   }
 
-  begin(on) {
+  // A wish for a vote that weighs so much, or for none.
+  begin(on, weight = 1) {
     if (this.wish !== null || on === this.voted) return false;
-    Object.assign(this, { wish: on, waits: null });
+    Object.assign(this, { wish: on, wishes: weight, waits: null });
     return true;
   }
 

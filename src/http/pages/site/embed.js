@@ -2,9 +2,9 @@
 (() => {
   const me = document.currentScript;
   const server = new URL(me.src).origin;
-  const { clip, token, title = 'Vote and comments' } = me.dataset;
+  const { clip, token = '', challenge = '', title = 'Vote and comments' } = me.dataset;
   const frame = document.createElement('iframe');
-  frame.src = `${server}/embed/${encodeURIComponent(clip)}${token ? `#token=${encodeURIComponent(token)}` : ''}`;
+  frame.src = `${server}/embed/${encodeURIComponent(clip)}#${new URLSearchParams({ token, challenge })}`;
   frame.title = title;
   frame.loading = 'lazy';
   Object.assign(frame.style, { border: 0, width: '100%', height: '320px', colorScheme: 'normal' });

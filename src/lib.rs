@@ -67,6 +67,8 @@
 //! store/versions.rs        what the applier changes from then on is copied first; the reader takes the copies
 //! jobs/export, backup.rs   a table, a record at a time, to whoever reads; its end lets the applier forget the copies
 //! engine/data.rs           and back: an empty directory, the records, a recount, the marker last
+//! engine/compact.rs        a stopped store's files made anew: copied, compared, exchanged in one step (store/generation.rs)
+//! engine/upgrade.rs        what serving it would change, and nothing is
 //! ```
 //!
 //! # The code map

@@ -209,8 +209,9 @@ pub(super) struct Import {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "The first backup of a file holds everything, secrets included; each later one adds what has changed. A later one that\n\
-    is cut short leaves the one before it, and the next goes on.\n\n\
+    after_help = "The first backup of a file holds everything, secrets included; each later one adds what has changed: that saves room in\n\
+    the file, while all of the store is read, and by a server sent, each time. A later one that is cut short leaves the one\n\
+    before it, and the next goes on.\n\n\
     Example: plaudit backup --to plaudit.backup --target http://127.0.0.1:8080 --admin-token TOKEN"
 )]
 pub(super) struct Backup {

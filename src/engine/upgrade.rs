@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::verify::{Verified, verify_stores};
 use crate::codec::{self, Kind};
-use crate::domain::{Event, Origin, Seq};
+use crate::domain::{Decided, Event, Origin, Seq};
 use crate::error::Fault;
 use crate::fold::records::SlotRecord;
 use crate::fold::timeline::group_of;
@@ -80,6 +80,7 @@ impl Gain {
             | Event::Banned { .. }
             | Event::Unbanned(_) => Self::None,
             Event::CommentPosted(_) | Event::CommentChanged(..) => Self::Comments,
+            Event::SlotDecided { outcome, .. } if matches!(outcome.decided, Decided::TallyAfter(_)) => Self::Voids,
             Event::SlotStopped { .. }
             | Event::SlotExtended { .. }
             | Event::SlotReopened { .. }
@@ -375,6 +376,11 @@ impl Seen {
             say(format!("{first} slots in their first form: each is written in today's form at its next step"));
         }
         self.slots(&tables, &mut say)?;
+        let mut under_way = 0;
+        tables.each_void(|void| under_way += u64::from(void.is_under_way()))?;
+        if under_way > 0 {
+            say(format!("{under_way} voids whose votes were still searched for end without effect"));
+        }
         // Without the tail, whose minutes are kept when it is folded.
         let mut earlier = 0;
         Tables::open(home.tables())?.each_total(|clip, votes, _| {

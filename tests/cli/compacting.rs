@@ -26,10 +26,10 @@ fn bloat(dir: &Path) {
 fn a_killed_compaction_leaves_the_store_as_it_was() {
     let scratch = tempfile::tempdir().unwrap();
     let dir = scratch.path();
-    unpack("origins", dir);
+    unpack("voids", dir);
     bloat(dir);
     let at = dir.to_str().unwrap();
-    let expected = votes("origins").iter().fold(String::new(), |text, (id, votes, weight)| {
+    let expected = votes("voids").iter().fold(String::new(), |text, (id, votes, weight)| {
         text + &format!(
             "{id} {votes} {weight}
 "

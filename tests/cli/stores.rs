@@ -7,6 +7,7 @@
 //! rounds     slots with their ends, sorted ballots of a locked slot, minutes; killed while it sorted another, and while a
 //!            reader held the tables, and between a renewed log's two names
 //! origins    and where votes came from; closed cleanly
+//! voids      and votes that an operator took out; killed while it searched for those of another void
 //! ```
 //!
 //! `PLAUDIT_WRITE_FIXTURES=1 cargo test --test cli kept_stores` makes those anew that are not there: what a released program wrote
@@ -23,9 +24,9 @@ use flate2::write::GzEncoder;
 use plaudit::closed::Rewrite;
 use plaudit::codec::{self, Kind};
 use plaudit::domain::{
-    Clip, ClipDraft, ClipId, ClipNo, CommentChange, CommentPost, CommentRef, Decided, Event, FrozenBy, NetworkHash,
-    Origin, Outcome, Profile, Retraction, Root, Season, SeasonId, SeasonNo, Seq, Slot, SlotNo, Vote, VoteKind,
-    VoterKey,
+    Clip, ClipDraft, ClipId, ClipNo, CommentChange, CommentPost, CommentRef, Decided, Event, FrozenBy, NamedVote,
+    NamedVotes, NetworkHash, Origin, Outcome, Profile, Retraction, Root, Season, SeasonId, SeasonNo, Seq, Slot, SlotNo,
+    VoidBy, VoidPlan, Vote, VoteKind, VoterKey,
 };
 use plaudit::fold::keys::{self, Table};
 use plaudit::fold::records::{FirstSlotRecord, SlotRecord};
@@ -35,7 +36,7 @@ use plaudit::log::Appender;
 use plaudit::log::block::{self, Builder};
 use plaudit::store::{Home, Marker, Store};
 
-pub(crate) const KEPT: [&str; 4] = ["first", "comments", "rounds", "origins"];
+pub(crate) const KEPT: [&str; 5] = ["first", "comments", "rounds", "origins", "voids"];
 
 const NOON: u64 = 1_700_000_000_000;
 const DAY: u16 = 19_675;
@@ -62,14 +63,18 @@ pub(crate) fn unpack(name: &str, to: &Path) {
 /// Votes that stand in a kept store, clip by clip: what every reader of it must find.
 pub(crate) fn votes(name: &str) -> Vec<(String, u64, u64)> {
     let mut clips = vec![(0, 0); 4];
+    let mut add = |clip: ClipNo, weight: u16, sign: i64| {
+        let sums: &mut (i64, i64) = &mut clips[clip.index()];
+        *sums = (sums.0 + sign, sums.1 + sign * i64::from(weight));
+    };
     for (_, event) in story(name).0 {
-        let (vote, sign) = match event {
-            Event::Voted(vote) | Event::VotedFrom(vote, _) => ((vote.clip, vote.weight), 1),
-            Event::Retracted(back) => ((back.clip, back.weight), -1),
-            _ => continue,
-        };
-        let sums: &mut (i64, i64) = &mut clips[vote.0.index()];
-        *sums = (sums.0 + sign, sums.1 + sign * i64::from(vote.1));
+        match event {
+            Event::Voted(vote) | Event::VotedFrom(vote, _) => add(vote.clip, vote.weight, 1),
+            Event::Retracted(back) => add(back.clip, back.weight, -1),
+            // The only one that names some takes effect.
+            Event::VotesNamed(named) => named.votes.iter().for_each(|vote| add(vote.clip, vote.weight, -1)),
+            _ => {}
+        }
     }
     let rows = clips.into_iter().enumerate();
     rows.map(|(n, (votes, weight))| (format!("clip-{n}"), votes.cast_unsigned(), weight.cast_unsigned())).collect()
@@ -118,7 +123,8 @@ fn clip(no: u32) -> Event {
 
 /// What happened in a store, with times; and how many events of its end are in the log alone.
 fn story(name: &str) -> (Vec<(u64, Event)>, usize) {
-    let (rounds, origins) = (name == "rounds" || name == "origins", name == "origins");
+    let origins = name == "origins" || name == "voids";
+    let rounds = name == "rounds" || origins;
     let voted = |vote: Vote| {
         let network = NetworkHash::of([9, 1, 2, 3, 4, 5, 6, 7]);
         if origins { Event::VotedFrom(vote, Origin { risk: 41, network }) } else { Event::Voted(vote) }
@@ -173,6 +179,21 @@ fn story(name: &str) -> (Vec<(u64, Event)>, usize) {
     if name == "rounds" {
         all.push(freeze(1));
     }
+    if name == "voids" {
+        let plan = |by| Box::new(VoidPlan { slot: SlotNo(1), by, reason: "a farm".into() });
+        let named = all.iter().zip(1..).filter_map(|(event, seq)| match event {
+            Event::VotedFrom(vote, _) if vote.clip == ClipNo(2) => {
+                let Vote { voter, clip, weight, day, .. } = *vote;
+                Some(NamedVote { seq, at: NOON + 997 * (seq - 1), voter, clip, weight, day })
+            }
+            _ => None,
+        });
+        let (void, slot, votes) = (all.len() as Seq + 1, SlotNo(1), named.skip(3).take(4).collect());
+        all.push(Event::VoidBegun(plan(VoidBy::Flagged)));
+        all.push(Event::VotesNamed(Box::new(NamedVotes { void, slot, votes })));
+        all.push(Event::VoidTaken { void, slot });
+        all.push(Event::VoidBegun(plan(VoidBy::Window { from_ms: 0, to_ms: NOON })));
+    }
     let tail = if name == "first" { 7 } else { 0 };
     ((NOON..).step_by(997).zip(all).collect(), tail)
 }
@@ -220,7 +241,7 @@ fn make(name: &str, dir: &Path) {
     home.tables().flush().unwrap();
     let clean = (name == "comments" || name == "origins").then_some(last);
     Marker { clean, ..*home.marker() }.write(dir).unwrap();
-    let app = if name == "origins" { PUSH_APP } else { "" };
+    let app = if name == "origins" || name == "voids" { PUSH_APP } else { "" };
     fs::write(dir.join("secrets.toml"), format!("{SECRETS}{app}")).unwrap();
     drop(home);
     // sled's threads have ended when its lock is free.

@@ -81,6 +81,18 @@ fn expected(name: &str) -> (u64, &'static [&'static str], &'static [&'static str
             ],
             &[],
         ),
+        "voids" => (
+            0,
+            &[
+                "comments",
+                "how rounds end",
+                "closed slots' sorted ballots",
+                "votes by the minute",
+                "where votes came from",
+                "votes taken out, and put back",
+            ],
+            &["1 voids whose votes were still searched for end without effect"],
+        ),
         _ => unreachable!("no other is kept"),
     }
 }

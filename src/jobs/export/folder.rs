@@ -5,7 +5,10 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
 
 use super::{Manifest, Table, Written, hex};
 use crate::error::Fault;
@@ -18,6 +21,8 @@ pub const SECRETS: &str = "secrets.toml";
 /// What a directory has until its manifest is there: the manifest so far.
 const BEGUN: &str = ".begun.json";
 const PART: &str = ".part";
+/// Pieces of a table between the thread that makes rows and the one that writes them: of 128 KiB, or a group of rows.
+const PIECES: usize = 4;
 /// Manifests are read up to here.
 const MANIFEST_MAX: u64 = 1 << 20;
 
@@ -81,8 +86,7 @@ impl Folder {
         let doing = |why: io::Error| Fault::io(format!("writing {}", part.display()), &why);
         let mode = if table.tells_secrets() { 0o600 } else { 0o644 };
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&part).map_err(doing)?;
-        let mut hashed = Hashed::new(file);
-        let rows = write(&mut hashed)?;
+        let (rows, hashed) = write_behind(Hashed::new(file), &doing, write)?;
         let (file, bytes, blake3) = hashed.end();
         // The bytes before the name.
         file.sync_all().map_err(doing)?;
@@ -122,6 +126,41 @@ impl Folder {
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(doing)?;
         fs::rename(&part, &path).map_err(doing)?;
         sync_dir(&self.dir)
+    }
+}
+
+/// Has `write`'s bytes hashed and written by another thread, while the next rows are made.
+fn write_behind(
+    mut hashed: Hashed<File>,
+    doing: &dyn Fn(io::Error) -> Fault,
+    write: impl FnOnce(&mut dyn Write) -> Result<u64, Fault>,
+) -> Result<(u64, Hashed<File>), Fault> {
+    let (sender, pieces) = sync_channel::<Vec<u8>>(PIECES);
+    let (rows, hashed) = thread::scope(|scope| {
+        let writing = scope.spawn(move || {
+            pieces.into_iter().try_for_each(|piece| hashed.write_all(&piece))?;
+            Ok(hashed)
+        });
+        // The sender goes with what it was lent to, and the thread ends behind the last piece.
+        let rows = write(&mut Behind(sender));
+        (rows, writing.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    // Its failure is why there was nobody to take the rows.
+    let hashed = hashed.map_err(doing)?;
+    Ok((rows?, hashed))
+}
+
+/// The way to the thread that writes.
+struct Behind(SyncSender<Vec<u8>>);
+
+impl Write for Behind {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.send(bytes.to_vec()).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -179,5 +218,63 @@ impl<W: Write> Write for Hashed<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.to.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Format;
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let (chain, store, voter_key) = (String::new(), String::new(), String::new());
+        let (format, tables) = (Format::Jsonl, Vec::new());
+        Manifest { plaudit_export: 1, sequence: 1, chain, store, voter_key, format, pseudonymous: false, tables }
+    }
+
+    #[test]
+    fn what_is_written_in_pieces_is_there_whole_and_vouched_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(dir.path(), manifest()).unwrap();
+        let pieces: Vec<Vec<u8>> = (0..50_u8).map(|n| vec![n; usize::from(n) * 997]).collect();
+        folder
+            .put_table(Table::Votes, |out| {
+                pieces.iter().try_for_each(|piece| out.write_all(piece)).unwrap();
+                Ok(7)
+            })
+            .unwrap();
+        let written = folder.finish().unwrap();
+        let wanted = pieces.concat();
+        assert_eq!(fs::read(dir.path().join("votes.jsonl")).unwrap(), wanted);
+        let of = &written.tables[0];
+        assert_eq!((of.rows, of.bytes, &of.blake3), (7, wanted.len() as u64, &hex(blake3::hash(&wanted).as_bytes())));
+        assert_eq!(read_manifest(dir.path()).unwrap(), written);
+    }
+
+    #[test]
+    fn a_table_that_is_broken_off_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(dir.path(), manifest()).unwrap();
+        let broken = folder.put_table(Table::Votes, |out| {
+            out.write_all(b"half a row").unwrap();
+            Err(Fault::Setting("no more came".into()))
+        });
+        assert!(broken.unwrap_err().to_string().contains("no more came"));
+        assert!(!folder.has(Table::Votes) && !dir.path().join("votes.jsonl").exists());
+    }
+
+    /// The writer's own failure is told, and not that nobody took the rows.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_named() {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let doing = |why: io::Error| Fault::io("writing it", &why);
+        let failed = write_behind(Hashed::new(full), &doing, |out| {
+            for _ in 0..100 {
+                out.write_all(&[7; 1000]).map_err(|why| Fault::io("handing over", &why))?;
+            }
+            Ok(0)
+        });
+        assert!(failed.err().unwrap().to_string().starts_with("writing it: "));
     }
 }

@@ -20,7 +20,9 @@ use crate::error::{Fault, Reject};
 pub(super) async fn run(args: &Bench) -> Result<Report, Fault> {
     let scratch = Scratch::new(args.keep.as_deref())?;
     let (secrets, _) = secrets::load_or_make(&scratch.dir)?;
-    let settings = Settings { ack: engine_ack(args.ack), ..Settings::new(&scratch.dir, secrets.voter_key) };
+    let mut settings = Settings { ack: engine_ack(args.ack), ..Settings::new(&scratch.dir, secrets.voter_key) };
+    // Each vote is of a voter of its own.
+    settings.max_voters = settings.max_voters.max(args.votes.unwrap_or(0));
     let opened = tokio::task::spawn_blocking(move || Engine::open(settings, Arc::new(SystemClock))).await;
     let engine = opened.map_err(|why| Fault::Setting(format!("opening the store failed: {why}")))??;
     let stage = |why: Reject| Fault::Setting(format!("the season of the run can't be made: {why}"));

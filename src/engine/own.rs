@@ -1,0 +1,426 @@
+//! What is kept of one voter, read for that voter: from the tables, a little at a time, while votes go on.
+//!
+//! Everything that was acknowledged when it is asked for is applied first, and so in what is read. It is no view of one moment:
+//! the tables are held for one reader at a time (`log/hold.rs`), and anyone who reads slowly could keep backups out with that.
+//! What is said of each thing is true of it when it is read.
+//!
+//! A locked slot's ballots are found in its sorted pages. Those of other slots lie in log order, and all of them are looked
+//! through, as all comments are and all likes: on half a core at most. May wait for the disk. Never: holds more than a window of
+//! votes, or anything of another voter.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::api::{Allowance, ClipView};
+use super::read::clip_view;
+use super::{Core, Engine};
+use crate::closed::{SlotNames, SlotPages};
+use crate::domain::{ClipId, ClipNo, Comment, Day, Origin, SeasonId, Seq, SlotNo, VoidBy, VoteKind, VoterId};
+use crate::error::{Fault, Reject};
+use crate::fold::ballot_block::{self, Act};
+use crate::fold::comments::{CommentId, LIKED, Mark, REPORTED};
+use crate::fold::ranges::{Forwards, find};
+use crate::fold::sorted::{Sorted, Who};
+use crate::fold::{Stored, keys, lookup};
+use crate::stage::{Ban, Scene, SlotState};
+
+/// Votes of a slot that is not locked that are held until all of the slot was looked through for their retractions: a megabyte or
+/// two. Who cast more is looked for once more for each further window of them.
+const WINDOW: usize = 16_384;
+/// Blocks, or pages of comments, between two rests.
+const PAGES_A_SLICE: usize = 16;
+/// So long it works before it rests.
+const SLICE: Duration = Duration::from_millis(5);
+/// A slot's sorted pages are looked up anew when others have taken their place meanwhile, so many times.
+const TRIES: usize = 8;
+
+/// What is called with each thing that is found, and with none now and then while there is nothing: an error ends the reading.
+pub type See<'a, T> = &'a mut dyn FnMut(Option<T>) -> Result<(), Fault>;
+
+/// What is kept of a voter.
+#[derive(Debug)]
+pub struct OwnData {
+    core: Arc<Core>,
+    voter: VoterId,
+    as_of: Seq,
+    scene: Arc<Scene>,
+}
+
+/// A vote of the voter's, one that was taken back too while that is kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwnVote {
+    /// Its place in the log.
+    pub seq: Seq,
+    /// When, Unix milliseconds.
+    pub at: u64,
+    /// The season.
+    pub season: SeasonId,
+    /// The slot's position.
+    pub position: u32,
+    /// For which clip.
+    pub clip: ClipId,
+    /// Of which kind.
+    pub kind: VoteKind,
+    /// What it weighs.
+    pub weight: u16,
+    /// The day that it is charged to.
+    pub day: Day,
+    /// The retraction's place in the log and time.
+    pub taken_back: Option<(Seq, u64)>,
+    /// Whether a void takes it out of the counts.
+    pub voided: bool,
+    /// Whether a hash stands in the place of the voter's id.
+    pub erased: bool,
+    /// What is kept of where it came from.
+    pub origin: Origin,
+}
+
+/// A comment of the voter's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwnComment {
+    /// The comment.
+    pub comment: Comment,
+    /// Its clip.
+    pub clip: ClipId,
+}
+
+/// What the voter did with a comment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwnMark {
+    /// The comment.
+    pub comment: Seq,
+    /// Its clip.
+    pub clip: ClipId,
+    /// A like stands.
+    pub liked: bool,
+    /// A report was made.
+    pub reported: bool,
+}
+
+/// A void that was asked for by the voter's name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwnVoid {
+    /// Its id.
+    pub id: Seq,
+    /// The season.
+    pub season: SeasonId,
+    /// The slot's position.
+    pub position: u32,
+    /// Why.
+    pub reason: String,
+    /// Asked for at, Unix milliseconds.
+    pub begun_at: u64,
+    /// In force since, Unix milliseconds; `None`: it came to nothing.
+    pub taken_at: Option<u64>,
+    /// Lifted at, Unix milliseconds.
+    pub lifted_at: Option<u64>,
+}
+
+impl Engine {
+    /// What is kept of a voter, everything that was acknowledged until now included.
+    pub async fn own_data(&self, voter: VoterId) -> Result<OwnData, Reject> {
+        self.drain().await?;
+        let core = Arc::clone(&self.core);
+        // The mark before the stage: that knows of every slot that a stored ballot is in.
+        let as_of = core.progress.applied();
+        let scene = core.stage.look_whole();
+        Ok(OwnData { core, voter, as_of, scene })
+    }
+}
+
+impl OwnData {
+    /// Everything up to this sequence is in it.
+    pub fn as_of(&self) -> Seq {
+        self.as_of
+    }
+
+    /// The name that others see.
+    pub fn user_id(&self) -> String {
+        self.core.settings.voter_key.public(self.voter)
+    }
+
+    /// What the voter used of today's limit.
+    pub fn allowance(&self) -> Allowance {
+        self.core.allowance(self.voter, self.core.clock.now_ms())
+    }
+
+    /// The ban that is kept; it may have run out.
+    pub fn ban(&self) -> Option<Ban> {
+        self.scene.bans.get(&self.voter).cloned()
+    }
+
+    /// Clips that name the voter as their maker.
+    pub fn clips(&self) -> Vec<ClipView> {
+        let own = self.scene.clips.iter().filter(|state| state.owner == Some(self.voter));
+        own.map(|state| clip_view(&self.scene, state)).collect()
+    }
+
+    /// Voids that an operator asked for by the voter's name. One by anything else says of its votes that they are voided.
+    pub fn voids(&self) -> Vec<OwnVoid> {
+        let all = self.scene.slots.iter().flat_map(|slot| slot.voids.list.iter().map(move |void| (slot, void)));
+        let own = all.filter(|(_, void)| void.plan.by == VoidBy::Voter(self.voter));
+        let view = |(slot, void): (&Arc<SlotState>, &crate::domain::VoidState)| OwnVoid {
+            id: void.id,
+            season: self.season(slot),
+            position: slot.slot.position,
+            reason: void.plan.reason.clone(),
+            begun_at: void.begun_at,
+            taken_at: void.taken.as_ref().map(|step| step.at),
+            lifted_at: void.lifted.as_ref().map(|(step, _)| step.at),
+        };
+        own.map(view).collect()
+    }
+
+    /// Every vote, slot by slot.
+    pub fn votes(&self, see: See<'_, OwnVote>) -> Result<(), Fault> {
+        let mut pace = Pace::default();
+        self.scene.slots.iter().try_for_each(|slot| self.votes_of(slot, &mut pace, see))
+    }
+
+    /// Every comment, the oldest first; of a deleted one what is left.
+    pub fn comments(&self, see: See<'_, OwnComment>) -> Result<(), Fault> {
+        let store = self.core.tables.as_ref();
+        let mut ids = Forwards::<CommentId>::new(store, 0, Seq::MAX);
+        let mut pace = Pace::default();
+        while let Some(id) = ids.next_item()? {
+            pace.at_page(ids.pages(), || self.goes_on(see))?;
+            if id.author != self.voter {
+                continue;
+            }
+            // An id is stored before its comment.
+            if let Some(comment) = find::<Comment>(store, id.place)? {
+                see(Some(OwnComment { clip: self.clip(id.place.clip)?, comment }))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every comment that the voter likes or has reported, the oldest first.
+    pub fn marks(&self, see: See<'_, OwnMark>) -> Result<(), Fault> {
+        let store = self.core.tables.as_ref();
+        let (past, end) = ((0, VoterId([0; 16])), (Seq::MAX, VoterId([u8::MAX; 16])));
+        let mut marks = Forwards::<Mark>::new(store, past, end);
+        let mut pace = Pace::default();
+        while let Some(mark) = marks.next_item()? {
+            pace.at_page(marks.pages(), || self.goes_on(see))?;
+            if mark.voter != self.voter {
+                continue;
+            }
+            if let Some(id) = find::<CommentId>(store, mark.comment)? {
+                let (liked, reported) = (mark.set & LIKED != 0, mark.set & REPORTED != 0);
+                see(Some(OwnMark { comment: mark.comment, clip: self.clip(id.place.clip)?, liked, reported }))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn votes_of(&self, slot: &SlotState, pace: &mut Pace, see: See<'_, OwnVote>) -> Result<(), Fault> {
+        let no = slot.slot.no;
+        // Votes up to it were given.
+        let mut past = 0;
+        loop {
+            if let Some(sorted) = self.sorted(no)? {
+                let left = sorted.into_iter().filter(|ballot| ballot.seq > past);
+                return left.map(|ballot| self.of_sorted(slot, &ballot)).try_for_each(|vote| see(Some(vote?)));
+            }
+            let mut window = Window { voter: self.voter, past, votes: Vec::new(), more: false };
+            self.look_through(no, &mut window, pace, see)?;
+            // Behind that reading: blocks that it missed have gone, and pages stand for them.
+            if lookup::sealed(self.core.tables.as_ref(), no)?.is_some() {
+                continue;
+            }
+            past = window.votes.last().map_or(past, |(vote, _)| vote.seq);
+            for (stored, back) in &window.votes {
+                if let Some(vote) = self.of_stored(slot, stored, *back)? {
+                    see(Some(vote))?;
+                }
+            }
+            if !window.more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The voter's ballots of a locked slot: one a clip at most. `None` while the slot's blocks stand for them.
+    fn sorted(&self, slot: SlotNo) -> Result<Option<Vec<Sorted>>, Fault> {
+        let store = self.core.tables.as_ref();
+        let mut tries = 0;
+        loop {
+            let Some((_, pages)) = lookup::sealed(store, slot)? else { return Ok(None) };
+            let of = &self.scene.slots[slot.index()].slot;
+            let names = SlotNames::of(store, of)?;
+            match SlotPages::new(store, slot, pages).of_voter(&names, self.voter) {
+                Ok(found) => return Ok(Some(found)),
+                // A rewrite exchanges the pages and then removes the old ones: they are lost only if they still stand.
+                Err(lost) => {
+                    let same = lookup::sealed(store, slot)?.is_some_and(|(_, now)| now.generation == pages.generation);
+                    tries += 1;
+                    if same || tries == TRIES {
+                        return Err(lost);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks through a slot's blocks, from the one that the next vote lies in to the last.
+    fn look_through(
+        &self,
+        slot: SlotNo,
+        window: &mut Window,
+        pace: &mut Pace,
+        see: See<'_, OwnVote>,
+    ) -> Result<(), Fault> {
+        let store = self.core.tables.as_ref();
+        let (first, end) = keys::ballots_of(slot);
+        let no_later = keys::ballots(slot, window.past.saturating_add(2));
+        let mut from = store.last_in(&first, &no_later)?.map_or(first.to_vec(), |(key, _)| key);
+        loop {
+            let (mut left, mut next) = (PAGES_A_SLICE, None);
+            store.scan(&from, &end, &mut |key, record| {
+                if left == 0 {
+                    next = Some(key.to_vec());
+                    return Ok(std::ops::ControlFlow::Break(()));
+                }
+                left -= 1;
+                ballot_block::read(key, record, |stored| {
+                    window.take(&stored);
+                    Ok(())
+                })?;
+                Ok(std::ops::ControlFlow::Continue(()))
+            })?;
+            let Some(next) = next else { return Ok(()) };
+            from = next;
+            pace.rest(|| self.goes_on(see))?;
+        }
+    }
+
+    fn of_stored(
+        &self,
+        slot: &SlotState,
+        stored: &Stored,
+        taken_back: Option<(Seq, u64)>,
+    ) -> Result<Option<OwnVote>, Fault> {
+        let Stored { seq, at, ballot } = *stored;
+        let Act::Cast(kind) = ballot.act else { return Ok(None) };
+        Ok(Some(OwnVote {
+            seq,
+            at,
+            season: self.season(slot),
+            position: slot.slot.position,
+            clip: self.clip(ballot.clip)?,
+            kind,
+            weight: ballot.weight,
+            day: ballot.day,
+            taken_back,
+            voided: is_voided(slot, seq),
+            erased: false,
+            origin: ballot.origin,
+        }))
+    }
+
+    fn of_sorted(&self, slot: &SlotState, ballot: &Sorted) -> Result<OwnVote, Fault> {
+        let Sorted { who, seq, at, clip, kind, weight, day, origin } = *ballot;
+        Ok(OwnVote {
+            seq,
+            at,
+            season: self.season(slot),
+            position: slot.slot.position,
+            clip: self.clip(clip)?,
+            kind,
+            weight,
+            day,
+            taken_back: None,
+            voided: is_voided(slot, seq),
+            erased: matches!(who, Who::Erased(_)),
+            origin,
+        })
+    }
+
+    fn season(&self, slot: &SlotState) -> SeasonId {
+        self.scene.seasons[slot.slot.season.index()].season.id.clone()
+    }
+
+    /// A clip's id. One that came behind the scene is in the tables.
+    fn clip(&self, clip: ClipNo) -> Result<ClipId, Fault> {
+        match self.scene.clips.get(clip.index()) {
+            Some(state) => Ok(state.clip.id.clone()),
+            None => lookup::clip_id(self.core.tables.as_ref(), clip),
+        }
+    }
+
+    /// Whether there is still someone to read for, and something to read from.
+    fn goes_on<T>(&self, see: See<'_, T>) -> Result<(), Fault> {
+        if self.core.closing.load(Ordering::Relaxed) {
+            return Err(Fault::Latched("the store is closing, and with it what was being read of it".into()));
+        }
+        see(None)
+    }
+}
+
+fn is_voided(slot: &SlotState, vote: Seq) -> bool {
+    let masks = &slot.voids.masks;
+    masks.binary_search_by_key(&vote, |mask| mask.vote.seq).is_ok_and(|at| masks[at].by > 0)
+}
+
+/// Votes of a voter in log order, each with its retraction.
+struct Window {
+    voter: VoterId,
+    /// Behind this sequence.
+    past: Seq,
+    votes: Vec<(Stored, Option<(Seq, u64)>)>,
+    /// There are more behind the last one.
+    more: bool,
+}
+
+impl Window {
+    fn take(&mut self, stored: &Stored) {
+        if stored.ballot.voter != self.voter || stored.seq <= self.past {
+            return;
+        }
+        match stored.ballot.act {
+            Act::Cast(_) if self.votes.len() == WINDOW => self.more = true,
+            Act::Cast(_) => self.votes.push((*stored, None)),
+            Act::Retract(vote) => {
+                if let Ok(at) = self.votes.binary_search_by_key(&vote, |(vote, _)| vote.seq) {
+                    self.votes[at].1 = Some((stored.seq, stored.at));
+                }
+            }
+        }
+    }
+}
+
+/// Rests as long as it worked, so that votes keep the rest of the machine.
+struct Pace {
+    began: Instant,
+    page: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { began: Instant::now(), page: 0 }
+    }
+}
+
+impl Pace {
+    /// So many pages were read.
+    fn at_page(&mut self, page: usize, goes_on: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
+        if page < self.page + PAGES_A_SLICE {
+            return Ok(());
+        }
+        self.page = page;
+        self.rest(goes_on)
+    }
+
+    fn rest(&mut self, goes_on: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
+        goes_on()?;
+        let worked = self.began.elapsed();
+        if worked >= SLICE {
+            // What took longer waited for its client, and was no work.
+            std::thread::sleep(worked.min(4 * SLICE));
+            self.began = Instant::now();
+        }
+        Ok(())
+    }
+}

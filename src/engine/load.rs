@@ -13,7 +13,7 @@ use crate::error::Fault;
 use crate::fold::ballot_block::{self, Act};
 use crate::fold::sorted::{SortedPages, Who};
 use crate::fold::{Stored, Tables, Voids};
-use crate::stage::{Ban, Scene, SlotVoids, Stage};
+use crate::stage::{Ban, Erasing, Scene, SlotVoids, Stage};
 
 /// Threads that fill the ballots; each fills shards of its own.
 const FILLERS: usize = 2;
@@ -113,6 +113,12 @@ fn load_stage(tables: &Tables, voids: &Voids, stage: &Stage) -> Result<(), Fault
     tables.each_ban(|voter, moves| {
         if let Some(last) = moves.last().filter(|last| !last.lifted) {
             bans.insert(voter, Ban { until: last.until, reason: last.reason.clone() });
+        }
+    })?;
+    let erasures = Arc::make_mut(&mut scene.erasures);
+    tables.each_erasure(|state| {
+        if let Some(voter) = state.voter {
+            erasures.insert(state.id, Erasing { voter, day: state.day, searched: state.searched.is_some() });
         }
     })?;
     load_voids(tables, voids, &mut scene)?;

@@ -9,6 +9,7 @@ mod comment;
 mod compact;
 mod data;
 mod editions;
+mod erase;
 mod history;
 mod leaderboard;
 mod live;

@@ -17,7 +17,8 @@ use crate::ballots::Ballots;
 use crate::closed::SlotNames;
 use crate::codec::Chain;
 use crate::domain::{
-    Clip, ClipNo, CommentChange, Decided, Event, Logged, Origin, Seq, SlotNo, Verdict, Vote, VoterId, VoterKey,
+    Clip, ClipNo, CommentChange, Decided, ErasurePart, Event, Logged, Origin, Seq, SlotNo, Verdict, Vote, VoterId,
+    VoterKey,
 };
 use crate::error::Fault;
 use crate::fold::ballot_block::{self, Act};
@@ -420,6 +421,15 @@ fn line(key: &VoterKey, logged: &Logged) -> Json {
         Event::VoidLifted { void, slot, reason } => {
             json!({"event": "void_lifted", "void": void, "slot": slot, "reason": reason})
         }
+        // Of one who asked to be forgotten not even the public name.
+        Event::ErasureBegun { day, .. } => json!({"event": "erasure_begun", "day": day}),
+        Event::ErasureWent { erasure, part } => match part {
+            ErasurePart::Clips { clips, owners } => {
+                json!({"event": "clips_emptied", "erasure": erasure, "clips": clips, "owners": owners})
+            }
+            ErasurePart::Searched => json!({"event": "erasure_searched", "erasure": erasure}),
+        },
+        Event::ErasureEnded(erasure) => json!({"event": "erasure_ended", "erasure": erasure}),
         Event::Banned { voter, until, reason } => {
             json!({"event": "banned", "voter": name(*voter), "until": until, "reason": reason})
         }
@@ -439,6 +449,8 @@ fn line(key: &VoterKey, logged: &Logged) -> Json {
                 }
                 CommentChange::Moderated(Verdict::Approve) => json!({"event": "comment_approved"}),
                 CommentChange::Moderated(Verdict::Hide) => json!({"event": "comment_hidden"}),
+                CommentChange::Emptied => json!({"event": "comment_emptied"}),
+                CommentChange::Unnamed { .. } => json!({"event": "comment_unnamed"}),
             };
             line["clip"] = of.clip.0.into();
             line["comment"] = of.id.into();

@@ -45,6 +45,8 @@ pub struct OwnData {
     voter: VoterId,
     as_of: Seq,
     scene: Arc<Scene>,
+    /// [`WINDOW`].
+    window: usize,
 }
 
 /// A vote of the voter's, one that was taken back too while that is kept.
@@ -125,7 +127,7 @@ impl Engine {
         // The mark before the stage: that knows of every slot that a stored ballot is in.
         let as_of = core.progress.applied();
         let scene = core.stage.look_whole();
-        Ok(OwnData { core, voter, as_of, scene })
+        Ok(OwnData { core, voter, as_of, scene, window: WINDOW })
     }
 }
 
@@ -170,6 +172,12 @@ impl OwnData {
             lifted_at: void.lifted.as_ref().map(|(step, _)| step.at),
         };
         own.map(view).collect()
+    }
+
+    /// Erasures of the voter's that have not ended, by their ids, and whether comments, likes and reports are emptied.
+    pub fn erasures(&self) -> Vec<(Seq, bool)> {
+        let own = self.scene.erasures.iter().filter(|(_, erasing)| erasing.voter == self.voter);
+        own.map(|(id, erasing)| (*id, erasing.searched)).collect()
     }
 
     /// Every vote, slot by slot.
@@ -224,7 +232,7 @@ impl OwnData {
                 let left = sorted.into_iter().filter(|ballot| ballot.seq > past);
                 return left.map(|ballot| self.of_sorted(slot, &ballot)).try_for_each(|vote| see(Some(vote?)));
             }
-            let mut window = Window { voter: self.voter, past, votes: Vec::new(), more: false };
+            let mut window = Window { voter: self.voter, past, most: self.window, votes: Vec::new(), more: false };
             self.look_through(no, &mut window, pace, see)?;
             // Behind that reading: blocks that it missed have gone, and pages stand for them.
             if lookup::sealed(self.core.tables.as_ref(), no)?.is_some() {
@@ -369,6 +377,7 @@ struct Window {
     voter: VoterId,
     /// Behind this sequence.
     past: Seq,
+    most: usize,
     votes: Vec<(Stored, Option<(Seq, u64)>)>,
     /// There are more behind the last one.
     more: bool,
@@ -380,7 +389,7 @@ impl Window {
             return;
         }
         match stored.ballot.act {
-            Act::Cast(_) if self.votes.len() == WINDOW => self.more = true,
+            Act::Cast(_) if self.votes.len() == self.most => self.more = true,
             Act::Cast(_) => self.votes.push((*stored, None)),
             Act::Retract(vote) => {
                 if let Ok(at) = self.votes.binary_search_by_key(&vote, |(vote, _)| vote.seq) {
@@ -422,5 +431,106 @@ impl Pace {
             self.began = Instant::now();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::domain::{ClipDraft, VoterKey};
+    use crate::engine::Settings;
+    use crate::store::FaultyDisk;
+
+    const CLIPS: [&str; 3] = ["c0", "c1", "c2"];
+
+    /// Slot 1 of season `s` takes votes for `c0`, `c1` and `c2`.
+    async fn staged() -> Engine {
+        let disk = FaultyDisk::new(1);
+        let settings = Settings::new(std::env::temp_dir(), VoterKey::new([7; 32]));
+        let clock = Arc::new(ManualClock::at(1_700_000_000_000));
+        let engine = Engine::over(settings, clock, disk.open("log"), disk.open("tables")).unwrap();
+        engine.create_season(Some(SeasonId::new("s").unwrap()), "Season".into()).await.unwrap();
+        engine.create_slot("s", None).await.unwrap();
+        for id in CLIPS {
+            let draft = ClipDraft { title: id.into(), ..ClipDraft::default() };
+            let id = ClipId::new(id).unwrap();
+            engine.add_clip("s", 1, Some(id), draft.checked().unwrap()).await.unwrap();
+        }
+        engine.open_slot("s", 1, None, false).await.unwrap();
+        engine
+    }
+
+    async fn cast(engine: &Engine, voter: VoterId, clip: &str) -> Seq {
+        engine.vote(voter, clip, VoteKind::Standard).await.unwrap().seq
+    }
+
+    /// A vote for `c0`, then several for `c1` that are taken back, then one for `c1` and one for `c2`: each with its retraction.
+    async fn voted(engine: &Engine, voter: VoterId) -> Vec<(Seq, Option<Seq>)> {
+        let mut votes = vec![(cast(engine, voter, "c0").await, None)];
+        for _ in 0..7 {
+            let vote = cast(engine, voter, "c1").await;
+            cast(engine, VoterId([9; 16]), "c1").await;
+            votes.push((vote, Some(engine.retract(voter, "c1").await.unwrap().seq)));
+            engine.retract(VoterId([9; 16]), "c1").await.unwrap();
+        }
+        for clip in ["c1", "c2"] {
+            votes.push((cast(engine, voter, clip).await, None));
+        }
+        votes
+    }
+
+    fn seen(vote: &OwnVote) -> (Seq, Option<Seq>) {
+        (vote.seq, vote.taken_back.map(|(seq, _)| seq))
+    }
+
+    #[tokio::test]
+    async fn more_votes_than_a_window_holds_come_once_each_with_their_retractions() {
+        let engine = staged().await;
+        let ada = VoterId([1; 16]);
+        let votes = voted(&engine, ada).await;
+        for window in 1..=votes.len() + 1 {
+            let mut data = engine.own_data(ada).await.unwrap();
+            data.window = window;
+            let mut found = Vec::new();
+            data.votes(&mut |vote| {
+                found.extend(vote.as_ref().map(seen));
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(found, votes, "{window} at a time");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_lock_while_it_is_read_leaves_out_no_vote_that_stands() {
+        let engine = staged().await;
+        let ada = VoterId([1; 16]);
+        let votes = voted(&engine, ada).await;
+        let mut data = engine.own_data(ada).await.unwrap();
+        data.window = 2;
+        let handle = tokio::runtime::Handle::current();
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut found = Vec::new();
+            data.votes(&mut |vote| {
+                let Some(vote) = vote else { return Ok(()) };
+                found.push(seen(&vote));
+                if found.len() == 1 {
+                    handle.block_on(engine.lock_slot("s", 1)).unwrap();
+                    let (first, end) = keys::ballots_of(SlotNo(0));
+                    // The pages stand for the blocks, which go.
+                    while engine.core.tables.last_in(&first, &end).unwrap().is_some() {
+                        handle.block_on(engine.drain()).unwrap();
+                        std::thread::yield_now();
+                    }
+                }
+                Ok(())
+            })
+            .unwrap();
+            found
+        });
+        let found = reading.await.unwrap();
+        let kept = [votes[0], votes[1], votes[8], votes[9]];
+        assert_eq!(found, kept, "the window that was read before it, then what stands behind");
     }
 }

@@ -1,8 +1,9 @@
-//! A voter's own data: all that is kept of whoever asks, as one document. Who is known by neither token nor cookie is refused,
-//! since look-alikes behind one address share a device's key until a cookie tells them apart.
+//! A voter's own data: all that is kept of whoever asks, as one document, and its erasure. Who is known by neither token nor
+//! cookie is refused, since look-alikes behind one address share a device's key until a cookie tells them apart.
 //!
-//! It is written while it is read, by a thread that may wait for the disk: however much there is, memory holds a piece of it. Sets
-//! no cookie by reading. Never: another voter's data, or the [`crate::domain::VoterId`].
+//! The document is written while it is read, by a thread that may wait for the disk: however much there is, memory holds a piece of
+//! it. Sets no cookie by reading. Never: another voter's data, or the [`crate::domain::VoterId`]; what an erasure empties, the
+//! engine says.
 
 use std::io::{BufWriter, Write};
 use std::sync::Arc;
@@ -11,21 +12,24 @@ use std::time::Duration;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use http::header::CONTENT_DISPOSITION;
-use http::{HeaderMap, HeaderValue};
+use http::header::{CONTENT_DISPOSITION, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::counts::private;
 use super::front::Client;
-use super::routes::Refused;
+use super::query::NamePath;
+use super::reply::{self, Whole};
+use super::routes::{Outcome, Refused};
 use super::view::ClipBody;
 use super::vote::admitted;
-use super::{App, pieces};
+use super::{App, admin, cookie, pieces};
 use crate::clock::DAY_MS;
-use crate::domain::{CommentStatus, VoteKind};
+use crate::domain::{CommentStatus, Seq, VoteKind};
 use crate::engine::{Allowance, OwnComment, OwnData, OwnMark, OwnVoid, OwnVote, See};
 use crate::error::{Fault, Reject};
-use crate::identity::Identified;
+use crate::identity::{Identified, Identity};
 
 const FILE: HeaderValue = HeaderValue::from_static("attachment; filename=\"plaudit-me.json\"");
 /// So long it may take in all: there are few places, and a slow reader must not keep one for good.
@@ -62,6 +66,8 @@ struct Head<'a> {
     clips: Vec<ClipBody<'a>>,
     /// Voids that an operator asked for by the voter's name.
     voids: Vec<VoidBody>,
+    /// Erasures that have not ended: until then the voter's id is kept.
+    erasures: Vec<ErasureBody>,
 }
 
 /// What the voter used of today's limit.
@@ -101,6 +107,16 @@ struct VoidBody {
     taken_at: Option<u64>,
     /// Unix milliseconds.
     lifted_at: Option<u64>,
+}
+
+/// An erasure that has not ended.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "OwnErasure")]
+struct ErasureBody {
+    id: String,
+    /// Whether comments, likes and reports of before are emptied.
+    comments_emptied: bool,
 }
 
 /// A vote of the voter's.
@@ -193,6 +209,34 @@ pub(super) async fn export(
     Ok(answer)
 }
 
+/// That an erasure has begun. The rest of it follows, restarts or not.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Erasure {
+    /// Its id: the sequence of its begin, in decimal digits. What the voter did before it is emptied.
+    erasure: String,
+}
+
+/// `DELETE /api/me`
+pub(super) async fn erase(State(app): State<App>, Extension(client): Extension<Client>, headers: HeaderMap) -> Outcome {
+    let who = known(&app, client, &headers)?;
+    let mut answer = begun(app.engine().erase(who.voter).await?);
+    if who.sub.is_none() {
+        answer.headers_mut().insert(SET_COOKIE, cookie::placed(&app, &headers, Identity::forgotten()));
+    }
+    Ok(answer)
+}
+
+/// `DELETE /api/admin/voters/{sub}`
+pub(super) async fn erase_voter(State(app): State<App>, headers: HeaderMap, path: NamePath) -> Outcome {
+    admin::check(&app, &headers)?;
+    let voter = admin::voter(&app, path).await?;
+    Ok(begun(app.engine().erase(voter).await?))
+}
+
+fn begun(erasure: Seq) -> Whole {
+    private(reply::json(StatusCode::ACCEPTED, &Erasure { erasure: erasure.to_string() }))
+}
+
 /// Who asks, by a token or a device's cookie; within the rates, for what they ask for is dear.
 fn known(app: &App, client: Client, headers: &HeaderMap) -> Result<Identified, Reject> {
     admitted(app, app.0.admission.address(client.0))?;
@@ -257,6 +301,11 @@ impl<'a> Head<'a> {
             ban: data.ban().map(|ban| BanBody { until: ban.until, reason: ban.reason }),
             clips: clips.iter().map(ClipBody::from).collect(),
             voids: data.voids().into_iter().map(VoidBody::from).collect(),
+            erasures: data
+                .erasures()
+                .into_iter()
+                .map(|(id, comments_emptied)| ErasureBody { id: id.to_string(), comments_emptied })
+                .collect(),
         }
     }
 }

@@ -58,7 +58,7 @@ async fn of_a_voter_who_did_nothing_nothing_is_kept() {
     let expected = json!({
         "asOf": told["asOf"], "userId": key().public(key().user("ada")),
         "today": {"used": 0, "remaining": 200, "resetAt": MIDNIGHT}, "ban": null,
-        "clips": none, "voids": none, "votes": none, "comments": none, "reactions": none
+        "clips": none, "voids": none, "erasures": none, "votes": none, "comments": none, "reactions": none
     });
     assert_eq!(told, expected);
     assert!(told["asOf"].as_str().unwrap().parse::<u64>().unwrap() > 0);

@@ -1,6 +1,6 @@
 //! What is said of a voter's own data.
 
-use super::about::{About, Access, about};
+use super::about::{About, Access, about, text_of};
 use super::errors::codes;
 use crate::http::me;
 
@@ -15,4 +15,28 @@ pub(in crate::http) fn export() -> About {
         .gives::<me::OwnBody<'_>>(200, "It, as it is read.")
         .with(&["Cache-Control", "Content-Disposition"])
         .refuses(&[codes::RATE_LIMITED, codes::STORAGE_FAILED])
+}
+
+pub(in crate::http) fn erase() -> About {
+    erasure(about(OWN, "eraseOwn", Access::Known, "Erase what ties the voter to their past"))
+        .with(&["Set-Cookie"])
+        .refuses(&[codes::RATE_LIMITED])
+}
+
+pub(in crate::http) fn erase_voter() -> About {
+    erasure(about(OWN, "eraseVoter", Access::Admin, "Erase what ties a voter to their past").path(
+        "sub",
+        text_of(),
+        "The `sub` of the voter's tokens, or the name that others see (`userId`).",
+    ))
+}
+
+fn erasure(about: About) -> About {
+    about
+        .says(
+            "Names, pictures, comments' texts and hashes of networks go; in locked slots the voter's id goes too, in open ones when they              lock. Votes, likes and reports count on, and a vote for the same clip is still a second one. Answered once it is on the              disk; the rest follows, over restarts. What the voter does afterwards is not touched. A ban stays.",
+        )
+        .gives::<me::Erasure>(202, "It has begun.")
+        .with(&["Cache-Control"])
+        .refuses(&[codes::STORAGE_FAILED])
 }

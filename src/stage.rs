@@ -50,6 +50,8 @@ pub struct Erasing {
     pub voter: VoterId,
     /// The day that votes were charged to when it began.
     pub day: Day,
+    /// The first clip that was not there then.
+    pub clips: ClipNo,
     /// Comments, likes and reports are emptied.
     pub searched: bool,
 }
@@ -195,8 +197,8 @@ impl Stage {
             Event::VoidTaken { void, slot } | Event::VoidLifted { void, slot, .. } => {
                 self.void(seq, at, *slot, *void, event, effect);
             }
-            Event::ErasureBegun { voter, day } => self.change(|scene| {
-                let erasing = Erasing { voter: *voter, day: *day, searched: false };
+            Event::ErasureBegun { voter, day, clips } => self.change(|scene| {
+                let erasing = Erasing { voter: *voter, day: *day, clips: *clips, searched: false };
                 Arc::make_mut(&mut scene.erasures).insert(seq, erasing);
             }),
             Event::ErasureWent { erasure, part: ErasurePart::Searched } => self.change(|scene| {

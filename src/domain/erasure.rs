@@ -34,6 +34,8 @@ pub struct ErasureState {
     pub at: u64,
     /// The day that votes were charged to then: no vote of before is charged to a later one.
     pub day: Day,
+    /// The first clip that was not there yet.
+    pub clips: ClipNo,
     /// Comments, likes and reports are emptied, as of that sequence.
     pub searched: Option<Seq>,
     /// The id is let go of, at that sequence.
@@ -55,9 +57,9 @@ pub struct ErasurePass {
 
 impl ErasureState {
     /// One that begins.
-    pub fn begin(id: Seq, at: u64, voter: VoterId, day: Day) -> Self {
+    pub fn begin(id: Seq, at: u64, voter: VoterId, day: Day, clips: ClipNo) -> Self {
         let pass = ErasurePass::default();
-        Self { last: id, id, voter: Some(voter), at, day, searched: None, ended: None, pass }
+        Self { last: id, id, voter: Some(voter), at, day, clips, searched: None, ended: None, pass }
     }
 
     /// Its search is over; skipped when the sequence is in already.

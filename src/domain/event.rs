@@ -122,6 +122,8 @@ pub enum Event {
         voter: VoterId,
         /// The day that votes are charged to at this time.
         day: Day,
+        /// The first clip that is not there yet: what comes later is not touched.
+        clips: ClipNo,
     },
     /// Some of an erasure's work, or the end of it.
     ErasureWent {

@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::{Ack, Engine};
-use crate::domain::{Event, Seq, VoterId, day_of};
+use crate::domain::{ClipNo, Event, Seq, VoterId, day_of};
 use crate::error::Reject;
 use crate::log::{Body, Entry};
 
@@ -23,7 +23,7 @@ impl Engine {
     pub async fn erase(&self, voter: VoterId) -> Result<Seq, Reject> {
         let core = &*self.core;
         let _turn = core.turn().await?;
-        {
+        let clips = {
             let scene = core.stage.look();
             let mut waiting = scene.erasures.iter().filter(|(_, erasing)| !erasing.searched);
             if let Some((id, _)) = waiting.clone().find(|(_, erasing)| erasing.voter == voter) {
@@ -32,10 +32,12 @@ impl Engine {
             if waiting.nth(WAITING_MAX - 1).is_some() || scene.erasures.len() >= BEGUN_MAX {
                 return Err(core.overloaded());
             }
-        }
+            // No clip comes in between: adding one takes a turn too.
+            ClipNo(u32::try_from(scene.clips.len()).expect("clips are numbered in 32 bits"))
+        };
         let (waiter, answer) = oneshot::channel();
         let at = core.clock.now_ms();
-        let event = Event::ErasureBegun { voter, day: core.ballots.day(day_of(at)) };
+        let event = Event::ErasureBegun { voter, day: core.ballots.day(day_of(at)), clips };
         core.queue.urge(Entry::new(at, Body::Event(event), Some(waiter))).map_err(|_| core.overloaded())?;
         let id = core.outcome(answer).await?;
         if core.settings.ack == Ack::Memory {

@@ -163,7 +163,7 @@ impl Engine {
         let tail = recovered.tail;
         let end = crate::log::End { seq: recovered.end.seq, chain: recovered.end.chain };
         let transitions = recovered.transitions.clone();
-        let mut applier = Applier::new(Arc::clone(&log), recovered, Arc::clone(&progress));
+        let mut applier = Applier::new(Arc::clone(&log), recovered, Arc::clone(&progress))?;
         // Comments are read from the stored pages and from what was settled since the start; what recovery folded is in
         // neither until it is stored.
         applier.step(clock.now_ms())?;

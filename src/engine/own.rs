@@ -32,8 +32,6 @@ const WINDOW: usize = 16_384;
 const PAGES_A_SLICE: usize = 16;
 /// So long it works before it rests.
 const SLICE: Duration = Duration::from_millis(5);
-/// A slot's sorted pages are looked up anew when others have taken their place meanwhile, so many times.
-const TRIES: usize = 8;
 
 /// What is called with each thing that is found, and with none now and then while there is nothing: an error ends the reading.
 pub type See<'a, T> = &'a mut dyn FnMut(Option<T>) -> Result<(), Fault>;
@@ -253,23 +251,9 @@ impl OwnData {
     /// The voter's ballots of a locked slot: one a clip at most. `None` while the slot's blocks stand for them.
     fn sorted(&self, slot: SlotNo) -> Result<Option<Vec<Sorted>>, Fault> {
         let store = self.core.tables.as_ref();
-        let mut tries = 0;
-        loop {
-            let Some((_, pages)) = lookup::sealed(store, slot)? else { return Ok(None) };
-            let of = &self.scene.slots[slot.index()].slot;
-            let names = SlotNames::of(store, of)?;
-            match SlotPages::new(store, slot, pages).of_voter(&names, self.voter) {
-                Ok(found) => return Ok(Some(found)),
-                // A rewrite exchanges the pages and then removes the old ones: they are lost only if they still stand.
-                Err(lost) => {
-                    let same = lookup::sealed(store, slot)?.is_some_and(|(_, now)| now.generation == pages.generation);
-                    tries += 1;
-                    if same || tries == TRIES {
-                        return Err(lost);
-                    }
-                }
-            }
-        }
+        let Some((_, pages)) = lookup::sealed(store, slot)? else { return Ok(None) };
+        let names = SlotNames::of(store, &self.scene.slots[slot.index()].slot)?;
+        SlotPages::new(store, slot, pages).of_voter(&names, self.voter).map(Some)
     }
 
     /// Looks through a slot's blocks, from the one that the next vote lies in to the last.

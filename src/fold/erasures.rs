@@ -25,20 +25,24 @@ pub(super) struct ErasureTables {
 }
 
 impl ErasureTables {
-    /// Takes in an event about erasures.
-    pub(super) fn take(&mut self, store: &dyn Store, seq: Seq, at: u64, event: &Event) -> Result<(), Fault> {
+    /// Takes in an event about an erasure; says of which.
+    pub(super) fn take(&mut self, store: &dyn Store, seq: Seq, at: u64, event: &Event) -> Result<Seq, Fault> {
+        let erasure = match event {
+            Event::ErasureWent { erasure, .. } | Event::ErasureEnded(erasure) => *erasure,
+            _ => seq,
+        };
         match event {
-            Event::ErasureBegun { voter, day } => {
+            Event::ErasureBegun { voter, day, clips } => {
                 // Folded again, its record may be past this.
                 if self.state(store, seq)?.is_none() {
-                    self.states.insert(seq, ErasureState::begin(seq, at, *voter, *day));
+                    self.states.insert(seq, ErasureState::begin(seq, at, *voter, *day, *clips));
                 }
             }
-            Event::ErasureWent { erasure, part: ErasurePart::Searched } => self.known(store, *erasure)?.search(seq),
-            Event::ErasureEnded(erasure) => self.known(store, *erasure)?.end(seq),
+            Event::ErasureWent { part: ErasurePart::Searched, .. } => self.known(store, erasure)?.search(seq),
+            Event::ErasureEnded(_) => self.known(store, erasure)?.end(seq),
             _ => {}
         }
-        Ok(())
+        Ok(erasure)
     }
 
     /// Stores all of it.

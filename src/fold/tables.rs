@@ -69,7 +69,7 @@ pub struct Tables {
     voids: VoidTables,
     erasures: ErasureTables,
     /// Erasures that began or went on since they were last asked for.
-    erasing: bool,
+    erasing: Vec<Seq>,
     comments: CommentTables,
     /// Freezes whose block's end has not come yet.
     freezes: Vec<(SlotNo, Seq)>,
@@ -111,7 +111,7 @@ impl Tables {
             full_minutes: Vec::new(),
             voids: VoidTables::default(),
             erasures: ErasureTables::default(),
-            erasing: false,
+            erasing: Vec::new(),
             comments: CommentTables::default(),
             freezes: Vec::new(),
             closings: BTreeMap::new(),
@@ -199,8 +199,8 @@ impl Tables {
         std::mem::take(&mut self.moved)
     }
 
-    /// Whether an erasure began or went on since the last call.
-    pub fn take_erasing(&mut self) -> bool {
+    /// Erasures that began or went on since the last call.
+    pub fn take_erasing(&mut self) -> Vec<Seq> {
         std::mem::take(&mut self.erasing)
     }
 
@@ -615,8 +615,8 @@ impl Pages for Tables {
     }
 
     fn erasure(&mut self, seq: Seq, at: u64, event: &Event) -> Result<(), Fault> {
-        self.erasing = true;
-        self.erasures.take(self.store.as_ref(), seq, at, event)
+        self.erasing.push(self.erasures.take(self.store.as_ref(), seq, at, event)?);
+        Ok(())
     }
 
     fn unname_clips(&mut self, seq: Seq, clips: &[ClipNo], owners: bool) -> Result<(), Fault> {

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::server::{ADMIN, Answer, Call, MIDNIGHT, NOON, Setup, TestServer, settings, until};
 use crate::storage::Slow;
+use crate::stream::Source;
 use crate::through::Through;
 
 const EXPORT: &str = "/api/me/export";
@@ -358,4 +359,166 @@ async fn it_is_within_the_rates_of_voters() {
     }
     assert_eq!(last, 429);
     own(&server, "ben").await;
+}
+
+async fn erase(server: &TestServer, sub: &str) -> Value {
+    let answer = server.call("DELETE", "/api/me").user(sub).send().await;
+    assert_eq!(answer.header("cache-control"), Some("private, no-store"));
+    assert_eq!(answer.header("set-cookie"), None, "a user has none");
+    let told = answer.is(202);
+    assert_eq!(told.as_object().unwrap().len(), 1, "{told}");
+    assert!(told["erasure"].as_str().unwrap().parse::<u64>().unwrap() > 0);
+    told["erasure"].clone()
+}
+
+#[tokio::test]
+async fn who_is_not_known_can_erase_nobody() {
+    let server = TestServer::staged(1).await;
+    let phone = |method: &str, path: &str| server.call(method, path).header("user-agent", "phone");
+    let voted = phone("POST", "/api/vote").json(json!({"clipId": "c0"})).send().await;
+    voted.is(200);
+    phone("DELETE", "/api/me").send().await.refuses(401, "UNAUTHORIZED");
+    server.call("DELETE", "/api/me").header("authorization", "Bearer x.y.z").send().await.refuses(401, "INVALID_TOKEN");
+    server.call("DELETE", "/api/me").header("authorization", ADMIN).send().await.refuses(401, "INVALID_TOKEN");
+    let wrong = phone("GET", "/api/me").send().await;
+    wrong.refuses(405, "METHOD_NOT_ALLOWED");
+    assert_eq!(wrong.header("allow"), Some("DELETE, OPTIONS"));
+    for bearer in [None, Some("Bearer wrong")] {
+        let call = server.call("DELETE", "/api/admin/voters/ada");
+        let call = if let Some(bearer) = bearer { call.header("authorization", bearer) } else { call };
+        call.send().await.refuses(401, "UNAUTHORIZED");
+    }
+    server
+        .admin("DELETE", &format!("/api/admin/voters/{}", "x".repeat(257)), json!({}))
+        .await
+        .refuses(400, "INVALID_PARAMETER");
+    let known = phone("GET", EXPORT).header("cookie", &cookie_of(&voted)).send().await.is(200);
+    assert_eq!((list(&known, "votes").len(), list(&known, "erasures").len()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_device_that_is_erased_loses_its_cookie_and_has_voted_all_the_same() {
+    let mut setup = Setup::default();
+    setup.app.embed_origins = vec!["https://site.example".into()];
+    let server = TestServer::with(setup);
+    server.stage("s", 1).await;
+    let phone = |method: &str, path: &str| server.call(method, path).header("user-agent", "phone");
+    let voted = phone("POST", "/api/vote").json(json!({"clipId": "c0"})).send().await;
+    voted.is(200);
+    let gone = phone("DELETE", "/api/me").header("cookie", &cookie_of(&voted)).send().await;
+    gone.is(202);
+    assert_eq!(gone.header("set-cookie"), Some("plaudit_device=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"));
+    let framed = phone("DELETE", "/api/me").header("cookie", &cookie_of(&voted)).header("x-forwarded-proto", "https");
+    let framed = framed.send().await;
+    framed.is(202);
+    // A browser takes a cookie for another one where these differ.
+    let set = "plaudit_device=; Path=/; Max-Age=0; HttpOnly; SameSite=None; Secure; Partitioned";
+    assert_eq!(framed.header("set-cookie"), Some(set));
+    phone("POST", "/api/vote").json(json!({"clipId": "c0"})).send().await.refuses(409, "ALREADY_VOTED");
+    phone("GET", EXPORT).header("cookie", "plaudit_device=").send().await.refuses(401, "UNAUTHORIZED");
+}
+
+#[tokio::test]
+async fn an_erasure_empties_what_others_see_and_keeps_the_counts() {
+    let server = TestServer::staged(2).await;
+    let clip = json!({"id": "own", "title": "Mine", "ownerId": "ada", "username": "Ada L.", "avatarUrl": "/a.png"});
+    server.admin("POST", &format!("{SLOT}/clips"), clip).await.is(201);
+    let bearer =
+        format!("Bearer {}", crate::server::token_of(&json!({"sub": "ada", "name": "Ada L.", "picture": "/a.png"})));
+    let say = async |content: &str| {
+        let call = server.call("POST", "/api/comments").header("authorization", &bearer);
+        call.json(json!({"clipId": "c0", "content": content})).send().await.is(201)["comment"]["id"].clone()
+    };
+    let first = say("a secret").await;
+    say("another secret").await;
+    let bens = post(&server, "ben", json!({"clipId": "c0", "content": "reply", "parentId": first})).await;
+    let like = format!("/api/comments/{}/like", bens.as_str().unwrap());
+    server.call("PUT", &like).user("ada").send().await.is(200);
+    server
+        .call("POST", "/api/vote")
+        .user("ada")
+        .json(json!({"clipId": "c0", "voteType": "super"}))
+        .send()
+        .await
+        .is(200);
+    server.vote("ben", "c0").await.is(200);
+    let mut viewer = Source::open(&server, "channels=clip-c0", None).await;
+    viewer.expect("vote-update").await;
+
+    let erasure = erase(&server, "ada").await;
+    let gone = [viewer.expect("delete-comment").await, viewer.expect("delete-comment").await];
+    assert!(gone.iter().any(|event| event.data["commentId"] == first), "{gone:?}");
+    assert!(gone.iter().all(|event| event.data.as_object().unwrap().len() == 2), "its id and position: {gone:?}");
+
+    let seen = async || {
+        let (mut all, json) = (String::new(), "application/json");
+        for path in ["/api/comments?clipId=c0", "/api/vote?season=s&slot=1", "/api/leaderboard?type=creators&season=s"]
+        {
+            all += std::str::from_utf8(&server.call("GET", path).header("accept", json).send().await.body).unwrap();
+        }
+        all
+    };
+    until("no name is seen", async || !seen().await.contains("Ada")).await;
+    let all = seen().await;
+    assert!(
+        !all.contains("secret") && !all.contains("/a.png") && !all.contains(&key().public(key().user("ada"))),
+        "{all}"
+    );
+    let page = server.get("/api/comments?clipId=c0").await.is(200);
+    let stub = &page["comments"][0];
+    assert_eq!((&page["total"], &stub["id"], &stub["status"]), (&json!(1), &first, &json!("deleted")));
+    assert_eq!((&stub["content"], &stub["userId"], &stub["username"]), (&Value::Null, &Value::Null, &Value::Null));
+    assert_eq!((&stub["replies"][0]["content"], &stub["replies"][0]["likes_count"]), (&json!("reply"), &json!(1)));
+
+    let counts = server.get("/api/vote/counts?clipIds=c0").await.is(200);
+    assert_eq!(counts["counts"]["c0"], json!({"voteCount": 2, "weightedScore": 4}));
+    server.vote("ada", "c0").await.refuses(409, "ALREADY_VOTED");
+
+    // What is left: the vote, for no second one to be cast, and what it used of the day.
+    until("networks are gone", async || own(&server, "ada").await["votes"][0]["network"].is_null()).await;
+    let told = own(&server, "ada").await;
+    for name in ["comments", "reactions", "clips"] {
+        assert_eq!(list(&told, name).len(), 0, "{name}: {told}");
+    }
+    assert_eq!(
+        (each(&told, "votes", "clipId"), each(&told, "votes", "erased")),
+        (vec![&json!("c0")], vec![&json!(false)])
+    );
+    assert_eq!(told["today"]["used"], 3);
+    assert_eq!(told["erasures"], json!([{"id": erasure, "commentsEmptied": true}]));
+
+    // A new life: a comment of now is nobody's who was erased.
+    say("new").await;
+    assert_eq!(each(&own(&server, "ada").await, "comments", "content"), ["new"]);
+
+    server.admin("POST", &format!("{SLOT}/lock"), json!({})).await.is(200);
+    until("the id has left the locked slot", async || {
+        let told = own(&server, "ada").await;
+        each(&told, "votes", "erased") == [&json!(true)]
+    })
+    .await;
+    server.clock.set(MIDNIGHT + 60_000);
+    until("the record lets go of the id", async || list(&own(&server, "ada").await, "erasures").is_empty()).await;
+    let told = own(&server, "ada").await;
+    assert_eq!((told["today"]["used"].clone(), each(&told, "comments", "content").len()), (json!(0), 1));
+    assert_eq!(server.get("/api/vote/counts?clipIds=c0").await.is(200)["counts"]["c0"]["voteCount"], 2);
+}
+
+#[tokio::test]
+async fn operators_erase_by_sub_and_by_the_name_that_others_see() {
+    let server = TestServer::staged(1).await;
+    for sub in ["ada", "b/e n", "cyd"] {
+        post(&server, sub, json!({"clipId": "c0", "content": format!("{sub}'s")})).await;
+    }
+    let visible = async || {
+        let page = server.get("/api/comments?clipId=c0&sort=oldest").await.is(200);
+        each(&page, "comments", "content").iter().map(|text| text.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let public = key().public(key().user("ada"));
+    for name in [public.as_str(), "b%2Fe%20n", "nobody"] {
+        let told = server.admin("DELETE", &format!("/api/admin/voters/{name}"), json!({})).await;
+        assert!(told.is(202)["erasure"].as_str().unwrap().parse::<u64>().unwrap() > 0);
+    }
+    until("both are gone", async || visible().await.len() == 1).await;
+    assert_eq!(visible().await, ["cyd's"]);
 }

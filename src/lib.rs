@@ -59,13 +59,22 @@
 //!                          timelines, recounts and certificates leave masked votes out as they read
 //! ```
 //!
+//! # A voter's own data
+//!
+//! ```text
+//! http/me.rs               GET /api/me/export: identify, take one of two places
+//! engine/own.rs            all that was acknowledged is applied first; then the tables, a little at a time: sorted pages are looked up,
+//!                          blocks and comments looked through, on half a core at most, and no hold keeps a backup out
+//! http/pieces.rs           written while it is read, into a short queue that the connection takes from
+//! ```
+//!
 //! # A whole store, read while votes go on
 //!
 //! ```text
 //! http/data.rs             GET /api/admin/export, /api/admin/backup: all that was acknowledged is applied first
 //! log/hold.rs              between two steps the applier holds the tables: that is N
 //! store/versions.rs        what the applier changes from then on is copied first; the reader takes the copies
-//! jobs/export, backup.rs   a table, a record at a time, to whoever reads; its end lets the applier forget the copies
+//! jobs/export, backup.rs   a table, a record at a time, to whoever reads (http/pieces.rs); its end lets the applier forget the copies
 //! engine/data.rs           and back: an empty directory, the records, a recount, the marker last
 //! engine/compact.rs        a stopped store's files made anew: copied, compared, exchanged in one step (store/generation.rs)
 //! engine/upgrade.rs        what serving it would change, and nothing is

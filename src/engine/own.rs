@@ -181,11 +181,20 @@ impl OwnData {
     /// Every vote, slot by slot.
     pub fn votes(&self, see: See<'_, OwnVote>) -> Result<(), Fault> {
         let mut pace = Pace::default();
-        self.scene.slots.iter().try_for_each(|slot| self.votes_of(slot, &mut pace, see))
+        self.noted(self.scene.slots.iter().try_for_each(|slot| self.votes_of(slot, &mut pace, see)))
     }
 
     /// Every comment, the oldest first; of a deleted one what is left.
     pub fn comments(&self, see: See<'_, OwnComment>) -> Result<(), Fault> {
+        self.noted(self.all_comments(see))
+    }
+
+    /// Every comment that the voter likes or has reported, the oldest first.
+    pub fn marks(&self, see: See<'_, OwnMark>) -> Result<(), Fault> {
+        self.noted(self.all_marks(see))
+    }
+
+    fn all_comments(&self, see: See<'_, OwnComment>) -> Result<(), Fault> {
         let store = self.core.tables.as_ref();
         let mut ids = Forwards::<CommentId>::new(store, 0, Seq::MAX);
         let mut pace = Pace::default();
@@ -202,8 +211,7 @@ impl OwnData {
         Ok(())
     }
 
-    /// Every comment that the voter likes or has reported, the oldest first.
-    pub fn marks(&self, see: See<'_, OwnMark>) -> Result<(), Fault> {
+    fn all_marks(&self, see: See<'_, OwnMark>) -> Result<(), Fault> {
         let store = self.core.tables.as_ref();
         let (past, end) = ((0, VoterId([0; 16])), (Seq::MAX, VoterId([u8::MAX; 16])));
         let mut marks = Forwards::<Mark>::new(store, past, end);
@@ -340,6 +348,16 @@ impl OwnData {
             Some(state) => Ok(state.clip.id.clone()),
             None => lookup::clip_id(self.core.tables.as_ref(), clip),
         }
+    }
+
+    /// Counts and logs what is the store's failure, and not that of whoever reads.
+    fn noted(&self, read: Result<(), Fault>) -> Result<(), Fault> {
+        read.inspect_err(|why| {
+            if !matches!(why, Fault::Io { .. } | Fault::Latched(_)) {
+                self.core.metrics.read_failures.inc();
+                tracing::error!(%why, "reading a voter's own data failed");
+            }
+        })
     }
 
     /// Whether there is still someone to read for, and something to read from.

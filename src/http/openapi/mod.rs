@@ -254,7 +254,7 @@ const HEADERS: [(&str, &str); 17] = [
     ("Referrer-Policy", "What other sites learn of where a reader comes from."),
     ("Retry-After", "Seconds after which it is worth coming again."),
     ("Sec-WebSocket-Accept", "Ends the handshake."),
-    ("Set-Cookie", "Pins a device's key, once: later answers have none."),
+    ("Set-Cookie", "Pins a device's key, once: later answers have none. An erasure's takes it away."),
     ("Vary", "What the answer depends on."),
     ("WWW-Authenticate", "How to show who one is."),
     ("X-Accel-Buffering", "`no`: proxies pass events on as they come."),

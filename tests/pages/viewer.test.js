@@ -229,6 +229,7 @@ test('viewers take their own data along, and have it erased', async (t) => {
   await says(ben.locator('.content'), 'A secret');
   await dialog.getByRole('button', { name: 'Erase …' }).click();
   await dialog.getByRole('button', { name: 'Leave it' }).click();
+  assert.equal(await ada.evaluate(() => document.activeElement.textContent), 'Erase …', 'the focus is not lost');
   await dialog.getByRole('button', { name: 'Erase …' }).click();
   await dialog.getByRole('button', { name: 'Erase my data' }).click();
   await says(dialog.getByRole('status'), 'Your data is being erased.');

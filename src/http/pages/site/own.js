@@ -23,9 +23,9 @@ export function ownData(erased) {
     h('p', {}, 'All that is kept of you here: your votes, comments, likes and reports, and what you have left today.'),
     h('p', { class: 'row' }, button('Download', attempt(save), 'send'), button('Erase …', ask)));
   const ask = () => {
-    const leave = button('Leave it', first);
+    const leave = button('Leave it', () => { first(); steps.querySelector('.plain').focus(); });
     steps.replaceChildren(
-      h('p', {}, 'Your comments are emptied, your name and picture go, and so does every trace of where you voted from. Your votes and likes go on counting, and you can’t vote a second time for the same clip. This can’t be taken back.'),
+      h('p', {}, 'Your comments are emptied, your name and picture go, and so does what is kept of where you voted from. Your votes and likes go on counting, and you can’t vote a second time for the same clip. This can’t be taken back.'),
       h('p', { class: 'row' }, leave, button('Erase my data', attempt(erase), 'send danger')));
     leave.focus();
   };

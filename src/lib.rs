@@ -66,6 +66,18 @@
 //! engine/own.rs            all that was acknowledged is applied first; then the tables, a little at a time: sorted pages are looked up,
 //!                          blocks and comments looked through, on half a core at most, and no hold keeps a backup out
 //! http/pieces.rs           written while it is read, into a short queue that the connection takes from
+//!
+//! # An erasure
+//!
+//! ```text
+//! engine/erase.rs          a voter's wish, or an operator's: begun in the log, and answered
+//! jobs/erase.rs            the voter's comments, likes and reports of before, found in the tables: a change of each through the queue,
+//!                          so that overlay, counts and pushes follow as ever; their clips lose their name; a start goes on with it
+//!   fold/comments.rs         a comment becomes a stub, a like or report nameless
+//! closed/erase.rs          between the applier's steps: networks go from ballots, and from those of locked slots the id, for c; then what
+//!                          pages of comments have left over, and what voids keep of the voter (fold/erasures.rs notes how far it is)
+//! engine/load.rs           a start charges the day to who is erased by their c, as long as the record knows them
+//! jobs/erase.rs            all of it done, their slots locked, the day over: the record lets go of the id
 //! ```
 //!
 //! # A whole store, read while votes go on

@@ -66,10 +66,12 @@
 //! engine/own.rs            all that was acknowledged is applied first; then the tables, a little at a time: sorted pages are looked up,
 //!                          blocks and comments looked through, on half a core at most, and no hold keeps a backup out
 //! http/pieces.rs           written while it is read, into a short queue that the connection takes from
+//! ```
 //!
 //! # An erasure
 //!
 //! ```text
+//! http/me.rs               DELETE /api/me, DELETE /api/admin/voters/{sub}: who asks, and for whom
 //! engine/erase.rs          a voter's wish, or an operator's: begun in the log, and answered
 //! jobs/erase.rs            the voter's comments, likes and reports of before, found in the tables: a change of each through the queue,
 //!                          so that overlay, counts and pushes follow as ever; their clips lose their name; a start goes on with it

@@ -77,11 +77,13 @@ pub enum Kind {
     NamedVotes = 22,
     /// Votes that were taken back while they were under a void, or while one was under way.
     TakenBack = 23,
+    /// What is known of a voter's erasure.
+    Erasure = 24,
 }
 
 impl Kind {
     /// The kinds that this program knows.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::LogBlock,
         Self::BallotBlock,
         Self::Totals,
@@ -104,6 +106,7 @@ impl Kind {
         Self::Void,
         Self::NamedVotes,
         Self::TakenBack,
+        Self::Erasure,
     ];
 
     /// The kind with that number; `None` for one that this program does not know.
@@ -136,6 +139,7 @@ impl Kind {
             Self::Void => "voids",
             Self::NamedVotes => "votes under voids",
             Self::TakenBack => "votes taken back under voids",
+            Self::Erasure => "erasures",
         }
     }
 }

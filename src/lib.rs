@@ -59,13 +59,36 @@
 //!                          timelines, recounts and certificates leave masked votes out as they read
 //! ```
 //!
+//! # A voter's own data
+//!
+//! ```text
+//! http/me.rs               GET /api/me/export: identify, take one of two places
+//! engine/own.rs            all that was acknowledged is applied first; then the tables, a little at a time: sorted pages are looked up,
+//!                          blocks and comments looked through, on half a core at most, and no hold keeps a backup out
+//! http/pieces.rs           written while it is read, into a short queue that the connection takes from
+//! ```
+//!
+//! # An erasure
+//!
+//! ```text
+//! http/me.rs               DELETE /api/me, DELETE /api/admin/voters/{sub}: who asks, and for whom
+//! engine/erase.rs          a voter's wish, or an operator's: begun in the log, and answered
+//! jobs/erase.rs            the voter's comments, likes and reports of before, found in the tables: a change of each through the queue,
+//!                          so that overlay, counts and pushes follow as ever; their clips lose their name; a start goes on with it
+//!   fold/comments.rs         a comment becomes a stub, a like or report nameless
+//! closed/erase.rs          between the applier's steps: networks go from ballots, and from those of locked slots the id, for c; then what
+//!                          pages of comments have left over, and what voids keep of the voter (fold/erasures.rs notes how far it is)
+//! engine/load.rs           a start charges the day to who is erased by their c, as long as the record knows them
+//! jobs/erase.rs            all of it done, their slots locked, the day over: the record lets go of the id
+//! ```
+//!
 //! # A whole store, read while votes go on
 //!
 //! ```text
 //! http/data.rs             GET /api/admin/export, /api/admin/backup: all that was acknowledged is applied first
 //! log/hold.rs              between two steps the applier holds the tables: that is N
 //! store/versions.rs        what the applier changes from then on is copied first; the reader takes the copies
-//! jobs/export, backup.rs   a table, a record at a time, to whoever reads; its end lets the applier forget the copies
+//! jobs/export, backup.rs   a table, a record at a time, to whoever reads (http/pieces.rs); its end lets the applier forget the copies
 //! engine/data.rs           and back: an empty directory, the records, a recount, the marker last
 //! engine/compact.rs        a stopped store's files made anew: copied, compared, exchanged in one step (store/generation.rs)
 //! engine/upgrade.rs        what serving it would change, and nothing is

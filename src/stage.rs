@@ -4,18 +4,18 @@
 //! snapshots. Never: decides whether a vote stands (the judge does, by the log's order); a snapshot only spares the
 //! queue what is refused anyway.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 
 use crate::domain::{
-    Clip, ClipId, ClipNo, Decided, Event, FrozenBy, Outcome, Season, SeasonId, SeasonNo, Seq, Slot, SlotNo, SlotStatus,
-    Span, VoidState, VoidStep, VoterId, VoterKey,
+    Clip, ClipId, ClipNo, Day, Decided, ErasurePart, Event, FrozenBy, Outcome, Season, SeasonId, SeasonNo, Seq, Slot,
+    SlotNo, SlotStatus, Span, VoidBy, VoidState, VoidStep, VoterId, VoterKey,
 };
 use crate::error::Reject;
-use crate::fold::{Effect, Mask};
+use crate::fold::{Effect, Mask, unnamed};
 use crate::tally::Tally;
 
 /// The current snapshot.
@@ -39,6 +39,21 @@ pub struct Scene {
     clip_ids: HashMap<ClipId, ClipNo>,
     /// Voters who may not vote.
     pub bans: Arc<HashMap<VoterId, Ban>>,
+    /// Erasures that have not ended, by the sequence of their begin.
+    pub erasures: Arc<BTreeMap<Seq, Erasing>>,
+}
+
+/// An erasure that has not ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Erasing {
+    /// Whose.
+    pub voter: VoterId,
+    /// The day that votes were charged to when it began.
+    pub day: Day,
+    /// The first clip that was not there then.
+    pub clips: ClipNo,
+    /// Comments, likes and reports are emptied.
+    pub searched: bool,
 }
 
 /// A season and its slots.
@@ -182,6 +197,17 @@ impl Stage {
             Event::VoidTaken { void, slot } | Event::VoidLifted { void, slot, .. } => {
                 self.void(seq, at, *slot, *void, event, effect);
             }
+            Event::ErasureBegun { voter, day, clips } => self.change(|scene| {
+                let erasing = Erasing { voter: *voter, day: *day, clips: *clips, searched: false };
+                Arc::make_mut(&mut scene.erasures).insert(seq, erasing);
+            }),
+            Event::ErasureWent { erasure, part: ErasurePart::Searched } => self.change(|scene| {
+                if let Some(erasing) = Arc::make_mut(&mut scene.erasures).get_mut(erasure) {
+                    erasing.searched = true;
+                }
+            }),
+            Event::ErasureWent { part: ErasurePart::Clips { clips, owners }, .. } => self.unname_clips(clips, *owners),
+            Event::ErasureEnded(erasure) => self.change(|scene| scene.end_erasure(*erasure)),
             Event::Voted(_)
             | Event::VotedFrom(..)
             | Event::Retracted(_)
@@ -234,6 +260,25 @@ impl Stage {
             comments: AtomicI64::new(0),
             comment_turns: AtomicU64::new(0),
         })
+    }
+
+    /// Their maker's name goes from clips. Settlement alone writes what they have, so that it can move.
+    fn unname_clips(&self, clips: &[ClipNo], owners: bool) {
+        self.change(|scene| {
+            for no in clips {
+                let old = &scene.clips[no.index()];
+                let mut clip = old.clip.clone();
+                clip.draft.unname(owners);
+                let new = self.clip(clip);
+                let (votes, weight) = old.tally.read();
+                new.tally.add(votes.cast_signed(), weight.cast_signed(), 0);
+                new.comments.store(old.comments.load(Ordering::Relaxed), Ordering::Relaxed);
+                new.comment_turns.store(old.comment_turns.load(Ordering::Relaxed), Ordering::Relaxed);
+                scene.clips[no.index()] = new;
+            }
+        });
+        let scene = self.look();
+        clips.iter().for_each(|no| scene.slot_of(&scene.clips[no.index()].clip).touch());
     }
 
     /// The void that is under way, if one is, ends.
@@ -297,6 +342,24 @@ impl Scene {
         assert_eq!(season.no.index(), self.seasons.len(), "seasons come in the order of their numbers");
         self.season_ids.insert(season.id.clone(), season.no);
         self.seasons.push(Arc::new(SeasonState { season, slots: Vec::new() }));
+    }
+
+    /// An erasure ends: what voids keep of its voter goes.
+    fn end_erasure(&mut self, erasure: Seq) {
+        let Some(Erasing { voter, .. }) = Arc::make_mut(&mut self.erasures).remove(&erasure) else { return };
+        for slot in &mut self.slots {
+            let masks = unnamed(&slot.voids.masks, voter, erasure);
+            if masks.is_none() && !slot.voids.list.iter().any(|state| state.plan.by == VoidBy::Voter(voter)) {
+                continue;
+            }
+            let voids = Arc::make_mut(&mut Arc::make_mut(slot).voids);
+            for state in &mut voids.list {
+                state.plan.unname(voter);
+            }
+            if let Some(masks) = masks {
+                voids.masks = masks;
+            }
+        }
     }
 
     /// Adds a slot that was created at `seq` and whose number must be the next.

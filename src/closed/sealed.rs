@@ -137,14 +137,7 @@ impl<'a> SlotPages<'a> {
     /// The voter's ballot for a clip, with what proves it; `None` if it is not among the leaves.
     pub fn find(&self, names: &mut SlotNames, voter: VoterId, clip: ClipNo) -> Result<Option<Place>, Fault> {
         let c = names.scope.voter(voter);
-        let begins = |number: u32| Ok::<_, Fault>(self.page(number)?.first().map(|first| names.c(first.who)));
-        // The last page that begins below c: the voter's first ballot is in it, or begins the next.
-        let (mut low, mut high) = (0, self.pages());
-        while low + 1 < high {
-            let middle = low + (high - low) / 2;
-            if begins(middle)?.is_some_and(|first| first < c) { low = middle } else { high = middle }
-        }
-        for number in low..self.pages() {
+        for number in self.first_with(names, c)?..self.pages() {
             let page = self.page(number)?;
             let at = page.iter().position(|ballot| ballot.clip == clip && names.c(ballot.who) == c);
             if let Some(at) = at {
@@ -160,6 +153,31 @@ impl<'a> SlotPages<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// A voter's ballots, in order: one a clip at most. Those of one who was erased are found too, by what stands in their place.
+    pub fn of_voter(&self, names: &SlotNames, voter: VoterId) -> Result<Vec<Sorted>, Fault> {
+        let c = names.scope.voter(voter);
+        let mut found = Vec::new();
+        for number in self.first_with(names, c)?..self.pages() {
+            let page = self.page(number)?;
+            found.extend(page.iter().filter(|ballot| names.c(ballot.who) == c));
+            if page.last().is_none_or(|last| names.c(last.who) > c) {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The last page that begins below `c`: the first ballot with it is in that one, or begins the next.
+    pub(super) fn first_with(&self, names: &SlotNames, c: Hash) -> Result<u32, Fault> {
+        let begins = |number: u32| Ok::<_, Fault>(self.page(number)?.first().map(|first| names.c(first.who)));
+        let (mut low, mut high) = (0, self.pages());
+        while low + 1 < high {
+            let middle = low + (high - low) / 2;
+            if begins(middle)?.is_some_and(|first| first < c) { low = middle } else { high = middle }
+        }
+        Ok(low)
     }
 
     /// From a page's root to the tree's.

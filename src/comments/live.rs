@@ -301,11 +301,34 @@ impl Live {
         Claim::Sent
     }
 
-    /// A deletion, or a moderator's word.
+    /// What an erased voter did with a comment, whatever it is now, loses them.
+    pub(super) fn claim_unname(&mut self, sight: &Sight, voter: VoterId, send: impl FnOnce(u8) -> bool) -> Claim {
+        let id = sight.comment.place.id;
+        let known = self.marks.get(&(id, voter)).copied();
+        if self.is_stale(sight) && (known.is_none() || !self.places.contains_key(&id)) {
+            return Claim::Stale;
+        }
+        let mut mark = known.unwrap_or(HeldMark { set: sight.set, moving: 0, last: 0 });
+        if mark.moving != 0 {
+            return Claim::InFlight;
+        }
+        if mark.set == 0 {
+            return Claim::Already;
+        }
+        if !self.has_room() || !send(mark.set) {
+            return Claim::Full;
+        }
+        mark.moving = LIKED | REPORTED;
+        self.marks.insert((id, voter), mark);
+        self.pin(sight);
+        Claim::Sent
+    }
+
+    /// A deletion, or a moderator's word; or an author's erasure, which reaches what is deleted too.
     pub(super) fn claim_change(&mut self, sight: &Sight, change: CommentChange, send: impl FnOnce() -> bool) -> Claim {
         let id = sight.comment.place.id;
         let Some(comment) = self.current(sight) else { return Claim::Stale };
-        if comment.status == CommentStatus::Deleted {
+        if comment.status == CommentStatus::Deleted && change.needs_comment() {
             return Claim::Gone;
         }
         let mut after = Comment::clone(&comment);
@@ -495,10 +518,11 @@ impl Live {
     /// A like's or report's flight ends, settled at a sequence or refused.
     fn end_mark(&mut self, id: Seq, change: &CommentChange, settled: Option<Seq>) {
         let (voter, which, on) = match change {
+            CommentChange::Unnamed { voter, .. } => (*voter, LIKED | REPORTED, false),
             CommentChange::Liked(voter) => (*voter, LIKED, true),
             CommentChange::Unliked(voter) => (*voter, LIKED, false),
             CommentChange::Reported { voter, .. } => (*voter, REPORTED, true),
-            CommentChange::Deleted { .. } | CommentChange::Moderated(_) => return,
+            CommentChange::Deleted { .. } | CommentChange::Moderated(_) | CommentChange::Emptied => return,
         };
         let Some(mark) = self.marks.get_mut(&(id, voter)) else { return };
         mark.moving &= !which;

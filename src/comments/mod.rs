@@ -55,6 +55,8 @@ pub enum Wish {
     Like(VoterId, bool),
     /// A voter's report; so many hide it.
     Report(VoterId, u32),
+    /// What an erased voter did with it counts on without them.
+    Unname(VoterId),
     /// Another change.
     Change(CommentChange),
 }
@@ -129,6 +131,9 @@ impl Comments {
             Wish::Report(voter, hides_at) => {
                 let change = CommentChange::Reported { voter, hides_at };
                 live.claim_mark(sight, voter, (REPORTED, true), || send(event(change)))
+            }
+            Wish::Unname(voter) => {
+                live.claim_unname(sight, voter, |set| send(event(CommentChange::Unnamed { voter, set })))
             }
             Wish::Change(change) => live.claim_change(sight, change, || send(event(change))),
         }

@@ -141,14 +141,28 @@ pub enum CommentChange {
     },
     /// A moderator's word.
     Moderated(Verdict),
+    /// Its author was erased: it is deleted, if it wasn't, and nothing of them is left.
+    Emptied,
+    /// A voter was erased: what they did with it counts on, without them.
+    Unnamed {
+        /// Who.
+        voter: VoterId,
+        /// What stands of it, as `fold::comments` spells it.
+        set: u8,
+    },
 }
 
 impl CommentChange {
+    /// Whether it is refused once the comment is deleted; an erasure leaves nothing out.
+    pub fn needs_comment(&self) -> bool {
+        !matches!(self, Self::Emptied | Self::Unnamed { .. })
+    }
+
     /// The voter whose ban forbids it; what takes something back is never forbidden.
     pub fn bannable(&self) -> Option<VoterId> {
         match self {
             Self::Liked(voter) | Self::Reported { voter, .. } => Some(*voter),
-            Self::Deleted { .. } | Self::Unliked(_) | Self::Moderated(_) => None,
+            Self::Deleted { .. } | Self::Unliked(_) | Self::Moderated(_) | Self::Emptied | Self::Unnamed { .. } => None,
         }
     }
 }
@@ -225,7 +239,7 @@ pub struct Comment {
     pub depth: u8,
     /// Posted at, Unix milliseconds.
     pub at: u64,
-    /// Who wrote it.
+    /// Who wrote it; nobody, once they were erased.
     pub author: VoterId,
     /// Who others see; empty once deleted.
     pub profile: Profile,
@@ -258,11 +272,14 @@ impl Comment {
     /// Takes in a change. Nothing brings a deleted comment back, and what says nothing new changes nothing.
     pub fn take(&mut self, change: &CommentChange) {
         use CommentStatus::{Deleted, Hidden, Reported, Visible};
+        if *change == CommentChange::Emptied {
+            self.author = VoterId::NOBODY;
+        }
         if self.status == Deleted {
             return;
         }
         match change {
-            CommentChange::Deleted { .. } => {
+            CommentChange::Deleted { .. } | CommentChange::Emptied => {
                 self.status = Deleted;
                 self.profile = Profile::default();
                 self.text = String::new();
@@ -280,6 +297,7 @@ impl Comment {
                 self.reports = 0;
             }
             CommentChange::Moderated(Verdict::Hide) => self.status = Hidden,
+            CommentChange::Unnamed { .. } => {}
         }
     }
 

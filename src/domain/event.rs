@@ -3,7 +3,8 @@
 use bincode::{Decode, Encode};
 
 use super::comment::{CommentChange, CommentPost, CommentRef};
-use super::ids::{ClipNo, Seq, SlotNo, VoterId};
+use super::erasure::ErasurePart;
+use super::ids::{ClipNo, Day, Seq, SlotNo, VoterId};
 use super::origin::Origin;
 use super::round::{FrozenBy, Outcome};
 use super::stage::{Clip, Season, Slot};
@@ -114,6 +115,25 @@ pub enum Event {
         /// Why, for everyone.
         reason: String,
     },
+    /// What ties a voter's past to them is to be emptied: the erasure's id is this event's sequence. It goes on in the background,
+    /// over restarts.
+    ErasureBegun {
+        /// Who.
+        voter: VoterId,
+        /// The day that votes are charged to at this time.
+        day: Day,
+        /// The first clip that is not there yet: what comes later is not touched.
+        clips: ClipNo,
+    },
+    /// Some of an erasure's work, or the end of it.
+    ErasureWent {
+        /// Which.
+        erasure: Seq,
+        /// What was done.
+        part: ErasurePart,
+    },
+    /// An erasure's record lets go of the voter's id.
+    ErasureEnded(Seq),
 }
 
 impl Event {

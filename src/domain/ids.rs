@@ -198,6 +198,16 @@ impl fmt::Debug for VoterKey {
 pub struct VoterId(pub [u8; 16]);
 
 impl VoterId {
+    /// Nobody: in the place of an author who was erased.
+    pub const NOBODY: Self = Self([0; 16]);
+
+    /// One of nobody's, told from others by a sequence: in the place of a voter who was erased and whose like still counts.
+    pub fn nameless(seq: Seq) -> Self {
+        let mut id = [0; 16];
+        id[8..].copy_from_slice(&seq.to_be_bytes());
+        Self(id)
+    }
+
     /// 64 bits that are as good as random: the id is a hash already, so tables need not hash it again.
     pub fn hash64(self) -> u64 {
         u64::from_be_bytes(self.0[..8].try_into().expect("8 of 16 bytes"))

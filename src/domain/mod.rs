@@ -4,6 +4,7 @@
 //! Never: time, settings, storage.
 
 mod comment;
+mod erasure;
 mod event;
 mod ids;
 mod letters;
@@ -17,6 +18,7 @@ pub use comment::{
     Comment, CommentChange, CommentPost, CommentRef, CommentStatus, CommentText, DEPTH_MAX, ModerationQueue, Profile,
     RequestKey, TEXT_MAX, Verdict,
 };
+pub use erasure::{CLIPS_AT_ONCE, ErasurePart, ErasurePass, ErasureState};
 pub use event::{Event, Logged};
 pub use ids::{ClipId, ClipNo, Day, SeasonId, SeasonNo, Seq, SlotNo, VoterId, VoterKey, day_of};
 pub use letters::is_ignorable;

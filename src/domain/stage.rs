@@ -99,6 +99,14 @@ pub struct ClipDraft {
 }
 
 impl ClipDraft {
+    /// Takes the maker's name and picture out, and with `owners` the maker.
+    pub fn unname(&mut self, owners: bool) {
+        (self.username, self.avatar_url) = (None, None);
+        if owners {
+            self.owner = None;
+        }
+    }
+
     /// Checks every field's bounds.
     pub fn checked(self) -> Result<Self, Reject> {
         bounded_text("title", &self.title, 200)?;

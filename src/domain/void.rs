@@ -46,6 +46,17 @@ pub struct VoidPlan {
     pub reason: String,
 }
 
+impl VoidPlan {
+    /// A voter was erased: that they were asked for is forgotten. Whether it was.
+    pub fn unname(&mut self, voter: VoterId) -> bool {
+        let theirs = self.by == VoidBy::Voter(voter);
+        if theirs {
+            self.by = VoidBy::Voter(VoterId::NOBODY);
+        }
+        theirs
+    }
+}
+
 /// Bytes of the reason for a void, or for lifting one, at most.
 pub const VOID_REASON_MAX: usize = 500;
 

@@ -1,19 +1,19 @@
 //! From the tables to memory, at the start: stage, tallies, ballots of the slots that can still be voted in, and what
 //! voters used today in slots that can't.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::ballots::{Ballots, SHARDS, Standing};
-use crate::closed::SlotPages;
-use crate::domain::{Day, SlotNo, SlotStatus, day_of};
+use crate::closed::{SlotNames, SlotPages};
+use crate::domain::{Day, Slot, SlotNo, SlotStatus, VoterId, day_of};
 use crate::error::Fault;
 use crate::fold::ballot_block::{self, Act};
 use crate::fold::sorted::{SortedPages, Who};
 use crate::fold::{Stored, Tables, Voids};
-use crate::stage::{Ban, Scene, SlotVoids, Stage};
+use crate::stage::{Ban, Erasing, Scene, SlotVoids, Stage};
 
 /// Threads that fill the ballots; each fills shards of its own.
 const FILLERS: usize = 2;
@@ -38,7 +38,7 @@ pub(crate) fn load(tables: &Tables, voids: &Voids, stage: &Stage, ballots: &Ball
         // The day that the newest vote anywhere was charged to has begun, whatever the clock says now.
         today = today.max(last);
         if record.status() == SlotStatus::Locked {
-            closed.push((record.slot.no, pages, last));
+            closed.push((record.slot, pages, last));
         } else {
             open.push(record.slot.no);
         }
@@ -47,10 +47,12 @@ pub(crate) fn load(tables: &Tables, voids: &Voids, stage: &Stage, ballots: &Ball
     for slot in open {
         Fill::slot(tables, slot, &|stored| put(ballots, stored))?;
     }
+    let mut erased = Vec::new();
+    tables.each_erasure(|state| erased.extend(state.voter))?;
     for (slot, pages, _) in closed.into_iter().filter(|(.., last)| *last >= today) {
         match pages {
-            Some(pages) => charge_sorted(tables, slot, pages, ballots, today)?,
-            None => Fill::slot(tables, slot, &|Stored { ballot, .. }| {
+            Some(pages) => charge_sorted(tables, &slot, pages, &erased, ballots, today)?,
+            None => Fill::slot(tables, slot.no, &|Stored { ballot, .. }| {
                 if ballot.day >= today {
                     let back = matches!(ballot.act, Act::Retract(_));
                     ballots.load_charge(ballot.voter, ballot.day, ballot.weight, back);
@@ -63,18 +65,24 @@ pub(crate) fn load(tables: &Tables, voids: &Voids, stage: &Stage, ballots: &Ball
 }
 
 /// Charges today's votes of a slot whose ballots are sorted: a vote that was taken back has given its weight back, and is not
-/// among them.
+/// among them. A voter who was erased is known by their `c`, as long as the erasure knows them: no budget comes back with it.
 fn charge_sorted(
     tables: &Tables,
-    slot: SlotNo,
+    slot: &Slot,
     pages: SortedPages,
+    erased: &[VoterId],
     ballots: &Ballots,
     today: Day,
 ) -> Result<(), Fault> {
-    SlotPages::new(tables.store().as_ref(), slot, pages).each(|ballot| {
-        if let Who::Voter(voter) = ballot.who
-            && ballot.day >= today
-        {
+    let store = tables.store().as_ref();
+    let scope = SlotNames::of(store, slot)?.scope;
+    let by_c: HashMap<[u8; 32], VoterId> = erased.iter().map(|voter| (scope.voter(*voter), *voter)).collect();
+    SlotPages::new(store, slot.no, pages).each(|ballot| {
+        let voter = match ballot.who {
+            Who::Voter(voter) => Some(voter),
+            Who::Erased(c) => by_c.get(&c).copied(),
+        };
+        if let Some(voter) = voter.filter(|_| ballot.day >= today) {
             ballots.load_charge(voter, ballot.day, ballot.weight, false);
         }
         Ok(())
@@ -113,6 +121,15 @@ fn load_stage(tables: &Tables, voids: &Voids, stage: &Stage) -> Result<(), Fault
     tables.each_ban(|voter, moves| {
         if let Some(last) = moves.last().filter(|last| !last.lifted) {
             bans.insert(voter, Ban { until: last.until, reason: last.reason.clone() });
+        }
+    })?;
+    let erasures = Arc::make_mut(&mut scene.erasures);
+    tables.each_erasure(|state| {
+        if let Some(voter) = state.voter {
+            erasures.insert(
+                state.id,
+                Erasing { voter, day: state.day, clips: state.clips, searched: state.searched.is_some() },
+            );
         }
     })?;
     load_voids(tables, voids, &mut scene)?;

@@ -9,12 +9,14 @@ mod comment;
 mod compact;
 mod data;
 mod editions;
+mod erase;
 mod history;
 mod leaderboard;
 mod live;
 mod load;
 mod minutes;
 mod operate;
+mod own;
 mod read;
 mod recheck;
 mod recount;
@@ -43,6 +45,7 @@ pub use data::{Building, read_records, stopped_source};
 pub use history::{SlotHistory, SlotStep, StepKind};
 pub use leaderboard::{Leaderboard, Moment, Ranked, RankedClip, Standing};
 pub use operate::REASON_MAX;
+pub use own::{OwnComment, OwnData, OwnMark, OwnVoid, OwnVote, See};
 pub use recheck::{Rechecked, export_slot, recheck, recheck_stores};
 pub use upgrade::{Gained, Records, Upgrade, Versions as FormatVersions, upgrade_check};
 pub use verify::{Row, Verified, print_log, verify, verify_stores};
@@ -160,7 +163,7 @@ impl Engine {
         let tail = recovered.tail;
         let end = crate::log::End { seq: recovered.end.seq, chain: recovered.end.chain };
         let transitions = recovered.transitions.clone();
-        let mut applier = Applier::new(Arc::clone(&log), recovered, Arc::clone(&progress));
+        let mut applier = Applier::new(Arc::clone(&log), recovered, Arc::clone(&progress))?;
         // Comments are read from the stored pages and from what was settled since the start; what recovery folded is in
         // neither until it is stored.
         applier.step(clock.now_ms())?;

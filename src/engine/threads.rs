@@ -18,7 +18,7 @@ use crate::domain::SlotNo;
 use crate::error::Fault;
 use crate::fold::Transitions;
 use crate::hub::{Feed, Step, Worker};
-use crate::jobs::{Forget, Pace, Reconcile, Rounds, VoidJob};
+use crate::jobs::{EraseJob, Forget, Pace, Reconcile, Rounds, VoidJob};
 use crate::log::commit::refuse;
 use crate::log::{Applier, Batch, Body, Committer, End, Entry, Holds, Outlet, Turn};
 
@@ -376,6 +376,7 @@ struct Keeper {
     reconcile: Option<Reconcile>,
     rounds: Option<Arc<Mutex<Rounds>>>,
     voids: Arc<Mutex<VoidJob>>,
+    erase: EraseJob,
     comments: Arc<Comments>,
     every: Duration,
     stop: Arc<Stop>,
@@ -397,11 +398,20 @@ impl Keeper {
         let every = Duration::from_secs(core.settings.reconcile_every_s);
         let (queue, progress) = (core.queue.clone(), Arc::clone(&core.progress));
         let reconcile = Reconcile::new(Arc::clone(&core.stage), queue, progress, Arc::clone(&core.tables));
+        let erase = EraseJob::new(
+            Arc::clone(&core.stage),
+            Arc::clone(&core.ballots),
+            Arc::clone(&core.comments),
+            core.queue.clone(),
+            Arc::clone(&core.progress),
+            Arc::clone(&core.tables),
+        );
         Self {
             forget: Forget::new(Arc::clone(&core.stage), Arc::clone(&core.ballots), locked),
             reconcile: (!every.is_zero()).then_some(reconcile),
             rounds: core.settings.rounds.automatic.then(|| Arc::clone(&core.rounds)),
             voids: Arc::clone(&core.voids),
+            erase,
             comments: Arc::clone(&core.comments),
             every,
             stop,
@@ -421,14 +431,15 @@ impl Keeper {
         }
     }
 
-    /// Rests until the next round. What is left of a void's search goes on meanwhile, half of the time: votes need the rest.
-    fn pause(&self) {
+    /// Rests until the next round. What is left of a void's search, or of an erasure's, goes on meanwhile, half of the time: votes
+    /// need the rest.
+    fn pause(&mut self) {
         let until = Instant::now() + KEEPER_PAUSE;
         loop {
             let began = Instant::now();
-            let pace = self.voids.lock().step(self.clock.now_ms());
+            let paces = [self.voids.lock().step(self.clock.now_ms()), self.erase.step(self.clock.now_ms())];
             let rest = until.saturating_duration_since(Instant::now());
-            if pace == Pace::Rests || rest.is_zero() {
+            if !paces.contains(&Pace::Busy) || rest.is_zero() {
                 std::thread::sleep(rest);
                 return;
             }

@@ -34,10 +34,12 @@ enum Gain {
     Minutes,
     Origins,
     Voids,
+    Erasures,
 }
 
 impl Gain {
-    const ALL: [Self; 6] = [Self::Comments, Self::Rounds, Self::Sorted, Self::Minutes, Self::Origins, Self::Voids];
+    const ALL: [Self; 7] =
+        [Self::Comments, Self::Rounds, Self::Sorted, Self::Minutes, Self::Origins, Self::Voids, Self::Erasures];
 
     /// The gain that a kind of record came with.
     fn of(kind: Kind) -> Self {
@@ -61,6 +63,7 @@ impl Gain {
             Kind::Sorted | Kind::Closing => Self::Sorted,
             Kind::Timeline => Self::Minutes,
             Kind::Void | Kind::NamedVotes | Kind::TakenBack => Self::Voids,
+            Kind::Erasure => Self::Erasures,
         }
     }
 
@@ -79,6 +82,8 @@ impl Gain {
             | Event::SlotLocked { .. }
             | Event::Banned { .. }
             | Event::Unbanned(_) => Self::None,
+            Event::CommentChanged(_, change) if !change.needs_comment() => Self::Erasures,
+            Event::ErasureBegun { .. } | Event::ErasureWent { .. } | Event::ErasureEnded(_) => Self::Erasures,
             Event::CommentPosted(_) | Event::CommentChanged(..) => Self::Comments,
             Event::SlotDecided { outcome, .. } if matches!(outcome.decided, Decided::TallyAfter(_)) => Self::Voids,
             Event::SlotStopped { .. }
@@ -101,6 +106,7 @@ impl Gain {
             Self::Minutes => "votes by the minute",
             Self::Origins => "where votes came from",
             Self::Voids => "votes taken out, and put back",
+            Self::Erasures => "voters who were erased",
         }
     }
 
@@ -114,6 +120,7 @@ impl Gain {
             Self::Minutes => "with the next vote",
             Self::Origins => "with the next vote of a request",
             Self::Voids => "with the first void",
+            Self::Erasures => "with the first erasure",
         }
     }
 }
@@ -380,6 +387,11 @@ impl Seen {
         tables.each_void(|void| under_way += u64::from(void.is_under_way()))?;
         if under_way > 0 {
             say(format!("{under_way} voids whose votes were still searched for end without effect"));
+        }
+        let mut erasures = 0;
+        tables.each_erasure(|erasure| erasures += u64::from(erasure.ended.is_none()))?;
+        if erasures > 0 {
+            say(format!("{erasures} erasures go on where they were"));
         }
         // Without the tail, whose minutes are kept when it is folded.
         let mut earlier = 0;

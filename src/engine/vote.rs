@@ -159,7 +159,7 @@ impl Core {
             Ok(Outcome::Done(seq)) => Ok(seq),
             Ok(Outcome::Refused(Refusal::Closed)) => Err(Reject::VotingClosed),
             Ok(Outcome::Refused(Refusal::Banned { until })) => Err(Reject::Banned { until }),
-            Ok(Outcome::Refused(Refusal::Gone | Refusal::NoVoid)) => Err(Reject::NotFound),
+            Ok(Outcome::Refused(Refusal::Gone | Refusal::NoVoid | Refusal::NoErasure)) => Err(Reject::NotFound),
             Ok(Outcome::Refused(Refusal::WrongState(status) | Refusal::Overtaken(status))) => {
                 Err(Reject::WrongState { state: status.as_str(), why: format!("the slot is {}", status.as_str()) })
             }

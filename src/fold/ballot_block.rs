@@ -127,6 +127,15 @@ impl BallotBlock {
         block
     }
 
+    /// One of other entries in the place of a stored one, as many and with its sequences.
+    pub fn in_place_of(head: Head, entries: &[Stored]) -> Self {
+        let mut block = Self::begin(entries[0]);
+        entries[1..].iter().for_each(|entry| block.append(*entry));
+        block.head.max_day = head.max_day;
+        assert_eq!(block.head, head, "what a block says about itself stays");
+        block
+    }
+
     /// What it says about itself.
     pub fn head(&self) -> Head {
         self.head

@@ -384,6 +384,12 @@ impl CommentPages<'_> {
             CommentChange::Liked(voter) => self.mark(seq, of.id, *voter, |set| set | LIKED)?,
             CommentChange::Unliked(voter) => self.mark(seq, of.id, *voter, |set| set & !LIKED)?,
             CommentChange::Reported { voter, .. } => self.mark(seq, of.id, *voter, |set| set | REPORTED)?,
+            CommentChange::Emptied => self.forget_author(seq, of)?,
+            // Which of the two pages is stored first matters not: the event says what stands.
+            CommentChange::Unnamed { voter, set } => {
+                self.mark(seq, of.id, VoterId::nameless(seq), |_| *set)?;
+                self.mark(seq, of.id, *voter, |_| 0)?;
+            }
             CommentChange::Deleted { .. } | CommentChange::Moderated(_) => {}
         }
         let page = self.tables.comments.page(self.store, of)?;
@@ -435,6 +441,17 @@ impl CommentPages<'_> {
             self.count(seq, place, by)?;
         }
         self.tables.comments.page(self.store, place)?.put(seq, after);
+        Ok(())
+    }
+
+    /// A comment's author is nobody, and no request leads to it.
+    fn forget_author(&mut self, seq: Seq, of: CommentRef) -> Result<(), Fault> {
+        let page = self.tables.ids.page(self.store, of.id)?;
+        if !page.contains(seq)
+            && let Some(known) = page.get(of.id).cloned()
+        {
+            page.put(seq, CommentId { author: VoterId::NOBODY, request: None, ..known });
+        }
         Ok(())
     }
 

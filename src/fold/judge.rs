@@ -5,7 +5,7 @@
 //! the log again (applier, recovery, `verify`) judges again and must agree. Verdicts compare sequences, not flags: a
 //! later transition, already known when the log is read again, never changes the verdict on an earlier event.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bincode::{Decode, Encode};
 
@@ -34,6 +34,8 @@ pub enum Refusal {
     NoVoid,
     /// Voids would name more votes than may be named.
     NamedFull,
+    /// The erasure that it is about has ended, or never began.
+    NoErasure,
 }
 
 /// A slot's step into a state, at a sequence.
@@ -69,6 +71,8 @@ pub struct Transitions {
     /// may have missed: whoever asks for a change looks at the tables, and at what is settled, when it is queued.
     deleted: HashMap<Seq, Seq>,
     voids: Voids,
+    /// Erasures that have not ended, each with its voter.
+    erasures: BTreeMap<Seq, Option<VoterId>>,
 }
 
 /// A slot's steps.
@@ -101,6 +105,11 @@ impl Transitions {
         self.voids = voids;
     }
 
+    /// Takes in an erasure that has not ended as of there. Its voter is unknown where its record is past there.
+    pub fn load_erasure(&mut self, erasure: Seq, voter: Option<VoterId>) {
+        self.erasures.insert(erasure, voter);
+    }
+
     /// Which votes are under voids.
     pub fn voids(&self) -> &Voids {
         &self.voids
@@ -124,8 +133,17 @@ impl Transitions {
                 moves.push(step);
             }
         }
-        if let Event::CommentChanged(of, CommentChange::Deleted { .. }) = event {
+        if let Event::CommentChanged(of, CommentChange::Deleted { .. } | CommentChange::Emptied) = event {
             self.deleted.entry(of.id).or_insert(seq);
+        }
+        match event {
+            Event::ErasureBegun { voter, .. } => drop(self.erasures.insert(seq, Some(*voter))),
+            Event::ErasureEnded(erasure) => {
+                if let Some(voter) = self.erasures.remove(erasure).flatten() {
+                    self.voids.unname(voter, *erasure);
+                }
+            }
+            _ => {}
         }
         self.voids.note(seq, event)
     }
@@ -222,7 +240,8 @@ pub fn judge(transitions: &Transitions, seq: Seq, at: u64, event: &Event) -> Res
             if let Some(ban) = change.bannable().and_then(|voter| transitions.ban(voter, seq, at)) {
                 return Err(Refusal::Banned { until: ban.until });
             }
-            if transitions.is_gone(of.id, seq) { Err(Refusal::Gone) } else { Ok(()) }
+            let gone = change.needs_comment() && transitions.is_gone(of.id, seq);
+            if gone { Err(Refusal::Gone) } else { Ok(()) }
         }
         Event::ClipAdded(clip) => match transitions.status(clip.slot, seq) {
             Some(state @ (SlotStatus::Frozen | SlotStatus::Locked)) => Err(Refusal::WrongState(state)),
@@ -233,6 +252,9 @@ pub fn judge(transitions: &Transitions, seq: Seq, at: u64, event: &Event) -> Res
             other => Err(Refusal::WrongState(other.unwrap_or(SlotStatus::Upcoming))),
         },
         Event::VotesNamed(_) | Event::VoidTaken { .. } | Event::VoidLifted { .. } => transitions.voids.judge(event),
+        Event::ErasureWent { erasure, .. } | Event::ErasureEnded(erasure) => {
+            if transitions.erasures.contains_key(erasure) { Ok(()) } else { Err(Refusal::NoErasure) }
+        }
         _ => slot_move(event).map_or(Ok(()), |(slot, to)| moves_on(transitions, seq, event, slot, to)),
     }
 }

@@ -15,6 +15,8 @@ const TIMELINES: u8 = b'h';
 const VOIDS: u8 = b'd';
 const NAMED: u8 = b'p';
 const TAKEN_BACK: u8 = b'w';
+/// What keys of erasures begin with.
+const ERASURES: u8 = b'e';
 
 /// How far the tables contain the log.
 pub const MARK: &[u8] = b"m";
@@ -83,6 +85,29 @@ pub fn void(void: Seq) -> [u8; 9] {
 /// From the first to behind the last void.
 pub fn voids() -> ([u8; 1], [u8; 1]) {
     ([VOIDS], [VOIDS + 1])
+}
+
+/// What is known of an erasure.
+pub fn erasure(erasure: Seq) -> [u8; 9] {
+    let mut key = [ERASURES; 9];
+    key[1..].copy_from_slice(&erasure.to_be_bytes());
+    key
+}
+
+/// From the first to behind the last erasure.
+pub fn erasures() -> ([u8; 1], [u8; 1]) {
+    ([ERASURES], [ERASURES + 1])
+}
+
+/// From the first to behind the last record of votes that voids of any slot name.
+pub fn all_named() -> ([u8; 1], [u8; 1]) {
+    ([NAMED], [NAMED + 1])
+}
+
+/// The slot in a key that [`named`] made.
+pub fn named_slot(key: &[u8]) -> Option<SlotNo> {
+    let key: &[u8; 21] = key.try_into().ok()?;
+    Some(SlotNo(u32::from_be_bytes(key[1..5].try_into().expect("4 of 21 bytes"))))
 }
 
 /// Some of the votes that a void names, by the sequence of the event that named them.

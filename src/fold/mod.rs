@@ -5,6 +5,7 @@
 
 pub mod ballot_block;
 pub mod comments;
+pub mod erasures;
 mod judge;
 pub mod keys;
 pub mod lookup;
@@ -21,10 +22,10 @@ pub use ballot_block::{Ballot, BallotBlock, Stored};
 pub use judge::{BanMove, Move, Refusal, Transitions, judge};
 pub use tables::{Mark, Tables, VisitBlock};
 pub use totals::Change;
-pub use voids::{Changed, Effect, Mask, NAMED_MAX, Voids, find};
+pub use voids::{Changed, Effect, Mask, NAMED_MAX, Voids, find, unnamed};
 
 use crate::domain::{
-    Clip, ClipNo, Event, FrozenBy, Logged, Origin, Outcome, Season, Seq, Slot, SlotNo, Span, Vote, VoterId,
+    Clip, ClipNo, ErasurePart, Event, FrozenBy, Logged, Origin, Outcome, Season, Seq, Slot, SlotNo, Span, Vote, VoterId,
 };
 use crate::error::Fault;
 
@@ -41,6 +42,10 @@ pub trait Pages {
     fn totals(&mut self, seq: Seq, changes: &[(ClipNo, Change)]) -> Result<(), Fault>;
     /// Changes what is known of voids, which has this effect.
     fn void(&mut self, seq: Seq, at: u64, event: &Event, effect: &Effect) -> Result<(), Fault>;
+    /// Changes what is known of erasures.
+    fn erasure(&mut self, seq: Seq, at: u64, event: &Event) -> Result<(), Fault>;
+    /// Takes their maker's name from clips, and with `owners` the maker.
+    fn unname_clips(&mut self, seq: Seq, clips: &[ClipNo], owners: bool) -> Result<(), Fault>;
     /// Notes that a vote was taken back while it was under a void, or while one of its slot was under way.
     fn taken_back(&mut self, seq: Seq, slot: SlotNo, vote: Seq) -> Result<(), Fault>;
     /// Adds a season.
@@ -132,6 +137,13 @@ pub fn fold(pages: &mut impl Pages, logged: &Logged, effect: &Effect) -> Result<
         Event::Banned { .. } | Event::Unbanned(_) => {
             let (voter, step) = judge::ban_move(seq, event).expect("both are ban steps");
             pages.ban(voter, step)
+        }
+        Event::ErasureBegun { .. } | Event::ErasureEnded(_) => pages.erasure(seq, at, event),
+        Event::ErasureWent { part, .. } => {
+            if let ErasurePart::Clips { clips, owners } = part {
+                pages.unname_clips(seq, clips, *owners)?;
+            }
+            pages.erasure(seq, at, event)
         }
         Event::CommentPosted(post) => pages.comments().post(seq, at, post),
         Event::CommentChanged(of, change) => pages.comments().change(seq, *of, change),

@@ -38,6 +38,20 @@ impl<T: Clone> ListPage<T> {
     }
 }
 
+impl ClipsPage {
+    /// Takes their maker's name from those of these clips that are in this page, and with `owners` the maker; skipped when the
+    /// sequence is in already.
+    pub fn unname(&mut self, seq: Seq, clips: &[ClipNo], owners: bool) {
+        if seq <= self.last {
+            return;
+        }
+        self.last = seq;
+        for clip in self.items.iter_mut().filter(|clip| clips.contains(&clip.no)) {
+            clip.draft.unname(owners);
+        }
+    }
+}
+
 /// Neighbouring seasons.
 pub type SeasonsPage = ListPage<Season>;
 /// Neighbouring clips.

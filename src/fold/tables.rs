@@ -14,6 +14,7 @@ use super::ballot_block::{self, BallotBlock, Stored};
 use super::comments::{
     CommentCounts, CommentId, CommentPages, CommentTables, Mark as VoterMark, Queued, Rank, Replies,
 };
+use super::erasures::{self, ErasureTables};
 use super::judge::{BanMove, Transitions};
 use super::keys::{self, Table};
 use super::lookup;
@@ -25,7 +26,7 @@ use super::void_pages::{self, VoidTables};
 use super::voids::Effect;
 use super::{Pages, SlotChange};
 use crate::codec::{self, Chain, Kind};
-use crate::domain::{Clip, ClipNo, Comment, Event, NamedVote, Season, Seq, SlotNo, VoidState, VoterId};
+use crate::domain::{Clip, ClipNo, Comment, ErasureState, Event, NamedVote, Season, Seq, SlotNo, VoidState, VoterId};
 use crate::error::Fault;
 use crate::store::Store;
 
@@ -66,6 +67,9 @@ pub struct Tables {
     minutes: HashMap<u32, Paged<TimelinePage>>,
     full_minutes: Vec<(u32, TimelinePage)>,
     voids: VoidTables,
+    erasures: ErasureTables,
+    /// Erasures that began or went on since they were last asked for.
+    erasing: Vec<Seq>,
     comments: CommentTables,
     /// Freezes whose block's end has not come yet.
     freezes: Vec<(SlotNo, Seq)>,
@@ -106,6 +110,8 @@ impl Tables {
             minutes: HashMap::new(),
             full_minutes: Vec::new(),
             voids: VoidTables::default(),
+            erasures: ErasureTables::default(),
+            erasing: Vec::new(),
             comments: CommentTables::default(),
             freezes: Vec::new(),
             closings: BTreeMap::new(),
@@ -150,6 +156,7 @@ impl Tables {
         }
         store_dirty(store, Table::Totals, Kind::Totals, &mut self.totals)?;
         self.voids.store(store)?;
+        self.erasures.store(store)?;
         self.comments.store(store)?;
         store.insert(keys::MARK, &codec::record(Kind::Mark, keys::MARK, &mark))?;
         store.flush()?;
@@ -190,6 +197,18 @@ impl Tables {
     /// Slots that took a step since the last call.
     pub fn take_moved(&mut self) -> Vec<SlotNo> {
         std::mem::take(&mut self.moved)
+    }
+
+    /// Erasures that began or went on since the last call.
+    pub fn take_erasing(&mut self) -> Vec<Seq> {
+        std::mem::take(&mut self.erasing)
+    }
+
+    /// Forgets pages that are kept from step to step. For the applier, once it has rewritten what is stored beneath them; nothing may
+    /// wait for a commit.
+    pub fn forget_kept(&mut self) {
+        self.tails.clear();
+        self.comments = CommentTables::default();
     }
 
     /// The store beneath, without what is not committed yet.
@@ -295,6 +314,11 @@ impl Tables {
         self.voids.each(self.store.as_ref(), visit)
     }
 
+    /// Every erasure, in the order of their begins.
+    pub fn each_erasure(&self, visit: impl FnMut(&ErasureState)) -> Result<(), Fault> {
+        self.erasures.each(self.store.as_ref(), visit)
+    }
+
     /// The votes that a void names.
     pub fn each_named(&self, slot: SlotNo, void: Seq, visit: impl FnMut(&[NamedVote])) -> Result<(), Fault> {
         self.voids.each_named(self.store.as_ref(), slot, void, visit)
@@ -303,7 +327,14 @@ impl Tables {
     /// What the judge needs, as of the mark.
     pub fn transitions(&self) -> Result<Transitions, Fault> {
         let mut known = Transitions::default();
-        known.load_voids(void_pages::load(self.store.as_ref(), self.mark.map_or(0, |mark| mark.seq))?);
+        let until = self.mark.map_or(0, |mark| mark.seq);
+        known.load_voids(void_pages::load(self.store.as_ref(), until)?);
+        // What a crash left ahead of the mark is judged anew.
+        erasures::each(self.store.as_ref(), |state| {
+            if state.id <= until && state.ended.is_none_or(|seq| seq > until) {
+                known.load_erasure(state.id, state.voter);
+            }
+        })?;
         self.each_slot(|record| known.load_slot(record.slot, record.moves.clone()))?;
         self.each_ban(|voter, moves| known.load_bans(voter, moves.to_vec()))?;
         Ok(known)
@@ -581,6 +612,23 @@ impl Pages for Tables {
 
     fn void(&mut self, seq: Seq, at: u64, event: &Event, effect: &Effect) -> Result<(), Fault> {
         self.voids.take(self.store.as_ref(), seq, at, event, effect)
+    }
+
+    fn erasure(&mut self, seq: Seq, at: u64, event: &Event) -> Result<(), Fault> {
+        self.erasing.push(self.erasures.take(self.store.as_ref(), seq, at, event)?);
+        Ok(())
+    }
+
+    fn unname_clips(&mut self, seq: Seq, clips: &[ClipNo], owners: bool) -> Result<(), Fault> {
+        let page_of = |clip: &ClipNo| clip.0 / keys::CLIPS_A_PAGE;
+        // A page takes all of an event's changes at once: the next with the same sequence would be in already.
+        for of_page in clips.chunk_by(|one, next| page_of(one) == page_of(next)) {
+            let number = page_of(&of_page[0]);
+            let paged = cached(self.store.as_ref(), Table::Clips, Kind::Clips, &mut self.clips, number)?;
+            paged.dirty = true;
+            paged.page.unname(seq, of_page, owners);
+        }
+        Ok(())
     }
 
     fn taken_back(&mut self, seq: Seq, slot: SlotNo, vote: Seq) -> Result<(), Fault> {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::judge::Refusal;
 use super::totals::Change;
-use crate::domain::{ClipNo, Event, NamedVote, Seq, SlotNo};
+use crate::domain::{ClipNo, Event, NamedVote, Seq, SlotNo, VoterId};
 
 /// Votes that voids in force name at most, over all slots: one that several name is as many. Masks that stay of votes that were
 /// taken back count too.
@@ -149,6 +149,20 @@ impl Voids {
         kept + self.under_way.as_ref().map_or(0, |under_way| under_way.votes.len())
     }
 
+    /// Whether one is under way.
+    pub fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    /// A voter was erased: their votes of before a sequence are nobody's.
+    pub(super) fn unname(&mut self, voter: VoterId, before: Seq) {
+        for voids in self.slots.values_mut() {
+            if let Some(masks) = unnamed(&voids.masks, voter, before) {
+                voids.masks = masks;
+            }
+        }
+    }
+
     pub(super) fn begin(&mut self, void: Seq, slot: SlotNo) {
         self.under_way = Some(UnderWay { void, slot, votes: Vec::new(), back: HashSet::new() });
     }
@@ -223,6 +237,16 @@ impl Voids {
         let changed = Changed { clips: sums(&freed, 1), votes: named.len() as u64, masks: Arc::clone(&voids.masks) };
         Effect::Changed(Box::new(changed))
     }
+}
+
+/// Masks without the voter of those of their votes that were cast before a sequence; `None` if there are none.
+pub fn unnamed(masks: &[Mask], voter: VoterId, before: Seq) -> Option<Arc<[Mask]>> {
+    let theirs = |mask: &Mask| mask.vote.voter == voter && mask.vote.seq < before;
+    if !masks.iter().any(theirs) {
+        return None;
+    }
+    let nobodys = |mask: &Mask| Mask { vote: NamedVote { voter: VoterId::NOBODY, ..mask.vote }, ..*mask };
+    Some(masks.iter().map(|mask| if theirs(mask) { nobodys(mask) } else { *mask }).collect())
 }
 
 /// Where a vote's mask is, among masks by sequence.

@@ -281,7 +281,8 @@ fn future(name: &'static str, at: Option<u64>, now_ms: u64) -> Result<(), Reject
     if past { Err(invalid(name, "a time to come, in Unix milliseconds")) } else { Ok(()) }
 }
 
-async fn voter(app: &App, path: NamePath) -> Result<VoterId, Reject> {
+/// The voter that a path names, by `sub` or by the name that others see.
+pub(super) async fn voter(app: &App, path: NamePath) -> Result<VoterId, Reject> {
     let sub = named(path)?;
     if sub.len() > SUB_MAX {
         return Err(invalid("sub", "1 to 256 bytes"));

@@ -21,11 +21,13 @@ mod history;
 mod http2;
 mod idempotency;
 mod leaderboard;
+mod me;
 mod moderation;
 mod openapi;
 mod ops;
 mod origins;
 mod pages;
+mod pieces;
 mod push;
 mod query;
 mod reply;
@@ -67,6 +69,8 @@ use idempotency::Idempotency;
 
 /// Requests that read pages of the store at once: enough to keep a disk busy, and few beside the threads that votes need.
 const READERS: usize = 16;
+/// Voters who are given their own data at once: each has the tables looked through.
+const OWN_AT_ONCE: usize = 2;
 
 /// What the routes are told.
 #[derive(Clone)]
@@ -140,6 +144,7 @@ struct Parts {
     /// Made when it is first asked for.
     documents: OnceLock<openapi::Documents>,
     readers: Arc<Semaphore>,
+    own: Arc<Semaphore>,
     pages: pages::Pages,
     options: AppOptions,
     /// Set by [`serve`] when it is told to stop; `/readyz` reads it, streams wait for it.
@@ -156,6 +161,7 @@ impl App {
         let packed = compress::Packed::default();
         let draining = watch::Sender::new(false);
         let readers = Arc::new(Semaphore::new(READERS));
+        let own = Arc::new(Semaphore::new(OWN_AT_ONCE));
         let pages = pages::Pages::new(&options, engine.settings().weights);
         Self(Arc::new(Parts {
             engine,
@@ -167,6 +173,7 @@ impl App {
             packed,
             documents,
             readers,
+            own,
             pages,
             options,
             draining,

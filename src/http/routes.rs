@@ -15,12 +15,12 @@ use http::Method;
 use tower::util::MapResponseLayer;
 
 use super::openapi::{
-    self, About, Promise, comments as said_comments, operators as said, pages as said_pages, push as said_push,
-    testing as said_testing, votes as said_votes,
+    self, About, Promise, comments as said_comments, operators as said, own as said_own, pages as said_pages,
+    push as said_push, testing as said_testing, votes as said_votes,
 };
 use super::reply::{self, Whole};
 use super::{
-    App, admin, certificate, comments, counts, data, history, leaderboard, moderation, ops, pages, sdk, seasons,
+    App, admin, certificate, comments, counts, data, history, leaderboard, me, moderation, ops, pages, sdk, seasons,
     stream, testing, timeline, voids, votes,
 };
 use crate::error::Reject;
@@ -63,6 +63,8 @@ pub(super) fn table(for_tests: bool) -> Vec<Route> {
             [put(comments::like, said_comments::like()), delete(comments::unlike, said_comments::unlike())],
         ),
         at("/api/comments/{id}/report", [post(comments::report, said_comments::report())]),
+        at("/api/me", [delete(me::erase, said_own::erase())]),
+        at("/api/me/export", [get(me::export, said_own::export())]),
         at("/api/stream", [get(stream::stream, said_comments::stream())]),
         at("/api/admin/comments", [get(moderation::list, said_comments::queue())]),
         at("/api/admin/comments/{id}/approve", [post(moderation::approve, said_comments::approve())]),
@@ -84,6 +86,7 @@ pub(super) fn table(for_tests: bool) -> Vec<Route> {
         at("/api/admin/voids/{id}", [delete(voids::lift, said::lift_void())]),
         at("/api/admin/bans", [get(admin::bans, said::bans())]),
         at("/api/admin/bans/{sub}", [put(admin::ban, said::ban()), delete(admin::unban, said::unban())]),
+        at("/api/admin/voters/{sub}", [delete(me::erase_voter, said_own::erase_voter())]),
         at("/api/admin/export", [get(data::export, said::export())]),
         at("/api/admin/backup", [get(data::backup, said::backup())]),
         at("/api/queue", [get(ops::queue, said::queue())]),

@@ -161,8 +161,16 @@ fn sealed(key: DeviceKey, mac_key: &[u8; 32]) -> HeaderValue {
     let mut bytes = [0; 2 * KEY];
     bytes[..KEY].copy_from_slice(&key);
     bytes[KEY..].copy_from_slice(&mac(key, mac_key));
-    let value = URL_SAFE_NO_PAD.encode(bytes);
-    HeaderValue::try_from(format!("{COOKIE}={value}; Path=/; Max-Age={MAX_AGE_S}; HttpOnly; SameSite=Lax"))
+    cookie(&URL_SAFE_NO_PAD.encode(bytes), MAX_AGE_S)
+}
+
+/// A cookie that browsers throw away, and with it the one that it takes the place of.
+pub(super) fn forgotten() -> HeaderValue {
+    cookie("", 0)
+}
+
+fn cookie(value: &str, max_age_s: u32) -> HeaderValue {
+    HeaderValue::try_from(format!("{COOKIE}={value}; Path=/; Max-Age={max_age_s}; HttpOnly; SameSite=Lax"))
         .expect("base64url is visible ASCII")
 }
 

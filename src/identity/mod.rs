@@ -106,6 +106,11 @@ impl Identity {
         self.devices.passed(headers, address.to_canonical())
     }
 
+    /// The cookie that takes the place of a device's, and ends at once.
+    pub fn forgotten() -> HeaderValue {
+        device::forgotten()
+    }
+
     /// What others may see of who was identified: a token's `name` and `picture`, as far as they can be shown. A device has
     /// neither.
     pub fn profile(&self, headers: &HeaderMap, who: &Identified) -> Profile {

@@ -2,6 +2,7 @@
 
 pub mod backup;
 mod certify;
+mod erase;
 pub mod export;
 pub mod foreign;
 mod forget;
@@ -10,6 +11,7 @@ mod rounds;
 mod voids;
 
 pub use certify::SortedBallots;
+pub use erase::EraseJob;
 pub use forget::Forget;
 pub use reconcile::{Drift, Reconcile};
 pub use rounds::{RoundSettings, Rounds, Seal, Sealed, Unsealed, tallied};

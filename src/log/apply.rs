@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::block::{self, Link};
 use super::progress::Progress;
 use super::recover::Recovered;
-use crate::closed::Rewrite;
+use crate::closed::{Erase, Rewrite};
 use crate::domain::{Logged, Seq};
 use crate::error::Fault;
 use crate::fold::sorted::FreezeBlock;
@@ -32,16 +32,18 @@ pub struct Applier {
     drops: Vec<Seq>,
     progress: Arc<Progress>,
     rewrite: Rewrite,
+    erase: Erase,
 }
 
 impl Applier {
     /// Goes on where recovery ended: what that folded is committed by the first step.
-    pub fn new(log: Arc<dyn Store>, recovered: Recovered, progress: Arc<Progress>) -> Self {
+    pub fn new(log: Arc<dyn Store>, recovered: Recovered, progress: Arc<Progress>) -> Result<Self, Fault> {
         let Recovered { tables, transitions, end, blocks, .. } = recovered;
         let mut rewrite = Rewrite::new(Arc::clone(tables.store()));
         // A crash may have left any of them half rewritten.
         transitions.slots().for_each(|slot| rewrite.look_at(slot));
-        Self { log, tables, transitions, folded: end, drops: blocks, progress, rewrite }
+        let erase = Erase::new(Arc::clone(tables.store()))?;
+        Ok(Self { log, tables, transitions, folded: end, drops: blocks, progress, rewrite, erase })
     }
 
     /// Folds and stores what has been settled since the last step; says how many events that were.
@@ -63,6 +65,10 @@ impl Applier {
         self.tables.commit(self.folded)?;
         for slot in self.tables.take_moved() {
             self.rewrite.look_at(slot);
+            self.erase.look_at_slot(slot);
+        }
+        for erasure in self.tables.take_erasing() {
+            self.erase.look_at(erasure)?;
         }
         self.transitions.forget_before(self.folded.seq);
         let kept = self.drops.len().saturating_sub(1);
@@ -81,9 +87,16 @@ impl Applier {
         Ok(Some((mark, self.log.get(&key)?.ok_or_else(lost)?)))
     }
 
-    /// Does a little of what closed slots need: a few milliseconds, so that steps come in between. Whether there is more.
+    /// Does a little of what closed slots and erasures need: a few milliseconds, so that steps come in between. Whether there is more.
     pub fn rewrite(&mut self) -> Result<bool, Fault> {
-        self.rewrite.step()
+        if self.rewrite.step()? {
+            return Ok(true);
+        }
+        // What recovery folded is stored by the first step: until then pages lie over those that are stored.
+        if self.tables.mark().map_or(0, |mark| mark.seq) != self.folded.seq {
+            return Ok(false);
+        }
+        self.erase.step(&mut self.tables, self.transitions.voids().is_under_way())
     }
 }
 

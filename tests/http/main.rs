@@ -11,6 +11,7 @@ mod contract;
 mod document;
 mod fraud;
 mod leaderboard;
+mod me;
 mod origins;
 mod rounds;
 mod server;

@@ -115,19 +115,19 @@ async fn a_comments_retry_is_told_that_the_first_is_under_way() {
 
 /// Reads wait while it is told so, as those of a disk that is slow.
 #[derive(Debug, Default)]
-struct Slow {
+pub(crate) struct Slow {
     /// Whether reads wait, and how many do.
     held: Mutex<(bool, usize)>,
     released: Condvar,
 }
 
 impl Slow {
-    fn hold(&self, hold: bool) {
+    pub(crate) fn hold(&self, hold: bool) {
         self.held.lock().unwrap().0 = hold;
         self.released.notify_all();
     }
 
-    fn holds(&self) -> (bool, usize) {
+    pub(crate) fn holds(&self) -> (bool, usize) {
         *self.held.lock().unwrap()
     }
 }

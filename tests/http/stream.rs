@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Event {
     id: Option<String>,
-    name: String,
+    pub(crate) name: String,
     pub(crate) data: Value,
 }
 
@@ -59,7 +59,7 @@ impl Source {
     }
 
     /// The next event; `None` once the stream has ended.
-    async fn next(&mut self) -> Option<Event> {
+    pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some((block, rest)) = self.unread.split_once("\n\n").map(|(a, b)| (a.to_owned(), b.to_owned())) {
                 self.unread = rest;

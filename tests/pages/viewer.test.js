@@ -1,6 +1,7 @@
 // The viewer's page in Chromium.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { test } from 'node:test';
 import { browser, call, card, comment, faults, operate, says, serve, shot, token, until, viewer, vote } from './support.js';
@@ -190,6 +191,58 @@ test('a result is corrected before the viewers’ eyes', async (t) => {
   await says(page.locator('#said'), 'The result of round 1 was corrected: Neon Rain wins.');
   assert.deepEqual(await faults(page), []);
   await shot(page, 'corrected', { fullPage: true });
+});
+
+test('viewers take their own data along, and have it erased', async (t) => {
+  const server = await serve(t);
+  const chrome = await browser(t);
+  const { comment: first } = await comment(server, 'clip-1', 'A secret', 'ada');
+  await comment(server, 'clip-1', 'I heard it', 'ben', first.id);
+  await vote(server, 'clip-1', 'ada');
+  for (const colorScheme of ['light', 'dark']) {
+    for (const [size, viewport] of [['desktop', { width: 1280, height: 860 }], ['phone', { width: 360, height: 740 }]]) {
+      const page = await viewer(t, chrome, `${server.url}/#token=${token('ada')}`, { viewport, colorScheme, reducedMotion: 'reduce' });
+      await says(card(page, 'Neon Rain').locator('.vote'), 'Voted');
+      await page.getByRole('button', { name: 'Your data' }).click();
+      const dialog = page.getByRole('dialog', { name: 'Your data' });
+      await dialog.getByRole('button', { name: 'Download' }).waitFor();
+      assert.deepEqual(await faults(page), [], `${size}, ${colorScheme}`);
+      await shot(page, `own-${size}-${colorScheme}`);
+      await dialog.getByRole('button', { name: 'Erase …' }).click();
+      assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Leave it', 'what changes nothing comes first');
+      assert.deepEqual(await faults(page), [], `${size}, ${colorScheme}, the question`);
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+      await shot(page, `own-erase-${size}-${colorScheme}`);
+      await page.context().close();
+    }
+  }
+  const [ada, ben] = await Promise.all(['ada', 'ben'].map((sub) => viewer(t, chrome, `${server.url}/#token=${token(sub)}`)));
+  const dialog = ada.getByRole('dialog', { name: 'Your data' });
+  await ada.getByRole('button', { name: 'Your data' }).click();
+  const [saved] = await Promise.all([ada.waitForEvent('download'), dialog.getByRole('button', { name: 'Download' }).click()]);
+  assert.equal(saved.suggestedFilename(), 'plaudit-me.json');
+  const data = JSON.parse(readFileSync(await saved.path(), 'utf8'));
+  assert.deepEqual([data.votes.map(({ clipId }) => clipId), data.comments.map(({ content }) => content)], [['clip-1'], ['A secret']]);
+  await says(ada.locator('#said'), 'Your data was downloaded.');
+
+  await card(ben, 'Neon Rain').locator('.title').click();
+  await says(ben.locator('.content'), 'A secret');
+  await dialog.getByRole('button', { name: 'Erase …' }).click();
+  await dialog.getByRole('button', { name: 'Leave it' }).click();
+  assert.equal(await ada.evaluate(() => document.activeElement.textContent), 'Erase …', 'the focus is not lost');
+  await dialog.getByRole('button', { name: 'Erase …' }).click();
+  await dialog.getByRole('button', { name: 'Erase my data' }).click();
+  await says(dialog.getByRole('status'), 'Your data is being erased.');
+  await says(ben.locator('.content.gone'), 'Deleted.');
+  assert.equal(await ben.getByText('A secret').count(), 0);
+  await ada.keyboard.press('Escape');
+  await says(card(ada, 'Neon Rain').locator('.vote'), 'Voted');
+  await says(card(ada, 'Neon Rain').locator('.votes'), '1');
+
+  const nobody = await viewer(t, chrome, server.url);
+  await nobody.getByRole('button', { name: 'Your data' }).click();
+  await nobody.getByRole('button', { name: 'Download' }).click();
+  await says(nobody.getByRole('alert'), 'Nobody is known here');
 });
 
 test('hidden counts are shown as hidden', async (t) => {

@@ -103,3 +103,19 @@ test('a viewer that comes back sees what it missed once and in order', async (t)
   await until('the next', async () => (await last()).at(-1).data.comment.content === 'four');
   assert.deepEqual((await last()).map(({ data }) => data.comment.content), ['one', 'two', 'three', 'four']);
 });
+
+test('viewers see the comments of a voter who is erased go, and no others', async (t) => {
+  const server = await serve(t);
+  const got = follow(await subscribed(await connected(client(t, server)), 'clip-clip-1'));
+  const [first, second] = [await say(server, 'ada', 'first'), await say(server, 'ada', 'second')];
+  await say(server, 'ben', 'mine');
+  await until('three comments', () => got.length >= 3);
+  const { erasure } = await call(server, 'DELETE', '/api/me', token('ada'));
+  assert.match(erasure, /^\d+$/);
+  await until('the end of two', () => got.length >= 5);
+  const gone = got.slice(3).map(({ name, data }) => [name, data.commentId, Object.keys(data).sort().join()]);
+  assert.deepEqual(gone.sort(), [first.id, second.id].sort().map((id) => ['delete-comment', id, 'commentId,position']));
+  const after = await say(server, 'ben', 'again');
+  await until('what comes behind', () => got.length >= 6);
+  assert.deepEqual([got[5].name, got[5].data.comment.id], ['new-comment', after.id]);
+});

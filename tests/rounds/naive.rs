@@ -22,6 +22,8 @@ pub(crate) struct Naive {
     under_way: Option<(Seq, VoidPlan, BTreeSet<Seq>)>,
     /// By void: its slot and votes.
     in_force: BTreeMap<Seq, (SlotNo, BTreeSet<Seq>)>,
+    /// Voters who were erased, at which event. Of their votes before it nobody knows the network any more, once that is done.
+    erased: BTreeMap<VoterId, Seq>,
     /// Winners that a void behind the lock has changed.
     corrected: BTreeMap<SlotNo, Option<ClipNo>>,
 }
@@ -122,14 +124,16 @@ impl Naive {
                 self.under_way = Some((*seq, plan.as_ref().clone(), BTreeSet::new()));
             }
             Event::VotesNamed(part) => {
-                let (void, plan, named) = self.under_way.as_mut().unwrap();
-                assert_eq!((part.void, part.slot), (*void, plan.slot), "named at {seq}");
+                let (void, plan, mut named) = self.under_way.take().unwrap();
+                assert_eq!((part.void, part.slot), (void, plan.slot), "named at {seq}");
                 for vote in &part.votes {
                     let (clip, voter, at, origin) = self.cast[&vote.seq];
-                    assert!(vote.seq < *void && fits(plan.by, voter, at, origin), "{vote:?} is named at {seq}");
-                    assert_eq!((vote.clip, vote.voter, vote.at), (clip, voter, at), "named at {seq}");
+                    assert!(vote.seq < void && fits(plan.by, voter, at, origin), "{vote:?} is named at {seq}");
+                    assert_eq!((vote.clip, vote.at), (clip, at), "named at {seq}");
+                    assert!(vote.voter == voter || self.is_erased(voter, vote.seq), "named at {seq}");
                     named.insert(vote.seq);
                 }
+                self.under_way = Some((void, plan, named));
             }
             Event::VoidTaken { void, slot } => {
                 let (of, plan, mut named) = self.under_way.take().unwrap();
@@ -141,16 +145,28 @@ impl Naive {
                 });
                 let fit: BTreeSet<Seq> = fit.map(|(vote, _)| *vote).filter(|vote| standing.contains(vote)).collect();
                 named.retain(|vote| standing.contains(vote));
-                assert_eq!(named, fit, "what the void at {of} takes at {seq}");
-                self.in_force.insert(of, (*slot, fit));
+                // By whom and from where is not to be told any more of who was erased; by when and how it looked is.
+                let by_trace = matches!(plan.by, VoidBy::Voter(_) | VoidBy::Network(_));
+                let known = fit.into_iter().filter(|vote| {
+                    let (_, voter, ..) = self.cast[vote];
+                    named.contains(vote) || !by_trace || !self.is_erased(voter, *vote)
+                });
+                assert_eq!(named, known.collect(), "what the void at {of} takes at {seq}");
+                self.in_force.insert(of, (*slot, named));
                 self.correct(*slot);
             }
             Event::VoidLifted { void, slot, .. } => {
                 self.in_force.remove(void).unwrap();
                 self.correct(*slot);
             }
+            Event::ErasureBegun { voter, .. } => drop(self.erased.insert(*voter, *seq)),
+            Event::ErasureWent { .. } | Event::ErasureEnded(_) => {}
             other => panic!("nothing here writes {other:?}"),
         }
+    }
+
+    fn is_erased(&self, voter: VoterId, vote: Seq) -> bool {
+        self.erased.get(&voter).is_some_and(|at| vote < *at)
     }
 
     pub(crate) fn counts(&self, clip: ClipNo) -> (u64, u64) {

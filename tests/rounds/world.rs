@@ -261,6 +261,8 @@ impl World {
         let clip = self.some_clip(dice);
         let busy = dice.roll(2) == 0;
         let votes: Vec<_> = (0..if busy { VOTERS } else { 0 }).map(|who| (who, self.vote(who, &clip, 0))).collect();
+        // What an erasure takes away meanwhile is in the one and not in the other.
+        let busy = busy || engine.erasures_begun() > 0;
         let preview = if busy || engine.drain().await.is_err() { None } else { engine.preview_void(&asked).ok() };
         let told = engine.void(asked).await;
         for (who, vote) in votes {
@@ -281,6 +283,12 @@ impl World {
         }
     }
 
+    /// Erases a voter, who goes on voting as ever.
+    pub(crate) async fn erase(&mut self, dice: &mut Dice) {
+        let told = self.engine().erase(voter(dice.roll(VOTERS))).await;
+        assert!(matches!(told, Ok(_) | Err(Reject::StorageFailed)), "{told:?}");
+    }
+
     pub(crate) async fn lift(&mut self, dice: &mut Dice) {
         let voids = self.engine().voids(None).unwrap();
         let at = usize::try_from(dice.roll(voids.len().max(1) as u64)).unwrap();
@@ -292,7 +300,8 @@ impl World {
 
     pub(crate) async fn step(&mut self, dice: &mut Dice) {
         let position = self.some_position(dice);
-        match dice.roll(41) {
+        match dice.roll(43) {
+            41..43 => self.erase(dice).await,
             34..38 => {
                 // Locked ones too.
                 let position = if dice.roll(2) == 0 { position } else { dice.slot() };
@@ -374,7 +383,13 @@ impl World {
             tokio::task::yield_now().await;
         }
         let stepping = tokio::spawn(async move { engine.step_rounds().await });
-        while self.engine().queue().pending == 0 && !stepping.is_finished() && !extend.is_finished() {
+        // A flush of the applier's, for an erasure, may have been the one that was held: then both may be in one batch, and none waits.
+        let (began, both) = (std::time::Instant::now(), std::time::Duration::from_millis(50));
+        while self.engine().queue().pending == 0
+            && !stepping.is_finished()
+            && !extend.is_finished()
+            && began.elapsed() < both
+        {
             tokio::task::yield_now().await;
         }
         self.disk.hold_flushes(false);

@@ -74,7 +74,8 @@ test('the types have the names of the document, and its codes', async (t) => {
   const document = await (await fetch(`${server.url}/openapi.json`)).json();
   const { schemas } = document.components;
   const lines = [
-    'Voted', 'Mine', 'Limit', 'Counts', 'Clip', 'Slot', 'Season', 'Comment', 'Thread', 'Threads', 'Like', 'Leaderboard',
+    'Voted', 'Mine', 'Limit', 'Counts', 'Clip', 'Slot', 'Season', 'Comment', 'Thread', 'Threads', 'Like', 'Leaderboard', 'OwnData',
+    'OwnBudget', 'OwnBan', 'OwnVoid', 'OwnErasure', 'OwnVote', 'TakenBack', 'OwnComment', 'OwnReaction', 'Erasure',
   ].flatMap((name) => {
     const { properties, required } = schemas[name];
     return [same(`keyof sdk.${name}`, Object.keys(properties)), same(`Required<sdk.${name}>`, required ?? [])];

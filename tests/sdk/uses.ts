@@ -2,7 +2,7 @@
 
 import {
   Plaudit, PlauditError, PlauditNetworkError, clipChannel, seasonChannel, slotChannel,
-  type Comment, type Counts, type LiveEvent, type Subscription, type Thread, type Told, type Voted,
+  type Comment, type Counts, type Erasure, type LiveEvent, type OwnData, type Subscription, type Thread, type Told, type Voted,
 } from '../../src/http/sdk/plaudit.js';
 
 const session = { token: async (): Promise<string | null> => null };
@@ -61,6 +61,15 @@ export function live(plaudit: Plaudit): Subscription {
 
 export function own(plaudit: Plaudit): Subscription {
   return plaudit.subscribe<Told<'goal', { by: string }>>(['match'], (event) => use(event.data.by));
+}
+
+export async function about(plaudit: Plaudit): Promise<void> {
+  const data: OwnData = await plaudit.ownData({ signal: AbortSignal.timeout(60_000) });
+  use(data.ban?.until, data.votes[0]?.takenBack?.eventId, data.comments.map(({ content }) => content));
+  // @ts-expect-error a deleted comment has no text
+  const text: string = data.comments[0]!.content;
+  const { erasure }: Erasure = await plaudit.erase();
+  use(text, erasure);
 }
 
 function show(thread: Thread): void {

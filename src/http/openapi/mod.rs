@@ -5,6 +5,7 @@ mod about;
 pub(super) mod comments;
 mod errors;
 pub(super) mod operators;
+pub(super) mod own;
 mod page;
 pub(super) mod pages;
 mod promise;
@@ -241,10 +242,11 @@ fn join(known: &mut Value, other: &Value) {
 }
 
 /// Headers that answers have.
-const HEADERS: [(&str, &str); 16] = [
+const HEADERS: [(&str, &str); 17] = [
     ("Access-Control-Allow-Origin", "`*`: pages of any origin may load it."),
     ("Allow", "The methods that the path takes."),
     ("Cache-Control", "Who may keep the answer, and how long."),
+    ("Content-Disposition", "What the file is called."),
     ("Content-Security-Policy", "What the page may load, and who may show it in a frame."),
     ("ETag", "Names the body: the same body has the same tag, after a restart too."),
     ("Idempotency-Replayed", "`true`: the answer that was given under this key before."),
@@ -252,7 +254,7 @@ const HEADERS: [(&str, &str); 16] = [
     ("Referrer-Policy", "What other sites learn of where a reader comes from."),
     ("Retry-After", "Seconds after which it is worth coming again."),
     ("Sec-WebSocket-Accept", "Ends the handshake."),
-    ("Set-Cookie", "Pins a device's key, once: later answers have none."),
+    ("Set-Cookie", "Pins a device's key, once: later answers have none. An erasure's takes it away."),
     ("Vary", "What the answer depends on."),
     ("WWW-Authenticate", "How to show who one is."),
     ("X-Accel-Buffering", "`no`: proxies pass events on as they come."),

@@ -23,7 +23,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// What lies below `/pages/`.
-const FILES: [(&str, &str, &str); 20] = [
+const FILES: [(&str, &str, &str); 21] = [
     ("admin.js", SCRIPT, include_str!("site/admin.js")),
     ("office.js", SCRIPT, include_str!("site/office.js")),
     ("meters.js", SCRIPT, include_str!("site/meters.js")),
@@ -38,6 +38,7 @@ const FILES: [(&str, &str, &str); 20] = [
     ("dom.js", SCRIPT, include_str!("site/dom.js")),
     ("embed-frame.js", SCRIPT, include_str!("site/embed-frame.js")),
     ("live.js", SCRIPT, include_str!("site/live.js")),
+    ("own.js", SCRIPT, include_str!("site/own.js")),
     ("proof.js", SCRIPT, include_str!("site/proof.js")),
     ("rounds.js", SCRIPT, include_str!("site/rounds.js")),
     ("time.js", SCRIPT, include_str!("site/time.js")),

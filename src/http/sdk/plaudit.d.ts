@@ -205,6 +205,119 @@ export interface Like {
   is_liked: boolean;
 }
 
+/** All that is kept of a voter. */
+export interface OwnData {
+  /** Everything up to this sequence is in it; what came while it was read may be. */
+  asOf: string;
+  /** The name that others see. */
+  userId: string;
+  today: OwnBudget;
+  /** The ban that is kept; it may have run out. */
+  ban: OwnBan | null;
+  /** Clips that name the voter as their maker. */
+  clips: Clip[];
+  /** Voids that an operator asked for by the voter's name. */
+  voids: OwnVoid[];
+  /** Erasures that have not ended: until then the voter's id is kept. */
+  erasures: OwnErasure[];
+  /** Slot by slot. */
+  votes: OwnVote[];
+  /** The oldest first. */
+  comments: OwnComment[];
+  /** Likes and reports of comments, the oldest comment first. */
+  reactions: OwnReaction[];
+}
+
+export interface OwnBudget {
+  /** Weight used today. */
+  used: number;
+  /** Weight that is left today. */
+  remaining: number;
+  /** The next UTC midnight, Unix milliseconds. */
+  resetAt: number;
+}
+
+export interface OwnBan {
+  /** Unix milliseconds; null: until it is lifted. */
+  until: number | null;
+  reason: string;
+}
+
+export interface OwnVoid {
+  id: string;
+  season: string;
+  slot: number;
+  reason: string;
+  createdAt: number;
+  /** Null: it came to nothing. */
+  takenAt: number | null;
+  liftedAt: number | null;
+}
+
+export interface OwnErasure {
+  id: string;
+  /** Whether comments, likes and reports of before are emptied. */
+  commentsEmptied: boolean;
+}
+
+export interface OwnVote {
+  eventId: string;
+  /** Unix milliseconds. */
+  at: number;
+  season: string;
+  slot: number;
+  clipId: string;
+  voteType: VoteType;
+  weight: number;
+  /** Where the UTC day begins that it is charged to, Unix milliseconds. */
+  day: number;
+  /** Kept until the slot is locked. */
+  takenBack: TakenBack | null;
+  /** Whether a void takes it out of the counts. */
+  voided: boolean;
+  /** Whether a hash stands in the place of the voter's id. */
+  erased: boolean;
+  /** 0 to 100: how much its request looked like cheating. */
+  risk: number;
+  flagged: boolean;
+  /** A keyed hash of the network that it came from; null: none is kept. */
+  network: string | null;
+}
+
+export interface TakenBack {
+  eventId: string;
+  /** Unix milliseconds. */
+  at: number;
+}
+
+export interface OwnComment {
+  id: string;
+  clipId: string;
+  parentId: string | null;
+  depth: number;
+  /** Unix milliseconds. */
+  createdAt: number;
+  status: CommentStatus;
+  username: string | null;
+  avatarUrl: string | null;
+  /** As it was sent; null: it is deleted. */
+  content: string | null;
+  likesCount: number;
+}
+
+export interface OwnReaction {
+  commentId: string;
+  clipId: string;
+  liked: boolean;
+  reported: boolean;
+}
+
+/** That an erasure has begun. */
+export interface Erasure {
+  /** Its id: what the voter did before it is emptied. */
+  erasure: string;
+}
+
 /** What any call takes. */
 export interface How {
   /** Ends it: the call is rejected with the signal's reason. */
@@ -265,6 +378,10 @@ export class Plaudit {
   leaderboard(of?: How & {
     type?: 'clips' | 'voters' | 'creators'; season?: string; slot?: number; window?: 'all' | 'day'; limit?: number; cursor?: string;
   }): Promise<Leaderboard>;
+  /** All that the server keeps of the voter. A device is known by its cookie alone: one that has none yet is `UNAUTHORIZED`. */
+  ownData(how?: How): Promise<OwnData>;
+  /** Erases what ties the voter to their past. It has begun when this answers, and goes on by itself. */
+  erase(how?: How): Promise<Erasure>;
   /**
    * Listens to channels until it is closed, through cuts and restarts. Events that the site's own server sends are of a type that
    * the site names: `subscribe<LiveEvent | Told<'my-event', MyData>>(…)`.

@@ -19,6 +19,8 @@ const STREAM_PAUSE_MAX = 30_000;
 /** Refusals that another try may better. */
 const TRY_AGAIN = new Set([408, 425, 500, 502, 503, 504]);
 const RESYNC = 'plaudit:resync';
+/** How long a voter's own data may take to come, in milliseconds: all of it is looked for while it is sent. */
+const OWN_DATA_MS = 600_000;
 
 /** The channel of a clip's votes and comments. */
 export const clipChannel = (clipId) => `clip-${clipId}`;
@@ -123,6 +125,16 @@ export class Plaudit {
     return this.#ask('GET', path`/api/leaderboard`, { type, season, slot, window, limit, cursor }, how);
   }
 
+  /** All that the server keeps of the voter. A device is known by its cookie alone: one that has none yet is `UNAUTHORIZED`. */
+  ownData(how) {
+    return this.#ask('GET', path`/api/me/export`, {}, { ...how, timeoutMs: OWN_DATA_MS });
+  }
+
+  /** Erases what ties the voter to their past. It has begun when this answers, and goes on by itself. */
+  erase(how) {
+    return this.#ask('DELETE', path`/api/me`, {}, how);
+  }
+
   /**
    * Listens to channels until it is closed, through cuts and restarts: what was missed is sent again, in order and once. Where
    * that is not to be had any more, `onResync` is told to load afresh.
@@ -153,7 +165,7 @@ export class Plaudit {
 
   /** Asks until there is an answer that another try can't better. */
   async #ask(method, at, query, how = {}) {
-    const { body, headers = {}, signal, keyed = false, asked = {} } = how;
+    const { body, headers = {}, signal, keyed = false, asked = {}, timeoutMs = this.#options.timeoutMs } = how;
     const { sleep, retries } = this.#options;
     const init = { method, headers: { Accept: 'application/json', ...headers } };
     if (body !== undefined) {
@@ -167,7 +179,7 @@ export class Plaudit {
       signal?.throwIfAborted();
       let failure;
       try {
-        return await this.#once(`${this.#url}${at}${queryOf(query)}`, init, signal);
+        return await this.#once(`${this.#url}${at}${queryOf(query)}`, init, signal, timeoutMs);
       } catch (error) {
         failure = error;
       }
@@ -183,8 +195,8 @@ export class Plaudit {
     }
   }
 
-  async #once(url, init, signal) {
-    const { fetch, credentials, timeoutMs } = this.#options;
+  async #once(url, init, signal, timeoutMs) {
+    const { fetch, credentials } = this.#options;
     const bearer = await this.#bearer();
     const headers = bearer ? { ...init.headers, Authorization: `Bearer ${bearer}` } : init.headers;
     const limit = limited(signal, timeoutMs);

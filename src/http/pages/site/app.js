@@ -6,6 +6,7 @@ import { Card, picture, unit, voteButton } from './cards.js';
 import { Comments } from './comments.js';
 import { $, count, h, plural, safeUrl, say } from './dom.js';
 import { Live } from './live.js';
+import { ownData } from './own.js';
 import { Rounds } from './rounds.js';
 import { clock, left } from './time.js';
 
@@ -183,4 +184,5 @@ function open(card) {
 $('detail').addEventListener('click', (event) => { if (event.target === $('detail')) $('detail').close(); });
 
 takeToken();
+ownData(() => load());
 load();

@@ -1,0 +1,443 @@
+//! What an erasure takes from the tables and no event changes, a little a step: networks' hashes and, in locked slots, voters' ids;
+//! what pages of comments have left over; what voids keep of voters.
+//!
+//! One erasure at a time, in four parts. First every slot: a locked one's ballots get `c` in the voter's place, which leaves leaf,
+//! order and root as they are; others lose the network alone and are noted, for their ballots still say who has voted. Each of
+//! those is gone through again once it is locked. Once the search for comments is over, what it left over goes; and at last, with no
+//! slot left to wait for, what voids say.
+//!
+//! Order: the rewritten records, a flush, the erasure's record that says so, a flush. A page or block is one value, so a crash leaves
+//! it as it was or as it is to be, and a part that was cut short is done again from its beginning. Works only while no slot
+//! is being sorted: what a sort has gathered would come back. Never: ends an erasure, touches what came behind its begin.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::sealed::{SlotNames, SlotPages};
+use crate::codec::{self, Kind};
+use crate::domain::{
+    Comment, ErasurePass, ErasureState, NetworkHash, Origin, Seq, SlotNo, SlotStatus, VoidState, VoterId,
+};
+use crate::error::Fault;
+use crate::fold::ballot_block::{self, Ballot};
+use crate::fold::comments::{CommentId, Mark};
+use crate::fold::ranges::{Item, tidy};
+use crate::fold::records::SlotRecord;
+use crate::fold::sorted::{self, BALLOTS, SortedPages, Who};
+use crate::fold::void_pages::Named;
+use crate::fold::{BallotBlock, Stored, Tables, erasures, keys, lookup};
+use crate::store::Store;
+
+/// What a step does at most: each in a few milliseconds.
+const BLOCKS: usize = 32;
+const PAGES: usize = 32;
+const RECORDS: usize = 128;
+
+/// The job. Written by the applier's thread alone.
+#[derive(Debug)]
+pub struct Erase {
+    store: Arc<dyn Store>,
+    /// Erasures with something left to do here.
+    begun: BTreeMap<Seq, Begun>,
+    /// Slots that took a step since they were last looked at.
+    moved: BTreeSet<SlotNo>,
+    work: Option<Work>,
+    /// There may be something to do.
+    look: bool,
+    /// A part waits for the void that is under way.
+    waits_for_void: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Begun {
+    voter: VoterId,
+    searched: bool,
+    pass: ErasurePass,
+}
+
+/// Whose, and before what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Theirs {
+    voter: VoterId,
+    before: Seq,
+}
+
+impl Theirs {
+    fn is(self, voter: VoterId, seq: Seq) -> bool {
+        voter == self.voter && seq < self.before
+    }
+}
+
+#[derive(Debug)]
+struct Work {
+    of: Theirs,
+    part: Part,
+}
+
+#[derive(Debug)]
+enum Part {
+    /// Slots to look through, the last first; those that wait; the one at hand.
+    Slots(Vec<SlotNo>, Vec<SlotNo>, Option<Blocks>),
+    /// A slot that was waited for is locked.
+    Locked(SlotNo),
+    /// Pages of comments, from a key on.
+    Tidy(Vec<u8>),
+    /// Votes that voids name, then voids, from a key on.
+    Sweep(Vec<u8>),
+}
+
+/// A slot that isn't locked, while its blocks are looked through.
+#[derive(Clone, Copy, Debug)]
+struct Blocks {
+    slot: SlotNo,
+    life: Life,
+    /// The block to go on with begins here or later.
+    next: Seq,
+    found: bool,
+}
+
+/// What tells whether a slot's ballots have changed their form.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Life {
+    locked: bool,
+    freeze: Option<Seq>,
+    pages: Option<SortedPages>,
+}
+
+impl Erase {
+    /// Over the tables' store; reads what erasures a crash or an end has left.
+    pub fn new(store: Arc<dyn Store>) -> Result<Self, Fault> {
+        let mut begun = BTreeMap::new();
+        erasures::each(store.as_ref(), |state| note(&mut begun, state))?;
+        // Any of their slots may have been locked behind the last note.
+        let moved = begun.values().flat_map(|of| of.pass.waits.iter().flatten().copied()).collect();
+        Ok(Self { store, begun, moved, work: None, look: true, waits_for_void: false })
+    }
+
+    /// An erasure began or went on, which is in the store and flushed.
+    pub fn look_at(&mut self, erasure: Seq) -> Result<(), Fault> {
+        self.begun.remove(&erasure);
+        if let Some(state) = erasures::find(self.store.as_ref(), erasure)? {
+            note(&mut self.begun, state);
+        }
+        self.look = true;
+        Ok(())
+    }
+
+    /// A slot took a step, likewise.
+    pub fn look_at_slot(&mut self, slot: SlotNo) {
+        if !self.begun.is_empty() {
+            self.moved.insert(slot);
+            self.look = true;
+        }
+    }
+
+    /// Does a little; whether there is more to do. `tables` has nothing that is not stored; `void`: one is under way as of them.
+    pub fn step(&mut self, tables: &mut Tables, void: bool) -> Result<bool, Fault> {
+        self.look |= self.waits_for_void && !void;
+        if self.work.is_none() {
+            if !self.look {
+                return Ok(false);
+            }
+            self.waits_for_void = false;
+            self.work = self.next(tables, void)?;
+        }
+        let Some(Work { of, part }) = self.work.take() else {
+            self.look = false;
+            return Ok(false);
+        };
+        let store = Arc::clone(&self.store);
+        let store = store.as_ref();
+        let left = match part {
+            Part::Slots(slots, waits, at) => self.slots(tables, of, slots, waits, at)?,
+            Part::Locked(slot) => {
+                match life(store, slot)? {
+                    (Some(record), Life { locked: true, pages: Some(pages), .. }) => {
+                        empty_sorted(store, &record, pages, of, true)?;
+                        self.done(of, |pass| pass.waits.iter_mut().for_each(|waits| waits.retain(|at| *at != slot)))?;
+                    }
+                    // Its next step brings it here again.
+                    _ => {}
+                }
+                None
+            }
+            Part::Tidy(from) => match tidied(store, &from, of)? {
+                Some(next) => Some(Part::Tidy(next)),
+                None => {
+                    self.done(of, |pass| pass.tidied = true)?;
+                    None
+                }
+            },
+            Part::Sweep(from) => match swept(store, &from, of)? {
+                Some(next) => Some(Part::Sweep(next)),
+                None => {
+                    self.done(of, |pass| pass.swept = true)?;
+                    self.begun.remove(&of.before);
+                    None
+                }
+            },
+        };
+        if matches!(left, Some(Part::Tidy(_)) | None) {
+            tables.forget_kept();
+        }
+        self.work = left.map(|part| Work { of, part });
+        Ok(true)
+    }
+
+    /// What comes next: of the oldest erasure that something can be done for.
+    fn next(&mut self, tables: &Tables, void: bool) -> Result<Option<Work>, Fault> {
+        while let Some(slot) = self.moved.first().copied() {
+            let waits = |of: &Begun| of.pass.waits.as_ref().is_some_and(|waits| waits.binary_search(&slot).is_ok());
+            let first = self.begun.iter().find(|(_, of)| waits(of));
+            let Some((id, of)) = first.map(|(id, of)| (*id, of.voter)) else {
+                self.moved.pop_first();
+                continue;
+            };
+            let (_, life) = life(self.store.as_ref(), slot)?;
+            if life.locked && life.pages.is_some() {
+                return Ok(Some(Work { of: Theirs { voter: of, before: id }, part: Part::Locked(slot) }));
+            }
+            self.moved.pop_first();
+        }
+        for (id, of) in &self.begun {
+            let work = |part| Some(Work { of: Theirs { voter: of.voter, before: *id }, part });
+            let Some(waits) = &of.pass.waits else {
+                let mut slots = Vec::new();
+                tables.each_slot(|record| slots.push(record.slot.no))?;
+                return Ok(work(Part::Slots(slots, Vec::new(), None)));
+            };
+            if of.searched && !of.pass.tidied {
+                return Ok(work(Part::Tidy(vec![CommentId::LETTER])));
+            }
+            if of.pass.tidied && waits.is_empty() {
+                if !void {
+                    return Ok(work(Part::Sweep(keys::voids().0.to_vec())));
+                }
+                // The votes that it names may still be on their way.
+                self.waits_for_void = true;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Some of the slots, or of one slot's blocks.
+    fn slots(
+        &mut self,
+        tables: &mut Tables,
+        of: Theirs,
+        mut slots: Vec<SlotNo>,
+        mut waits: Vec<SlotNo>,
+        at: Option<Blocks>,
+    ) -> Result<Option<Part>, Fault> {
+        let store = Arc::clone(&self.store);
+        let store = store.as_ref();
+        let Some(slot) = slots.last().copied() else {
+            waits.sort_unstable();
+            // Its lock may have come since it was looked through.
+            self.moved.extend(&waits);
+            self.done(of, |pass| pass.waits = Some(waits))?;
+            return Ok(None);
+        };
+        let (record, now) = life(store, slot)?;
+        if let (Some(record), Life { locked: true, pages: Some(pages), .. }) = (&record, now) {
+            empty_sorted(store, record, pages, of, true)?;
+            slots.pop();
+            return Ok(Some(Part::Slots(slots, waits, None)));
+        }
+        // One that froze, was sorted or opened again meanwhile is begun anew.
+        let mut at = at.filter(|at| at.life == now).unwrap_or(Blocks { slot, life: now, next: 0, found: false });
+        let (rewritten, ended) = at.step(store, of)?;
+        if rewritten {
+            tables.forget_kept();
+        }
+        if !ended {
+            return Ok(Some(Part::Slots(slots, waits, Some(at))));
+        }
+        if let (Some(record), Some(pages)) = (&record, now.pages) {
+            empty_sorted(store, record, pages, of, false)?;
+        }
+        waits.extend(at.found.then_some(slot));
+        slots.pop();
+        Ok(Some(Part::Slots(slots, waits, None)))
+    }
+
+    /// A part is done: what it rewrote is on the disk before anything says so.
+    fn done(&mut self, of: Theirs, change: impl FnOnce(&mut ErasurePass)) -> Result<(), Fault> {
+        let Some(known) = self.begun.get_mut(&of.before) else { return Ok(()) };
+        change(&mut known.pass);
+        self.store.flush()?;
+        let pass = known.pass.clone();
+        erasures::note_pass(self.store.as_ref(), of.before, |stored| *stored = pass)?;
+        self.store.flush()
+    }
+}
+
+fn note(begun: &mut BTreeMap<Seq, Begun>, state: ErasureState) {
+    if let Some(voter) = state.voter.filter(|_| !state.pass.swept) {
+        begun.insert(state.id, Begun { voter, searched: state.searched.is_some(), pass: state.pass });
+    }
+}
+
+/// A slot's record, and in what form its ballots are.
+fn life(store: &dyn Store, slot: SlotNo) -> Result<(Option<SlotRecord>, Life), Fault> {
+    let record = lookup::slot(store, slot)?;
+    let freeze = record.as_ref().and_then(SlotRecord::freeze);
+    let closing = lookup::closing(store, slot)?.filter(|closing| Some(closing.freeze) == freeze);
+    let locked = record.as_ref().is_some_and(|record| record.status() == SlotStatus::Locked);
+    Ok((record, Life { locked, freeze, pages: closing.and_then(|closing| closing.sorted) }))
+}
+
+impl Blocks {
+    /// Takes networks from some blocks; whether any was rewritten, and whether that was the last.
+    fn step(&mut self, store: &dyn Store, of: Theirs) -> Result<(bool, bool), Fault> {
+        let (_, end) = keys::ballots_of(self.slot);
+        let (mut left, mut ended, mut rewritten) = (BLOCKS, true, Vec::new());
+        store.scan(&keys::ballots(self.slot, self.next), &end, &mut |key, record| {
+            if left == 0 {
+                ended = false;
+                return Ok(ControlFlow::Break(()));
+            }
+            left -= 1;
+            let (mut found, mut known) = (false, false);
+            let head = ballot_block::read(key, record, |Stored { seq, ballot, .. }| {
+                let theirs = of.is(ballot.voter, seq);
+                found |= theirs;
+                known |= theirs && ballot.origin.network != NetworkHash::UNKNOWN;
+                Ok(())
+            })?;
+            self.found |= found;
+            // The last block may grow before the next step: it is not the next one's, whose first lies past its last.
+            self.next = head.last + 1;
+            if known {
+                rewritten.push((key.to_vec(), without_network(key, record, of)?.record(self.slot)));
+            }
+            // Behind its begin nothing is touched.
+            Ok(if head.last < of.before { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        for (key, record) in &rewritten {
+            store.insert(key, record)?;
+        }
+        Ok((!rewritten.is_empty(), ended))
+    }
+}
+
+/// A block whose votes of that voter came from nowhere.
+fn without_network(key: &[u8], record: &[u8], of: Theirs) -> Result<BallotBlock, Fault> {
+    let mut entries = Vec::new();
+    let head = ballot_block::read(key, record, |stored| {
+        let Stored { seq, at, ballot } = stored;
+        let theirs = of.is(ballot.voter, seq);
+        let origin = if theirs { nowhere(ballot.origin) } else { ballot.origin };
+        entries.push(Stored { seq, at, ballot: Ballot { origin, ..ballot } });
+        Ok(())
+    })?;
+    Ok(BallotBlock::in_place_of(head, &entries))
+}
+
+/// Its risk stays: a void of flagged votes finds it.
+fn nowhere(origin: Origin) -> Origin {
+    Origin { network: NetworkHash::UNKNOWN, ..origin }
+}
+
+/// Takes the network from a voter's sorted ballots, and with `whole` the voter, whose `c` has their place: leaves, order and hashes
+/// stay as they are.
+fn empty_sorted(
+    store: &dyn Store,
+    record: &SlotRecord,
+    pages: SortedPages,
+    of: Theirs,
+    whole: bool,
+) -> Result<(), Fault> {
+    let slot = record.slot.no;
+    let (names, sealed) = (SlotNames::of(store, &record.slot)?, SlotPages::new(store, slot, pages));
+    let c = names.scope.voter(of.voter);
+    for number in sealed.first_with(&names, c)?..sealed.pages() {
+        let mut page = sealed.page(number)?;
+        let mut changed = false;
+        for ballot in
+            page.iter_mut().filter(|ballot| matches!(ballot.who, Who::Voter(voter) if of.is(voter, ballot.seq)))
+        {
+            let before = *ballot;
+            ballot.origin = nowhere(ballot.origin);
+            if whole {
+                ballot.who = Who::Erased(c);
+            }
+            changed |= *ballot != before;
+        }
+        if changed {
+            let key = keys::sorted(slot, pages.generation, BALLOTS, number);
+            store.insert(&key, &sorted::page(&key, &page))?;
+        }
+        if page.last().is_none_or(|last| names.c(last.who) > c) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Looks through some pages of comments' places, of comments, then of likes and reports: in the order of their letters.
+fn tidied(store: &dyn Store, from: &[u8], Theirs { voter, before }: Theirs) -> Result<Option<Vec<u8>>, Fault> {
+    let letter = from.first().copied().unwrap_or(CommentId::LETTER);
+    let no_key_names = false;
+    Ok(if letter == CommentId::LETTER {
+        let theirs = |id: &CommentId| id.author == voter && id.place.id < before;
+        tidy(store, from, PAGES, theirs, |_| no_key_names)?.or(Some(vec![Comment::LETTER]))
+    } else if letter == Comment::LETTER {
+        let theirs = |comment: &Comment| comment.author == voter && comment.place.id < before;
+        tidy(store, from, PAGES, theirs, |_| no_key_names)?.or(Some(vec![Mark::LETTER]))
+    } else {
+        tidy(store, from, PAGES, |mark: &Mark| mark.voter == voter, |(_, named)| named == voter)?
+    })
+}
+
+/// Takes the voter from some records of voids, then of the votes that they name. Gives where to go on.
+fn swept(store: &dyn Store, from: &[u8], of: Theirs) -> Result<Option<Vec<u8>>, Fault> {
+    let (voids, named) = (keys::voids(), keys::all_named());
+    let of_voids = from.first() == voids.0.first();
+    let end = if of_voids { voids.1 } else { named.1 };
+    let (mut left, mut next, mut rewritten) = (RECORDS, None, Vec::new());
+    let mut names: Option<(SlotNo, VoterId)> = None;
+    store.scan(from, &end, &mut |key, record| {
+        if left == 0 {
+            next = Some(key.to_vec());
+            return Ok(ControlFlow::Break(()));
+        }
+        left -= 1;
+        if of_voids {
+            let mut state: VoidState = codec::read("tables", Kind::Void, key, record)?;
+            if state.plan.unname(of.voter) {
+                rewritten.push((key.to_vec(), codec::record(Kind::Void, key, &state)));
+            }
+            return Ok(ControlFlow::Continue(()));
+        }
+        let Named(mut votes) = codec::read("tables", Kind::NamedVotes, key, record)?;
+        let mut changed = false;
+        for vote in votes.iter_mut().filter(|vote| of.is(vote.voter, vote.seq)) {
+            let slot = keys::named_slot(key).ok_or_else(|| Fault::damaged("tables", key, "its key does not decode"))?;
+            let known = names.filter(|(known, _)| *known == slot);
+            let (_, id) = *names.insert(match known {
+                Some(known) => known,
+                None => (slot, id_in(store, slot, of.voter)?),
+            });
+            vote.voter = id;
+            changed = true;
+        }
+        if changed {
+            rewritten.push((key.to_vec(), codec::record(Kind::NamedVotes, key, &Named(votes))));
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    for (key, record) in &rewritten {
+        store.insert(key, record)?;
+    }
+    Ok(next.or_else(|| of_voids.then(|| named.0.to_vec())))
+}
+
+/// What a slot's sorted ballots know a voter by who was erased.
+fn id_in(store: &dyn Store, slot: SlotNo, voter: VoterId) -> Result<VoterId, Fault> {
+    let record = lookup::slot(store, slot)?;
+    let record = record
+        .ok_or_else(|| Fault::Inconsistent { why: format!("a void is of slot {}, which has no record", slot.0) })?;
+    Ok(Who::Erased(SlotNames::of(store, &record.slot)?.scope.voter(voter)).id())
+}

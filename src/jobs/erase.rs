@@ -1,0 +1,290 @@
+//! Erasures, one at a time: a voter's comments, likes and reports of before its begin, found in what is stored and emptied by changes
+//! of their own; clips that are theirs lose their name. Whatever has been searched ends once the applier's pass is through, the
+//! voter's day has passed, and no clip of theirs can be voted for.
+//!
+//! What is under way is known from the log alone, so a start goes on with it: a search that was cut short begins anew, and finds
+//! what is left. A like of the voter that comes while the search goes on may be emptied too. Never: writes but through the queue,
+//! looks at ballots, names a voter in a message.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::voids::Pace;
+use crate::ballots::Ballots;
+use crate::comments::{Claim, Comments, Wish};
+use crate::domain::{CLIPS_AT_ONCE, ClipNo, CommentChange, Day, ErasurePart, Event, Seq, SlotStatus, VoterId, day_of};
+use crate::error::Fault;
+use crate::fold::comments::{CommentId, Mark};
+use crate::fold::erasures;
+use crate::fold::ranges::{Backwards, Forwards};
+use crate::log::{Body, Entry, Outcome, Progress, Queue};
+use crate::stage::{Erasing, Stage};
+use crate::store::Store;
+
+/// Comments' places, or likes and reports, that are looked through in a step.
+const LOOKED_A_STEP: usize = 2_048;
+/// Changes that are found and not asked for yet, before the search pauses.
+const FOUND_MAX: usize = 64;
+/// Changes that are in flight at once: comments of others go in between.
+const IN_FLIGHT: usize = 32;
+/// Erasures whose end is looked at in a step.
+const ENDS_A_STEP: usize = 64;
+
+/// The job.
+#[derive(Debug)]
+pub struct EraseJob {
+    stage: Arc<Stage>,
+    ballots: Arc<Ballots>,
+    comments: Arc<Comments>,
+    queue: Queue,
+    progress: Arc<Progress>,
+    tables: Arc<dyn Store>,
+    search: Option<Search>,
+    /// An end, or clips' names, on their way.
+    asked: Option<Answer>,
+    /// The erasure whose end was looked at last.
+    looked: Seq,
+}
+
+type Answer = oneshot::Receiver<Outcome>;
+
+/// What is being emptied.
+#[derive(Debug)]
+struct Search {
+    id: Seq,
+    of: Erasing,
+    place: Place,
+    /// What was found and is to be changed.
+    found: VecDeque<(Seq, What)>,
+    answers: VecDeque<Answer>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum What {
+    Comment,
+    Mark,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// Comments below this id.
+    Comments(Seq),
+    /// Likes and reports past this one.
+    Marks(Seq, VoterId),
+    /// Clips.
+    Clips,
+    /// Its last word is to be asked for, or is on its way.
+    Last,
+}
+
+impl EraseJob {
+    /// Over the tables and what lies over them.
+    pub fn new(
+        stage: Arc<Stage>,
+        ballots: Arc<Ballots>,
+        comments: Arc<Comments>,
+        queue: Queue,
+        progress: Arc<Progress>,
+        tables: Arc<dyn Store>,
+    ) -> Self {
+        Self { stage, ballots, comments, queue, progress, tables, search: None, asked: None, looked: 0 }
+    }
+
+    /// Does a little. What can't be read is tried again.
+    pub fn step(&mut self, now_ms: u64) -> Pace {
+        if self.progress.failure().is_some() || self.stage.look().erasures.is_empty() {
+            self.search = None;
+            return Pace::Rests;
+        }
+        match self.turn(now_ms) {
+            Ok(pace) => pace,
+            Err(failure) => {
+                tracing::error!("what an erasure is to empty can't be read: {failure}");
+                self.search = None;
+                Pace::Rests
+            }
+        }
+    }
+
+    fn turn(&mut self, now_ms: u64) -> Result<Pace, Fault> {
+        if let Some(answer) = &mut self.asked {
+            if matches!(answer.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
+                return Ok(Pace::Rests);
+            }
+            self.asked = None;
+        }
+        let Some(mut search) = self.search.take().or_else(|| self.next()) else { return self.end_some(now_ms) };
+        if self.progress.applied() < search.id {
+            // What came before its begin is not all in the tables.
+            self.progress.nudge();
+            self.search = Some(search);
+            return Ok(Pace::Rests);
+        }
+        let pace = self.go_on(&mut search, now_ms)?;
+        self.search = Some(search).filter(|search| self.is_open(search.id));
+        Ok(pace)
+    }
+
+    /// The oldest that is not searched.
+    fn next(&self) -> Option<Search> {
+        let scene = self.stage.look();
+        let (id, of) = scene.erasures.iter().find(|(_, of)| !of.searched)?;
+        let (found, answers) = (VecDeque::new(), VecDeque::new());
+        Some(Search { id: *id, of: *of, place: Place::Comments(*id), found, answers })
+    }
+
+    fn is_open(&self, id: Seq) -> bool {
+        self.stage.look().erasures.get(&id).is_some_and(|of| !of.searched)
+    }
+
+    fn go_on(&mut self, search: &mut Search, now_ms: u64) -> Result<Pace, Fault> {
+        let flying = search.answers.len();
+        search.answers.retain_mut(|answer| matches!(answer.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
+        let asked = self.ask(search, now_ms)?;
+        if search.found.len() >= FOUND_MAX {
+            let moves = asked || search.answers.len() < flying;
+            return Ok(if moves { Pace::Busy } else { Pace::Rests });
+        }
+        match search.place {
+            Place::Comments(below) => search.place = self.look_at_comments(search, below)?,
+            Place::Marks(comment, voter) => search.place = self.look_at_marks(search, (comment, voter))?,
+            // The last word says that all of it is done.
+            _ if !search.found.is_empty() || !search.answers.is_empty() => return Ok(Pace::Rests),
+            Place::Clips => {
+                if !self.unname_clips(search.id, &search.of, now_ms) {
+                    search.place = Place::Last;
+                }
+                return Ok(Pace::Rests);
+            }
+            Place::Last => {
+                self.asked = self.urge(search.id, ErasurePart::Searched, now_ms);
+                return Ok(Pace::Rests);
+            }
+        }
+        Ok(Pace::Busy)
+    }
+
+    fn look_at_comments(&self, search: &mut Search, below: Seq) -> Result<Place, Fault> {
+        let mut ids = Backwards::<CommentId>::new(self.tables.as_ref(), below, 0);
+        for _ in 0..LOOKED_A_STEP {
+            let Some(id) = ids.next_item()? else { return Ok(Place::Marks(0, VoterId::NOBODY)) };
+            if id.author == search.of.voter {
+                search.found.push_back((id.place.id, What::Comment));
+            }
+            if search.found.len() >= FOUND_MAX || id.place.id == 0 {
+                return Ok(Place::Comments(id.place.id));
+            }
+            search.place = Place::Comments(id.place.id);
+        }
+        Ok(search.place)
+    }
+
+    fn look_at_marks(&self, search: &mut Search, past: (Seq, VoterId)) -> Result<Place, Fault> {
+        let end = (Seq::MAX, VoterId([u8::MAX; 16]));
+        let mut marks = Forwards::<Mark>::new(self.tables.as_ref(), past, end);
+        let mut last = past;
+        for _ in 0..LOOKED_A_STEP {
+            let Some(mark) = marks.next_item()? else { return Ok(Place::Clips) };
+            last = (mark.comment, mark.voter);
+            if mark.voter == search.of.voter {
+                search.found.push_back((mark.comment, What::Mark));
+                if search.found.len() >= FOUND_MAX {
+                    break;
+                }
+            }
+        }
+        Ok(Place::Marks(last.0, last.1))
+    }
+
+    /// Asks for changes that were found; whether any was sent or is none any more.
+    fn ask(&self, search: &mut Search, now_ms: u64) -> Result<bool, Fault> {
+        let mut moved = false;
+        for _ in 0..search.found.len() {
+            if search.answers.len() >= IN_FLIGHT {
+                break;
+            }
+            let Some((id, what)) = search.found.pop_front() else { break };
+            let voter = search.of.voter;
+            let wish = match what {
+                What::Comment => Wish::Change(CommentChange::Emptied),
+                What::Mark => Wish::Unname(voter),
+            };
+            let Some(sight) = self.comments.sight(id, Some(voter))? else { continue };
+            let (waiter, answer) = oneshot::channel();
+            let send = |event| self.queue.claim(Entry::new(now_ms, Body::Event(event), Some(waiter))).is_some();
+            match self.comments.claim(&sight, wish, send) {
+                Claim::Sent => {
+                    search.answers.push_back(answer);
+                    moved = true;
+                }
+                // Something of it is in flight, there is no room, or what it rests on has changed: at a later step.
+                Claim::InFlight | Claim::Full | Claim::Stale => search.found.push_back((id, what)),
+                _ => moved = true,
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Asks that the maker's name goes from the voter's clips, and the maker where nobody can vote any more; whether there were any.
+    fn unname_clips(&mut self, id: Seq, of: &Erasing, now_ms: u64) -> bool {
+        let scene = self.stage.look_whole();
+        let theirs = scene.clips[..of.clips.index().min(scene.clips.len())].iter();
+        let theirs = theirs.filter(|state| state.owner == Some(of.voter));
+        let locked = |no: &ClipNo| scene.slot_of(&scene.clips[no.index()].clip).status == SlotStatus::Locked;
+        let named = |no: &ClipNo| {
+            let draft = &scene.clips[no.index()].clip.draft;
+            draft.username.is_some() || draft.avatar_url.is_some()
+        };
+        let (over, open): (Vec<ClipNo>, Vec<ClipNo>) = theirs.map(|state| state.clip.no).partition(locked);
+        let open = open.into_iter().filter(named).collect();
+        for (mut clips, owners) in [(over, true), (open, false)] {
+            if !clips.is_empty() {
+                clips.truncate(CLIPS_AT_ONCE);
+                self.asked = self.urge(id, ErasurePart::Clips { clips, owners }, now_ms);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Ends what has nothing left to do; looks at some of them.
+    fn end_some(&mut self, now_ms: u64) -> Result<Pace, Fault> {
+        let scene = self.stage.look_whole();
+        let today: Day = self.ballots.day(day_of(now_ms));
+        let behind = scene.erasures.range(self.looked + 1..).take(ENDS_A_STEP);
+        let some: Vec<(Seq, Erasing)> = behind.map(|(id, of)| (*id, *of)).collect();
+        if some.is_empty() {
+            self.looked = 0;
+            return Ok(Pace::Rests);
+        }
+        for (id, of) in some {
+            self.looked = id;
+            // What was used of that day is told by the id alone.
+            if today <= of.day || self.unname_clips(id, &of, now_ms) {
+                if self.asked.is_some() {
+                    return Ok(Pace::Rests);
+                }
+                continue;
+            }
+            let has_clips = scene.clips.iter().take(of.clips.index()).any(|state| state.owner == Some(of.voter));
+            let swept = erasures::find(self.tables.as_ref(), id)?.is_some_and(|state| state.pass.swept);
+            if swept && !has_clips {
+                self.asked = self.send(Event::ErasureEnded(id), now_ms);
+                return Ok(Pace::Rests);
+            }
+        }
+        Ok(Pace::Rests)
+    }
+
+    fn urge(&self, erasure: Seq, part: ErasurePart, now_ms: u64) -> Option<Answer> {
+        self.send(Event::ErasureWent { erasure, part }, now_ms)
+    }
+
+    /// `None`: a queue that is full now will not be at a later step.
+    fn send(&self, event: Event, now_ms: u64) -> Option<Answer> {
+        let (waiter, answer) = oneshot::channel();
+        self.queue.claim(Entry::new(now_ms, Body::Event(event), Some(waiter))).map(|_| answer)
+    }
+}

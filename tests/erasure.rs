@@ -1,0 +1,687 @@
+//! Voters who ask to be forgotten: whatever happens meanwhile, at the end no byte of either store names them, and everything that
+//! was counted is counted still.
+//!
+//! The simulation runs random votes, retractions, comments, likes, reports, voids, freezes, locks, days, restarts and crashes; some voters
+//! are erased on the way and do nothing afterwards. The log that was written is read once more by plain rules, which know nothing
+//! of erasures. A seed that fails is printed; `PLAUDIT_ERASURE_SEED=<seed> cargo test --test erasure` runs it alone.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking and prints what it saw"
+)]
+
+#[path = "rounds/kept.rs"]
+mod kept;
+mod support;
+#[path = "support/through.rs"]
+mod through;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kept::{Blocks, Kept};
+use plaudit::clock::{Clock, ManualClock};
+use plaudit::comments::{Order, WordList};
+use plaudit::domain::{
+    ClipDraft, ClipId, ClipNo, CommentChange, CommentStatus, CommentText, Event, Logged, NetworkHash, Origin, Profile,
+    RequestKey, SeasonId, Seq, SlotNo, SlotStatus, Verdict, VoidBy, VoteKind, VoterId, day_of,
+};
+use plaudit::engine::{CommentDraft, CommentQuery, Engine, Settings, VoidAsked, recheck_stores, verify_stores};
+use plaudit::error::{Fault, Reject};
+use plaudit::log::block::{self, genesis};
+use plaudit::store::{FaultyDisk, Store};
+use support::{NOON, key, voter};
+use through::Through;
+
+const SEED: &str = "PLAUDIT_ERASURE_SEED";
+const SEEDS: u64 = 120;
+const STEPS: usize = 90;
+const SLOTS: u32 = 3;
+const CLIPS: u32 = 3;
+const VOTERS: u64 = 7;
+/// Never asks to be forgotten.
+const STAYS: u64 = VOTERS - 1;
+const DAY_MS: u64 = 86_400_000;
+const SIDE_BY_SIDE: usize = 16;
+/// Nobody should have to wait longer for anything here.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % below
+    }
+}
+
+fn network(who: u64) -> NetworkHash {
+    NetworkHash::of(key().user(&format!("network {who}")).0[..8].try_into().unwrap())
+}
+
+fn name(who: u64) -> String {
+    format!("Name-{who}-of-somebody")
+}
+
+fn avatar(who: u64) -> String {
+    format!("https://example.org/face-{who}.png")
+}
+
+fn text(who: u64) -> String {
+    format!("words that voter {who} wrote")
+}
+
+fn request(who: u64, n: u64) -> RequestKey {
+    RequestKey { key: key().user(&format!("request {who} {n}")).0, body: [9; 16] }
+}
+
+fn open(disk: &FaultyDisk, clock: &Arc<ManualClock>, blocks: &Blocks) -> Result<Engine, Fault> {
+    let settings = Settings { reconcile_every_s: 0, daily_limit: 10_000, ..Settings::new("unused", key()) };
+    let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(clock);
+    let log = Through::over(disk.open("log"), Kept(Arc::clone(blocks)));
+    let engine = Engine::over(settings, clock, log, disk.open("tables"))?;
+    engine.block_words(WordList::parse("nothing\n"));
+    Ok(engine)
+}
+
+fn verified(disk: &FaultyDisk) {
+    let found = verify_stores(disk.open("log").as_ref(), disk.open("tables"), genesis([0; 16]), false).unwrap();
+    assert_eq!(found.problems, Vec::<String>::new());
+}
+
+/// Waits until so; it is to come without anyone's help.
+async fn until(what: &str, so: impl Fn() -> bool) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while !so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "{what} never comes");
+}
+
+/// Everything that a store holds, key and value.
+fn bytes(store: &dyn Store) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut all = Vec::new();
+    let visit = &mut |key: &[u8], value: &plaudit::store::Value| {
+        all.push((key.to_vec(), value.to_vec()));
+        Ok(ControlFlow::Continue(()))
+    };
+    store.scan(&[0], &[0xff; 32], visit).unwrap();
+    all
+}
+
+/// That nothing in either store is of these voters.
+fn nothing_is_left(disk: &FaultyDisk, gone: &BTreeSet<u64>) {
+    for tree in ["log", "tables"] {
+        for (key, value) in bytes(disk.open(tree).as_ref()) {
+            let has = |bytes: &[u8], part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+            for who in gone {
+                let mut traces: Vec<(String, Vec<u8>)> = vec![
+                    ("id".into(), voter(*who).0.to_vec()),
+                    ("network".into(), network(*who).bytes().to_vec()),
+                    ("name".into(), name(*who).into_bytes()),
+                    ("picture".into(), avatar(*who).into_bytes()),
+                    ("text".into(), text(*who).into_bytes()),
+                ];
+                traces.extend((0..STEPS as u64).map(|n| ("request".into(), request(*who, n).key.to_vec())));
+                for (what, part) in traces {
+                    let found = has(&key, &part) || has(&value, &part);
+                    assert!(!found, "the {what} of voter {who} is in {tree}, under {:?} {key:?}", char::from(key[0]));
+                }
+            }
+        }
+    }
+}
+
+/// The plain reading of a log: nothing in it knows of erasures but that comments of the erased are deleted.
+#[derive(Default)]
+struct Naive {
+    clips: BTreeMap<ClipNo, String>,
+    /// Votes that stand: whose, for what, the weight, the day.
+    votes: BTreeMap<Seq, (VoterId, ClipNo, u64, u16)>,
+    under_way: BTreeSet<Seq>,
+    in_force: BTreeMap<Seq, BTreeSet<Seq>>,
+    comments: BTreeMap<Seq, NaiveComment>,
+}
+
+struct NaiveComment {
+    clip: ClipNo,
+    status: CommentStatus,
+    likes: u32,
+    reports: u32,
+}
+
+impl Naive {
+    fn read(history: &[Logged]) -> Self {
+        let mut naive = Self::default();
+        history.iter().for_each(|logged| naive.take(logged));
+        naive
+    }
+
+    fn take(&mut self, Logged { seq, event, .. }: &Logged) {
+        match event {
+            Event::ClipAdded(clip) => drop(self.clips.insert(clip.no, clip.id.to_string())),
+            Event::Voted(vote) | Event::VotedFrom(vote, _) => {
+                self.votes.insert(*seq, (vote.voter, vote.clip, vote.weight.into(), vote.day));
+            }
+            Event::Retracted(back) => drop(self.votes.remove(&back.vote).expect("it stood")),
+            Event::Started | Event::VoidBegun(_) => self.under_way.clear(),
+            Event::VotesNamed(part) => self.under_way.extend(part.votes.iter().map(|vote| vote.seq)),
+            Event::VoidTaken { void, .. } => drop(self.in_force.insert(*void, std::mem::take(&mut self.under_way))),
+            Event::VoidLifted { void, .. } => drop(self.in_force.remove(void)),
+            Event::CommentPosted(post) => {
+                let new = NaiveComment { clip: post.clip, status: CommentStatus::Visible, likes: 0, reports: 0 };
+                self.comments.insert(*seq, new);
+            }
+            Event::CommentChanged(of, change) => {
+                let one = self.comments.get_mut(&of.id).unwrap();
+                if one.status == CommentStatus::Deleted {
+                    return;
+                }
+                match change {
+                    CommentChange::Deleted { .. } | CommentChange::Emptied => one.status = CommentStatus::Deleted,
+                    CommentChange::Liked(_) => one.likes += 1,
+                    CommentChange::Unliked(_) => one.likes -= 1,
+                    CommentChange::Reported { hides_at, .. } => {
+                        one.reports += 1;
+                        if one.status == CommentStatus::Visible && one.reports >= *hides_at {
+                            one.status = CommentStatus::Reported;
+                        }
+                    }
+                    CommentChange::Moderated(Verdict::Hide) => one.status = CommentStatus::Hidden,
+                    CommentChange::Moderated(Verdict::Approve) => {
+                        (one.status, one.reports) = (CommentStatus::Visible, 0);
+                    }
+                    CommentChange::Unnamed { .. } => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn counts(&self, clip: ClipNo) -> (u64, u64) {
+        let counts = |vote: &Seq| self.in_force.values().all(|votes| !votes.contains(vote));
+        let of = self.votes.iter().filter(|(vote, (_, of, ..))| *of == clip && counts(vote));
+        of.fold((0, 0), |(votes, weight), (_, (_, _, more, _))| (votes + 1, weight + more))
+    }
+
+    /// What a voter used of a day.
+    fn used(&self, voter: VoterId, day: u16) -> u64 {
+        self.votes
+            .values()
+            .filter(|(of, _, _, charged)| (*of, *charged) == (voter, day))
+            .map(|(_, _, weight, _)| weight)
+            .sum()
+    }
+}
+
+struct World {
+    disk: FaultyDisk,
+    clock: Arc<ManualClock>,
+    blocks: Blocks,
+    engine: Option<Engine>,
+    /// Asked to be forgotten: they do nothing any more.
+    leaving: BTreeSet<u64>,
+    /// Were told that it has begun.
+    gone: BTreeMap<u64, Seq>,
+    requests: u64,
+    lives: u64,
+}
+
+impl World {
+    fn engine(&self) -> &Engine {
+        self.engine.as_ref().expect("open")
+    }
+
+    /// The machine dies; the next life may too, at its start.
+    fn crash(&mut self, seed: u64, fails_at: Option<u64>) {
+        self.disk.crash(seed);
+        self.engine = None;
+        let last = self.disk.open("log").last_in(&block::key(0), &[0xff; 9]).unwrap().map(|(key, _)| key);
+        self.blocks.lock().unwrap().retain(|key, _| last.as_ref().is_some_and(|last| key <= last));
+        verified(&self.disk);
+        if let Some(k) = fails_at {
+            self.disk.fail_at(k);
+            if let Ok(engine) = open(&self.disk, &self.clock, &self.blocks) {
+                self.engine = Some(engine);
+                return;
+            }
+            return self.crash(seed + 1, None);
+        }
+        self.engine = Some(open(&self.disk, &self.clock, &self.blocks).expect("a restart recovers"));
+        self.lives += 1;
+        self.check();
+    }
+
+    fn history(&self) -> Vec<Logged> {
+        let mut all = Vec::new();
+        for (key, record) in self.blocks.lock().unwrap().iter() {
+            let read = block::read(key, record, |logged| {
+                all.push(logged);
+                Ok(())
+            });
+            read.unwrap();
+        }
+        let sequences: Vec<Seq> = all.iter().map(|logged: &Logged| logged.seq).collect();
+        assert_eq!(sequences, (1..=all.len() as u64).collect::<Vec<_>>(), "no event is missing or twice");
+        all
+    }
+
+    /// Counts, comments and budgets are those of the log.
+    fn check(&self) -> Naive {
+        let began = std::time::Instant::now();
+        loop {
+            let naive = Naive::read(&self.history());
+            let wrong = self.differences(&naive);
+            // An erasure goes on by itself: what has come to the log since, or is not settled yet, is seen soon.
+            if wrong.is_empty() || began.elapsed() > PATIENCE / 6 {
+                assert_eq!(wrong, Vec::<String>::new());
+                return naive;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn differences(&self, naive: &Naive) -> Vec<String> {
+        let (engine, mut wrong) = (self.engine(), Vec::new());
+        let mut hold = |what: String, found: String, wanted: String| {
+            if found != wanted {
+                wrong.push(format!("{what}: {found}, and should be {wanted}"));
+            }
+        };
+        for (no, id) in &naive.clips {
+            let counts = engine.counts(id).unwrap().map(|counts| (counts.votes, counts.weight)).unwrap();
+            hold(format!("clip {id}"), format!("{counts:?}"), format!("{:?}", naive.counts(*no)));
+            let visible = naive.comments.values().filter(|one| one.clip == *no && one.status == CommentStatus::Visible);
+            let found = engine.comment_count(id).unwrap();
+            hold(format!("comments of {id}"), found.to_string(), visible.count().to_string());
+        }
+        for (id, one) in &naive.comments {
+            let found = engine.comment(*id, None).unwrap().comment;
+            let (found, wanted) = ((found.status, found.likes, found.reports), (one.status, one.likes, one.reports));
+            hold(format!("comment {id}"), format!("{found:?}"), format!("{wanted:?}"));
+        }
+        let today = day_of(self.clock.now_ms());
+        for who in 0..VOTERS {
+            let (used, wanted) = (engine.allowance(voter(who)).used, naive.used(voter(who), today));
+            hold(format!("what voter {who} used today"), used.to_string(), wanted.to_string());
+        }
+        wrong
+    }
+
+    async fn stage(&mut self) {
+        let engine = self.engine().clone();
+        engine.create_season(Some(SeasonId::new("s").unwrap()), "Season".into()).await.unwrap();
+        for position in 1..=SLOTS {
+            engine.create_slot("s", None).await.unwrap();
+            for n in 0..CLIPS {
+                let id = (position - 1) * CLIPS + n;
+                // Each is of a voter's: the first ones', who may be gone soon.
+                let who = u64::from(n);
+                let draft = ClipDraft {
+                    title: format!("Clip {id}"),
+                    owner: Some(who.to_string()),
+                    username: Some(name(who)),
+                    avatar_url: Some(avatar(who)),
+                    ..ClipDraft::default()
+                };
+                engine.add_clip("s", position, Some(ClipId::new(&format!("c{id}")).unwrap()), draft).await.unwrap();
+            }
+        }
+        engine.open_slot("s", 1, None, false).await.unwrap();
+    }
+
+    fn some_voter(&self, dice: &mut Dice) -> u64 {
+        let left: Vec<u64> = (0..VOTERS).filter(|who| !self.leaving.contains(who)).collect();
+        left[usize::try_from(dice.roll(left.len() as u64)).unwrap()]
+    }
+
+    fn some_clip(&self, dice: &mut Dice) -> String {
+        let engine = self.engine();
+        let open = (1..=SLOTS).find(|at| engine.slot("s", *at).unwrap().status == SlotStatus::Voting);
+        let slot = open.map_or_else(|| dice.roll(u64::from(SLOTS)), |at| u64::from(at) - 1);
+        format!("c{}", slot * u64::from(CLIPS) + dice.roll(u64::from(CLIPS)))
+    }
+
+    fn some_comment(&self, dice: &mut Dice) -> Option<Seq> {
+        let naive = Naive::read(&self.history());
+        let ids: Vec<Seq> = naive.comments.keys().copied().collect();
+        (!ids.is_empty()).then(|| ids[usize::try_from(dice.roll(ids.len() as u64)).unwrap()])
+    }
+
+    async fn vote(&self, dice: &mut Dice) {
+        let (who, clip) = (self.some_voter(dice), self.some_clip(dice));
+        let kind = [VoteKind::Standard, VoteKind::Super, VoteKind::Mega][usize::try_from(dice.roll(3)).unwrap()];
+        let origin = Origin { risk: if dice.roll(3) == 0 { 60 } else { 0 }, network: network(who) };
+        let _ = self.engine().vote_from(origin, voter(who), &clip, kind).await;
+    }
+
+    async fn comment(&mut self, dice: &mut Dice) {
+        let (who, clip) = (self.some_voter(dice), self.some_clip(dice));
+        self.requests += 1;
+        let draft = CommentDraft {
+            clip: &clip,
+            parent: if dice.roll(3) == 0 { self.some_comment(dice) } else { None },
+            author: voter(who),
+            profile: Profile::cut(Some(&name(who)), Some(&avatar(who))),
+            text: CommentText::new(&text(who)).unwrap(),
+            request: (dice.roll(2) == 0).then(|| request(who, self.requests)),
+        };
+        let _ = self.engine().post_comment(draft).await;
+        // Comments come seldom; the pause between two of a voter's is not what this is about.
+        self.clock.advance(30_000.min(DAY_MS - 1 - self.clock.now_ms() % DAY_MS));
+    }
+
+    async fn mark(&self, dice: &mut Dice) {
+        let Some(id) = self.some_comment(dice) else { return };
+        let (who, engine) = (self.some_voter(dice), self.engine());
+        match dice.roll(8) {
+            0..5 => drop(engine.like_comment(voter(who), id, dice.roll(4) > 0).await),
+            5 => drop(engine.report_comment(voter(who), id).await),
+            6 => drop(engine.delete_comment(id, Some(voter(who))).await),
+            _ => {
+                let verdict = if dice.roll(3) == 0 { Verdict::Hide } else { Verdict::Approve };
+                drop(engine.moderate_comment(id, verdict).await);
+            }
+        }
+    }
+
+    async fn void(&self, dice: &mut Dice) {
+        // One by a network keeps its hash; of who has gone no operator asks by their id any more.
+        let who = self.some_voter(dice);
+        let by = match dice.roll(5) {
+            0 | 1 => VoidBy::Voter(voter(who)),
+            2 => VoidBy::Network(network(STAYS)),
+            3 => VoidBy::Flagged,
+            _ => VoidBy::Window { from_ms: NOON, to_ms: self.clock.now_ms() + 1 },
+        };
+        let position = u32::try_from(dice.roll(u64::from(SLOTS))).unwrap() + 1;
+        let asked = VoidAsked { season: "s".into(), position, by, reason: "a farm".into() };
+        let told = self.engine().void(asked).await;
+        assert!(matches!(told, Ok(_) | Err(Reject::WrongState { .. } | Reject::StorageFailed)), "{told:?}");
+    }
+
+    async fn lift(&self, dice: &mut Dice) {
+        let voids = self.engine().voids(None).unwrap();
+        let Some(void) = voids.get(usize::try_from(dice.roll(voids.len().max(1) as u64)).unwrap()) else { return };
+        let _ = self.engine().lift_void(void.id, "not a farm".into()).await;
+    }
+
+    async fn erase(&mut self, who: u64) {
+        self.leaving.insert(who);
+        match self.engine().erase(voter(who)).await {
+            Ok(id) => drop(self.gone.insert(who, id)),
+            Err(refused) => assert_eq!(refused, Reject::StorageFailed),
+        }
+    }
+
+    async fn operate(&self, dice: &mut Dice) {
+        let engine = self.engine();
+        let at = (1..=SLOTS).find(|at| engine.slot("s", *at).unwrap().status < SlotStatus::Locked).unwrap_or(SLOTS);
+        let _ = match dice.roll(5) {
+            0 => engine.freeze_slot("s", at).await.map(drop),
+            1 | 2 => engine.reopen_slot("s", at, None).await.map(drop),
+            3 => engine.lock_slot("s", at).await.map(drop),
+            _ => engine.open_slot("s", at, None, false).await.map(drop),
+        };
+    }
+
+    async fn step(&mut self, dice: &mut Dice) {
+        match dice.roll(48) {
+            0..14 => self.vote(dice).await,
+            14..17 => drop(self.engine().retract(voter(self.some_voter(dice)), &self.some_clip(dice)).await),
+            17..22 => self.comment(dice).await,
+            22..29 => self.mark(dice).await,
+            29..32 => self.void(dice).await,
+            32 => self.lift(dice).await,
+            // The first three have clips of their own.
+            33 | 34 if self.leaving.len() < 4 => self.erase(self.some_voter(dice) % STAYS).await,
+            33 | 34 => {
+                // Once more: whether that is another one or not, nothing of it may show.
+                let who = self.leaving.iter().copied().nth(usize::try_from(dice.roll(4)).unwrap()).unwrap();
+                self.erase(who).await;
+            }
+            35..39 => self.operate(dice).await,
+            39 => drop(self.engine().drain().await),
+            40 if dice.roll(3) == 0 => self.clock.advance(DAY_MS),
+            // The background gets a moment.
+            40..43 => tokio::time::sleep(Duration::from_millis(dice.roll(60))).await,
+            43 => self.crash(dice.roll(u64::MAX / 2), None),
+            44 => {
+                let (seed, k) = (dice.roll(u64::MAX / 2), dice.roll(16) + 1);
+                self.crash(seed, Some(k));
+            }
+            _ => self.disk.fail_at(dice.roll(30) + 1),
+        }
+        if self.engine().failure().is_some() {
+            self.crash(dice.roll(u64::MAX / 2), None);
+        }
+    }
+
+    /// Everyone who left has been forgotten: slots are locked, the day has passed.
+    async fn forget(&mut self) {
+        for who in self.leaving.clone() {
+            self.erase(who).await;
+        }
+        let engine = self.engine().clone();
+        for position in 1..=SLOTS {
+            let _ = engine.open_slot("s", position, None, false).await;
+            let _ = engine.lock_slot("s", position).await;
+            assert_eq!(engine.slot("s", position).unwrap().status, SlotStatus::Locked);
+        }
+        self.check();
+        self.clock.advance(2 * DAY_MS);
+        until("the end of all erasures", || engine.erasures_begun() == 0).await;
+        // What the log ends with is kept until more has come.
+        for n in 0..2 {
+            engine.create_season(None, format!("Another {n}")).await.unwrap();
+            engine.drain().await.unwrap();
+        }
+    }
+}
+
+async fn simulate(seed: u64, seen: &Seen) {
+    let mut dice = Dice(seed);
+    let (disk, clock, blocks) = (FaultyDisk::new(seed), Arc::new(ManualClock::at(NOON)), Blocks::default());
+    let engine = Some(open(&disk, &clock, &blocks).unwrap());
+    let (leaving, gone) = (BTreeSet::new(), BTreeMap::new());
+    let mut world = World { disk, clock, blocks, engine, leaving, gone, requests: 0, lives: 1 };
+    world.stage().await;
+    for _ in 0..STEPS {
+        world.step(&mut dice).await;
+    }
+    world.disk.repair();
+    world.crash(dice.roll(u64::MAX / 2), None);
+    world.forget().await;
+    let naive = world.check();
+    let engine = world.engine().clone();
+    let mut certificates = Vec::new();
+    for position in 1..=SLOTS {
+        let certificate = engine.certificate("s", position, None).unwrap();
+        // Theirs as well: whoever has the credential still has the id.
+        for (who, clip, ..) in naive.votes.values() {
+            if clip.0 / CLIPS + 1 == position {
+                let proof = engine.proof("s", position, *who, &naive.clips[clip]).unwrap();
+                assert!(proof.holds() && proof.root.0 == certificate.root);
+            }
+        }
+        certificates.push(certificate);
+    }
+    engine.close().unwrap();
+    drop(engine);
+    world.engine = None;
+    verified(&world.disk);
+    for certificate in &certificates {
+        let (log, tables) = (world.disk.open("log"), world.disk.open("tables"));
+        let found = recheck_stores(log.as_ref(), tables, genesis([0; 16]), [0; 16], certificate).unwrap();
+        assert_eq!(found.problems, Vec::<String>::new());
+    }
+    nothing_is_left(&world.disk, &world.leaving);
+    // A start that knows none of them any more comes to the same.
+    world.crash(0, None);
+    let engine = world.engine();
+    let again: Vec<_> = (1..=SLOTS).map(|position| engine.certificate("s", position, None).unwrap()).collect();
+    assert_eq!(again, certificates);
+    seen.history(&world.history());
+    seen.add("lives", world.lives);
+    let theirs = naive.votes.values().filter(|(of, ..)| world.leaving.iter().any(|who| voter(*who) == *of));
+    seen.add("votes of the erased", theirs.count() as u64);
+}
+
+/// How often something happened in all runs, so that a test that sees nothing does not look like one that finds nothing.
+#[derive(Default)]
+struct Seen(Mutex<BTreeMap<&'static str, u64>>);
+
+impl Seen {
+    fn add(&self, what: &'static str, times: u64) {
+        *self.0.lock().unwrap().entry(what).or_default() += times;
+    }
+
+    fn history(&self, history: &[Logged]) {
+        for logged in history {
+            match &logged.event {
+                Event::ErasureBegun { .. } => self.add("erasures", 1),
+                Event::ErasureEnded(_) => self.add("ends", 1),
+                Event::CommentChanged(_, CommentChange::Emptied) => self.add("emptied comments", 1),
+                Event::CommentChanged(_, CommentChange::Unnamed { .. }) => self.add("nameless likes and reports", 1),
+                Event::ErasureWent { part: plaudit::domain::ErasurePart::Clips { .. }, .. } => self.add("clips", 1),
+                Event::VoidTaken { .. } => self.add("voids", 1),
+                Event::VoidLifted { .. } => self.add("liftings", 1),
+                Event::Retracted(_) => self.add("retractions", 1),
+                Event::SlotReopened { .. } => self.add("reopenings", 1),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_nothing_is_left_of_who_was_erased_and_everything_counts_on() {
+    let seen = Seen::default();
+    let alone = std::env::var(SEED).ok().map(|seed| seed.parse::<u64>().expect("a seed is a number"));
+    let cases: Vec<u64> = alone.map_or_else(|| (0..SEEDS).collect(), |seed| vec![seed]);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        for seed in std::iter::from_fn(|| cases.get(next.fetch_add(1, Ordering::Relaxed))) {
+            let run = AssertUnwindSafe(|| runtime.block_on(simulate(*seed, &seen)));
+            if let Err(failed) = catch_unwind(run) {
+                eprintln!("failed: {SEED}={seed}");
+                resume_unwind(failed);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..SIDE_BY_SIDE.min(cases.len())).map(|_| scope.spawn(work)).collect();
+        for worker in workers {
+            if let Err(failed) = worker.join() {
+                resume_unwind(failed);
+            }
+        }
+    });
+    let seen = seen.0.into_inner().unwrap();
+    println!("{seen:?}");
+    if alone.is_none() {
+        let rare = seen.iter().filter(|(_, times)| **times < SEEDS / 4).collect::<Vec<_>>();
+        assert!(seen.len() == 11 && rare.is_empty(), "too rare to prove anything: {rare:?}");
+    }
+}
+
+/// One voter's story, step by step.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_is_forgotten_at_once_where_that_can_be_and_wholly_once_slots_are_locked() {
+    let (disk, clock, blocks) = (FaultyDisk::new(0), Arc::new(ManualClock::at(NOON)), Blocks::default());
+    let engine = open(&disk, &clock, &blocks).unwrap();
+    let mut world = World {
+        disk: disk.clone(),
+        clock: Arc::clone(&clock),
+        blocks,
+        engine: Some(engine.clone()),
+        leaving: BTreeSet::new(),
+        gone: BTreeMap::new(),
+        requests: 0,
+        lives: 1,
+    };
+    world.stage().await;
+    let from = |who| Origin { risk: 0, network: network(who) };
+    for who in [1, 2, 5] {
+        engine.vote_from(from(who), voter(who), "c0", VoteKind::Super).await.unwrap();
+    }
+    let post = |who: u64| CommentDraft {
+        clip: "c0",
+        parent: None,
+        author: voter(who),
+        profile: Profile::cut(Some(&name(who)), Some(&avatar(who))),
+        text: CommentText::new(&text(who)).unwrap(),
+        request: Some(request(who, 0)),
+    };
+    let theirs = engine.post_comment(post(1)).await.unwrap().comment.place.id;
+    let other = engine.post_comment(post(2)).await.unwrap().comment.place.id;
+    engine.like_comment(voter(1), other, true).await.unwrap();
+    engine.like_comment(voter(5), other, true).await.unwrap();
+    engine.report_comment(voter(1), other).await.unwrap();
+    engine.like_comment(voter(5), theirs, true).await.unwrap();
+
+    let id = engine.erase(voter(1)).await.unwrap();
+    assert_eq!(engine.erase(voter(1)).await.unwrap(), id, "one that is searched for is the same");
+    until("the stub", || engine.comment(theirs, None).unwrap().comment.status == CommentStatus::Deleted).await;
+    let set = |voter| engine.comment(other, Some(voter)).unwrap().set;
+    until("the nameless like", || set(voter(1)) == 0).await;
+    let stub = engine.comment(theirs, None).unwrap().comment;
+    assert_eq!((stub.text.as_str(), &stub.profile, stub.author), ("", &Profile::default(), VoterId::NOBODY));
+    let liked = engine.comment(other, None).unwrap().comment;
+    assert_eq!((liked.likes, liked.reports), (2, 1), "they count on");
+    let list = CommentQuery { clip: "c0", parent: None, order: Order::Top, after: None, limit: 10, viewer: None };
+    assert_eq!(engine.comments(list).unwrap().threads.len(), 1);
+    let clips = || engine.slot_clips(SlotNo(0)).clips;
+    until("clips without their maker's name", || clips()[1].username.is_none()).await;
+    assert!(clips()[2].username.is_some());
+    assert!(matches!(engine.vote(voter(1), "c1", VoteKind::Standard).await, Err(Reject::SelfVote)));
+
+    // Open: their vote still keeps them from another one, and the day's weight is used; where it came from is gone.
+    assert!(matches!(engine.vote(voter(1), "c0", VoteKind::Standard).await, Err(Reject::AlreadyVoted(_))));
+    assert_eq!(engine.allowance(voter(1)).used, 3);
+    engine.drain().await.unwrap();
+    let holds = |part: &[u8]| {
+        let tables = bytes(disk.open("tables").as_ref());
+        tables.iter().any(|(_, value)| value.windows(part.len()).any(|window| window == part))
+    };
+    until("votes from nowhere", || !holds(&network(1).bytes())).await;
+    assert!(holds(&network(2).bytes()) && holds(&voter(1).0));
+
+    engine.lock_slot("s", 1).await.unwrap();
+    until("a certificate", || engine.certificate("s", 1, None).is_ok()).await;
+    let certificate = engine.certificate("s", 1, None).unwrap();
+    world.engine = None;
+    engine.close().unwrap();
+    drop(engine);
+    verified(&disk);
+    let engine = open(&disk, &clock, &world.blocks).unwrap();
+    assert_eq!(engine.allowance(voter(1)).used, 3, "no budget comes back with it");
+    assert!(engine.proof("s", 1, voter(1), "c0").unwrap().holds());
+    // Their clips in the other slots can still be voted for.
+    for position in 2..=SLOTS {
+        let _ = engine.open_slot("s", position, None, false).await;
+        engine.lock_slot("s", position).await.unwrap();
+    }
+    assert_eq!(engine.erasures_begun(), 1, "the day has not passed");
+    clock.advance(DAY_MS);
+    until("the end", || engine.erasures_begun() == 0).await;
+    for n in 0..2 {
+        engine.create_season(None, format!("Another {n}")).await.unwrap();
+        engine.drain().await.unwrap();
+    }
+    assert_eq!(engine.certificate("s", 1, None).unwrap(), certificate);
+    engine.close().unwrap();
+    drop(engine);
+    verified(&disk);
+    nothing_is_left(&disk, &BTreeSet::from([1]));
+}

@@ -53,7 +53,7 @@ const STAYS: u64 = VOTERS - 1;
 const DAY_MS: u64 = 86_400_000;
 const SIDE_BY_SIDE: usize = 16;
 /// Nobody should have to wait longer for anything here.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 struct Dice(u64);
 
@@ -165,7 +165,9 @@ struct NaiveComment {
 impl Naive {
     fn read(history: &[Logged]) -> Self {
         let mut naive = Self::default();
-        history.iter().for_each(|logged| naive.take(logged));
+        for logged in history {
+            naive.take(logged);
+        }
         naive
     }
 
@@ -790,6 +792,8 @@ fn an_erasure_that_is_cut_short_at_any_write_goes_on_with_the_next_start() {
         for turn in 0..3 {
             let ended = life(&disk, &clock).await;
             if ended.is_ok() {
+                // Its failure, if it still lies ahead, is not the check's to meet.
+                disk.repair();
                 return check(&disk, k);
             }
             assert_eq!(ended, Err(Reject::StorageFailed), "k = {k}");

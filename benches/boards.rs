@@ -69,7 +69,7 @@ fn boards(criterion: &mut Criterion) {
         tables: Tables::open(Arc::clone(&store)).expect("tables"),
         boards: Boards::new(Arc::clone(&store), Bounds::for_voters(50_000_000), NOON),
         store,
-        layout: Arc::new(Layout { slots, clips, voids: Vec::new(), settled: 0 }),
+        layout: Arc::new(Layout { slots, clips, voids: Vec::new(), erasures: Vec::new(), settled: 0 }),
         seq: 0,
     };
     for n in 0..voters * 2 {

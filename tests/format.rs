@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 
 use plaudit::codec::{self, Chain, Kind};
 use plaudit::domain::{
-    Clip, ClipDraft, ClipId, ClipNo, Comment, CommentChange, CommentPost, CommentRef, CommentStatus, Decided, Event,
-    FrozenBy, Logged, ModerationQueue, NamedVote, NamedVotes, NetworkHash, Origin, Outcome, Profile, RequestKey,
-    Retraction, Root, Season, SeasonId, SeasonNo, Slot, SlotNo, SlotStatus, Span, Verdict, VoidBy, VoidPlan, VoidState,
-    VoidStep, Vote, VoteKind, VoterId,
+    Clip, ClipDraft, ClipId, ClipNo, Comment, CommentChange, CommentPost, CommentRef, CommentStatus, Decided,
+    ErasurePart, ErasurePass, ErasureState, Event, FrozenBy, Logged, ModerationQueue, NamedVote, NamedVotes,
+    NetworkHash, Origin, Outcome, Profile, RequestKey, Retraction, Root, Season, SeasonId, SeasonNo, Slot, SlotNo,
+    SlotStatus, Span, Verdict, VoidBy, VoidPlan, VoidState, VoidStep, Vote, VoteKind, VoterId,
 };
 use plaudit::fold::ballot_block::{self, Act, Head};
 use plaudit::fold::comments::{CommentCounts, CommentId, LIKED, Queued, REPORTED, Rank, Replies};
@@ -189,6 +189,37 @@ fn void_events() -> Vec<(u64, Event)> {
     )
 }
 
+/// Those of erasures, likewise, and what they do to comments.
+fn erasure_events() -> Vec<(u64, Event)> {
+    timed(vec![
+        Event::ErasureBegun { voter: VOTER, day: DAY, clips: ClipNo(301) },
+        Event::CommentChanged(PLACE, CommentChange::Emptied),
+        Event::CommentChanged(PLACE, CommentChange::Unnamed { voter: VOTER, set: LIKED | REPORTED }),
+        Event::ErasureWent {
+            erasure: FIRST,
+            part: ErasurePart::Clips { clips: vec![ClipNo(3), ClipNo(300)], owners: true },
+        },
+        Event::ErasureWent { erasure: FIRST, part: ErasurePart::Clips { clips: vec![ClipNo(300)], owners: false } },
+        Event::ErasureWent { erasure: FIRST, part: ErasurePart::Searched },
+        Event::ErasureEnded(FIRST),
+    ])
+}
+
+#[test]
+fn what_is_known_of_erasures() {
+    let begun = ErasureState::begin(FIRST, NOON, VOTER, DAY, ClipNo(301));
+    let mut on_its_way = begun.clone();
+    on_its_way.search(FIRST + 5);
+    on_its_way.pass = ErasurePass { waits: Some(vec![SlotNo(0), SLOT]), tidied: true, swept: false };
+    let mut ended = on_its_way.clone();
+    ended.pass = ErasurePass { waits: Some(Vec::new()), tidied: true, swept: true };
+    ended.end(FIRST + 300);
+    assert_eq!(ended.voter, None);
+    for (name, state) in [("erasure_begun.bin", begun), ("erasure.bin", on_its_way), ("erasure_ended.bin", ended)] {
+        one(name, Kind::Erasure, &keys::erasure(FIRST), &state);
+    }
+}
+
 fn named_vote(seq: u64) -> NamedVote {
     NamedVote { seq, at: NOON - 5, voter: VOTER, clip: ClipNo(300), weight: 3, day: DAY }
 }
@@ -228,7 +259,7 @@ fn timed(events: Vec<Event>) -> Vec<(u64, Event)> {
 }
 
 /// The on-disk tag of an event. A new variant doesn't compile until it is named here, and fails until it is in [`events`],
-/// [`comment_events`], [`round_events`], [`request_events`] or [`void_events`].
+/// [`comment_events`], [`round_events`], [`request_events`], [`void_events`] or [`erasure_events`].
 fn tag(event: &Event) -> u8 {
     match event {
         Event::Started => 0,
@@ -254,6 +285,9 @@ fn tag(event: &Event) -> u8 {
         Event::VotesNamed(_) => 20,
         Event::VoidTaken { .. } => 21,
         Event::VoidLifted { .. } => 22,
+        Event::ErasureBegun { .. } => 23,
+        Event::ErasureWent { .. } => 24,
+        Event::ErasureEnded(_) => 25,
     }
 }
 
@@ -265,6 +299,8 @@ fn change_tag(change: &CommentChange) -> u8 {
         CommentChange::Unliked(_) => 2,
         CommentChange::Reported { .. } => 3,
         CommentChange::Moderated(_) => 4,
+        CommentChange::Emptied => 5,
+        CommentChange::Unnamed { .. } => 6,
     }
 }
 
@@ -301,12 +337,13 @@ fn log_blocks_with_every_event() {
     tags.extend(log_block("log_block_rounds.bin", round_events()));
     tags.extend(log_block("log_block_requests.bin", request_events()));
     tags.extend(log_block("log_block_voids.bin", void_events()));
-    assert_eq!(tags, (0..23).collect(), "every variant is in a block");
-    let changes = comment_events().into_iter().filter_map(|(_, event)| match event {
+    tags.extend(log_block("log_block_erasures.bin", erasure_events()));
+    assert_eq!(tags, (0..26).collect(), "every variant is in a block");
+    let changes = comment_events().into_iter().chain(erasure_events()).filter_map(|(_, event)| match event {
         Event::CommentChanged(_, change) => Some(change_tag(&change)),
         _ => None,
     });
-    assert_eq!(changes.collect::<BTreeSet<u8>>(), (0..5).collect(), "every change is in the block");
+    assert_eq!(changes.collect::<BTreeSet<u8>>(), (0..7).collect(), "every change is in a block");
 }
 
 /// Compares a block of these events with the kept one, reads that back, and gives the tags in it.

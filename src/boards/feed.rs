@@ -6,11 +6,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::layout::Layout;
-use crate::domain::{Day, Seq, SlotNo};
+use crate::domain::{Day, Seq, SlotNo, VoterId};
 use crate::error::Fault;
 use crate::fold::ballot_block::{Act, Ballot};
-use crate::fold::sorted::{self, BALLOTS, BALLOTS_A_PAGE, SortedPages};
+use crate::fold::sorted::{self, BALLOTS, BALLOTS_A_PAGE, SortedPages, Who};
 use crate::fold::{Stored, ballot_block, keys, lookup};
+use crate::merkle::Scope;
 use crate::store::Store;
 
 /// Pages that are read in a step.
@@ -107,6 +108,15 @@ impl Feed {
     /// Whether what was given is all votes at that sequence and no others.
     pub(super) fn is_exact_at(&self, seq: Seq) -> bool {
         self.sealed.is_empty() && seq >= self.holds
+    }
+
+    /// What a slot's sorted pages know a voter by who was erased.
+    pub(super) fn erased_in(&self, slot: SlotNo, voter: VoterId) -> Result<VoterId, Fault> {
+        let store = self.store.as_ref();
+        let lost = || Fault::Inconsistent { why: format!("slot {} is named, and its record is not there", slot.0) };
+        let of = lookup::slot(store, slot)?.ok_or_else(lost)?.slot;
+        let season = lookup::season_id(store, of.season)?;
+        Ok(Who::Erased(Scope::new(season.as_str(), of.position).voter(voter)).id())
     }
 
     /// Gives the next ballots of the sealed slot: votes that stand, in no order.

@@ -15,6 +15,8 @@ pub struct Layout {
     pub clips: Vec<ClipFacts>,
     /// By slot number.
     pub voids: Vec<Masked>,
+    /// Voters whose erasure has not ended, by its begin.
+    pub erasures: Vec<(Seq, VoterId)>,
     /// Everything up to this sequence is in it.
     pub settled: Seq,
 }

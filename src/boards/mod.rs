@@ -174,6 +174,7 @@ impl Boards {
             }
             state.as_of
         };
+        self.end_erasures(&feed)?;
         let mut ballots: Vec<Stored> = Vec::new();
         if let Some(sealed) = feed.sealed() {
             self.begin_sealed(sealed);
@@ -201,6 +202,17 @@ impl Boards {
         Ok(reached)
     }
 
+    /// Votes of those whose erasure has ended lose them.
+    fn end_erasures(&self, feed: &Feed) -> Result<(), Fault> {
+        loop {
+            let Some((before, voter, slots)) = self.state.lock().next_ended() else { return Ok(()) };
+            // Beside the lock: it reads what is stored.
+            let ids = slots.into_iter().map(|slot| Ok((slot, feed.erased_in(slot, voter)?)));
+            let ids = ids.collect::<Result<Vec<_>, Fault>>()?;
+            self.state.lock().end_erasure(before, voter, &ids);
+        }
+    }
+
     /// Has the votes of voids up to a sequence count or not.
     fn void(&self, until: Seq) {
         loop {
@@ -209,21 +221,20 @@ impl Boards {
             let turned = turns(&old, &new);
             let mut state = self.state.lock();
             if turned.len() <= MASKS_AT_ONCE {
-                for turn in &turned {
-                    state.turn(turn);
-                }
+                let lost = turned.iter().filter(|turn| !state.turn(turn)).copied().collect();
+                state.turn_lost(lost);
                 // In the same hold: every ballot up to there is in already.
                 state.as_of = until.max(state.as_of);
                 continue;
             }
             state.start_again();
+            let mut lost = Vec::new();
             for slice in turned.chunks(SLICE) {
-                for turn in slice {
-                    state.turn(turn);
-                }
+                lost.extend(slice.iter().filter(|turn| !state.turn(turn)).copied());
                 MutexGuard::unlock_fair(state);
                 state = self.state.lock();
             }
+            state.turn_lost(lost);
         }
     }
 

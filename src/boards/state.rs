@@ -26,6 +26,8 @@ pub(super) struct State {
     views: Vec<View>,
     /// What voids take out, by slot number, as far as it is taken out.
     masked: Vec<Masked>,
+    /// Voters whose erasure has ended, and whose votes here still name them.
+    ended: Vec<(Seq, VoterId)>,
     bounds: Bounds,
     /// Asks so far: tells which view was asked for last.
     asks: u64,
@@ -74,6 +76,7 @@ impl State {
             creators: Creators::default(),
             views: Vec::new(),
             masked: Vec::new(),
+            ended: Vec::new(),
             bounds,
             asks: 0,
             as_of: 0,
@@ -89,7 +92,17 @@ impl State {
             return;
         }
         let old = std::mem::replace(&mut self.layout, Arc::clone(layout));
+        if old.clips.iter().zip(&layout.clips).any(|(old, new)| old.owner != new.owner) {
+            // A maker was erased: clips of nobody's are nobody's rank.
+            self.creators = Creators::default();
+            self.views.retain(|view| view.board.of != Subject::Creators);
+        }
         self.creators.follow(layout);
+        self.ended.extend(old.erasures.iter().filter(|of| !layout.erasures.contains(of)));
+        for (known, new) in self.masked.iter_mut().zip(&layout.voids).filter(|(known, new)| known.since == new.since) {
+            // Without those who were erased.
+            known.masks = Arc::clone(&new.masks);
+        }
         let both = old.slots.iter().zip(&layout.slots);
         let turned = both.clone().any(|(old, new)| old.hidden != new.hidden && new.has_voted);
         if turned {
@@ -134,16 +147,59 @@ impl State {
         Some((old, new))
     }
 
-    /// Has a vote that a void names count or not; one that is not here was taken back, or comes later.
-    pub(super) fn turn(&mut self, turn: &Turn) {
+    /// Has a vote that a void names count or not; one that is not here was taken back, or comes later. `false`: it is not found by
+    /// its voter, who may have been erased.
+    pub(super) fn turn(&mut self, turn: &Turn) -> bool {
         let named = turn.mask.vote;
         let voter = self.votes.find(named.voter);
         let Some((voter, vote)) = voter.and_then(|voter| Some((voter, self.votes.find_vote(voter, named.clip)?)))
         else {
-            return;
+            return false;
         };
         if self.votes.seq_of(vote) == named.seq {
             self.change(voter, named.clip, named.day, |votes| votes.set_counts(vote, turn.counts));
+        }
+        true
+    }
+
+    /// The same for votes that their voters did not lead to: looks through all that their clips have.
+    pub(super) fn turn_lost(&mut self, mut lost: Vec<Turn>) {
+        lost.sort_unstable_by_key(|turn| (turn.mask.vote.clip, turn.mask.vote.seq));
+        for of_clip in lost.chunk_by(|one, next| one.mask.vote.clip == next.mask.vote.clip) {
+            let clip = of_clip[0].mask.vote.clip;
+            let seqs: Vec<Seq> = of_clip.iter().map(|turn| turn.mask.vote.seq).collect();
+            for (at, seq) in self.votes.find_all(clip, &seqs) {
+                let turn = of_clip[seqs.binary_search(&seq).expect("it was looked for")];
+                let (voter, clip, day) = self.votes.facts(at);
+                self.change(voter, clip, day, |votes| votes.set_counts(at, turn.counts));
+            }
+        }
+    }
+
+    /// The first whose erasure has ended and who is named here, and the slots of their votes.
+    pub(super) fn next_ended(&mut self) -> Option<(Seq, VoterId, Vec<SlotNo>)> {
+        let (before, voter) = *self.ended.last()?;
+        let place = self.votes.find(voter);
+        let votes = place.map(|place| self.votes.of(place)).unwrap_or_default();
+        let of_them = votes.into_iter().filter(|(_, seq)| *seq < before);
+        let mut slots: Vec<SlotNo> =
+            of_them.filter_map(|(at, _)| Some(self.layout.slot_of(self.votes.facts(at).1)?.0)).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        Some((before, voter, slots))
+    }
+
+    /// Their votes of before it are someone else's in each slot from here on, as in its sorted pages.
+    pub(super) fn end_erasure(&mut self, before: Seq, voter: VoterId, ids: &[(SlotNo, VoterId)]) {
+        self.ended.retain(|of| *of != (before, voter));
+        let Some(place) = self.votes.find(voter) else { return };
+        for (at, _) in self.votes.of(place).into_iter().filter(|(_, seq)| *seq < before) {
+            let (_, clip, day) = self.votes.facts(at);
+            let slot = self.layout.slot_of(clip).map(|(slot, _)| slot);
+            let Some((_, id)) = ids.iter().find(|(of, _)| Some(*of) == slot) else { continue };
+            self.change(place, clip, day, |votes| votes.part(at));
+            let new = self.votes.find_or_add(*id);
+            self.change(new, clip, day, |votes| votes.give(at, new));
         }
     }
 

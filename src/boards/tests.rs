@@ -119,7 +119,7 @@ fn layout(
         owner: (clip % 5 > 0).then(|| voter(u32::from(clip % 7 > 3) + clip % 3)),
     });
     let voids = (0..SLOTS).map(|slot| masked(SlotNo(slot))).collect();
-    Arc::new(Layout { slots: slots.collect(), clips: clips.collect(), voids, settled })
+    Arc::new(Layout { slots: slots.collect(), clips: clips.collect(), voids, erasures: Vec::new(), settled })
 }
 
 fn voter(n: u32) -> VoterId {

@@ -183,10 +183,58 @@ impl Votes {
         self.clips.get(clip.index()).map(|sums| sums.newest).filter(|at| *at != NONE)
     }
 
+    /// A voter's votes: places and sequences, the newest first.
+    pub(super) fn of(&self, voter: u32) -> Vec<(u32, Seq)> {
+        self.list(voter).map(|(at, vote)| (at, vote.seq())).collect()
+    }
+
+    /// A vote's voter, clip and day.
+    pub(super) fn facts(&self, at: u32) -> (u32, ClipNo, Day) {
+        let Vote { voter, clip, day, .. } = *self.cast.get(at);
+        (voter, clip, day)
+    }
+
+    /// Where a clip's votes of these sequences, ascending, are. Looks through all that it has.
+    pub(super) fn find_all(&self, clip: ClipNo, seqs: &[Seq]) -> Vec<(u32, Seq)> {
+        let (mut found, mut at) = (Vec::new(), self.newest_of(clip).unwrap_or(NONE));
+        while at != NONE && found.len() < seqs.len() {
+            let vote = self.cast.get(at);
+            if seqs.binary_search(&vote.seq()).is_ok() {
+                found.push((at, vote.seq()));
+            }
+            at = vote.older;
+        }
+        found
+    }
+
+    /// Takes a vote from its voter, who goes with their last one. [`Votes::give`] follows.
+    pub(super) fn part(&mut self, at: u32) {
+        let Vote { voter, next, .. } = *self.cast.get(at);
+        let before = self.list(voter).find(|(_, vote)| vote.next == at).map(|(before, _)| before);
+        match before {
+            Some(before) => self.cast.get_mut(before).next = next,
+            None => self.voters.get_mut(voter).votes = next,
+        }
+        if self.voters.get(voter).votes == NONE {
+            let id = self.voters.get(voter).id;
+            let entry = self.index[part(id)].find_entry(id.hash64(), |at| *at == voter);
+            entry.expect("a voter is in the index").remove();
+            self.voters.give_back(voter, |voter, free| voter.votes = free | FREE);
+            self.known -= 1;
+        }
+    }
+
+    /// Gives a vote that was taken from its voter to another.
+    pub(super) fn give(&mut self, at: u32, voter: u32) {
+        let next = std::mem::replace(&mut self.voters.get_mut(voter).votes, at);
+        let vote = self.cast.get_mut(at);
+        (vote.voter, vote.next) = (voter, next);
+    }
+
     /// Takes a vote out, and its voter with their last one.
     pub(super) fn remove(&mut self, at: u32) {
         self.set_counts(at, false);
-        let Vote { voter, next, older, newer, clip, .. } = *self.cast.get(at);
+        let Vote { older, newer, clip, .. } = *self.cast.get(at);
         match older {
             NONE => {}
             older => self.cast.get_mut(older).newer = newer,
@@ -195,20 +243,9 @@ impl Votes {
             NONE => self.clips[clip.index()].newest = older,
             newer => self.cast.get_mut(newer).older = older,
         }
-        let before = self.list(voter).find(|(_, vote)| vote.next == at).map(|(before, _)| before);
-        match before {
-            Some(before) => self.cast.get_mut(before).next = next,
-            None => self.voters.get_mut(voter).votes = next,
-        }
+        self.part(at);
         self.cast.give_back(at, |vote, free| vote.next = free);
         self.count -= 1;
-        if self.voters.get(voter).votes == NONE {
-            let id = self.voters.get(voter).id;
-            let entry = self.index[part(id)].find_entry(id.hash64(), |at| *at == voter);
-            entry.expect("a voter is in the index").remove();
-            self.voters.give_back(voter, |voter, free| voter.votes = free | FREE);
-            self.known -= 1;
-        }
     }
 
     /// Has a vote count, or not.

@@ -335,5 +335,6 @@ fn layout(scene: &Scene, settled: Seq) -> Layout {
             list.iter().map(|void| usize::from(void.taken.is_some()) + usize::from(void.lifted.is_some())).sum();
         Masked { since: *since, steps, masks: Arc::clone(masks) }
     });
-    Layout { slots: slots.collect(), clips: clips.collect(), voids: voids.collect(), settled }
+    let erasures = scene.erasures.iter().map(|(id, of)| (*id, of.voter)).collect();
+    Layout { slots: slots.collect(), clips: clips.collect(), voids: voids.collect(), erasures, settled }
 }

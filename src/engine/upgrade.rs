@@ -388,6 +388,11 @@ impl Seen {
         if under_way > 0 {
             say(format!("{under_way} voids whose votes were still searched for end without effect"));
         }
+        let mut erasures = 0;
+        tables.each_erasure(|erasure| erasures += u64::from(erasure.ended.is_none()))?;
+        if erasures > 0 {
+            say(format!("{erasures} erasures go on where they were"));
+        }
         // Without the tail, whose minutes are kept when it is folded.
         let mut earlier = 0;
         Tables::open(home.tables())?.each_total(|clip, votes, _| {

@@ -1,6 +1,6 @@
 //! `verify` and `log`: reading a stopped store, all of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -17,13 +17,13 @@ use crate::ballots::Ballots;
 use crate::closed::SlotNames;
 use crate::codec::Chain;
 use crate::domain::{
-    Clip, ClipNo, CommentChange, Decided, ErasurePart, Event, Logged, Origin, Seq, SlotNo, Verdict, Vote, VoterId,
-    VoterKey,
+    Clip, ClipNo, CommentChange, Decided, ErasurePart, ErasureState, Event, Logged, Origin, Seq, SlotNo, Verdict, Vote,
+    VoterId, VoterKey,
 };
 use crate::error::Fault;
 use crate::fold::ballot_block::{self, Act};
 use crate::fold::records::SlotRecord;
-use crate::fold::sorted::{Sorted, SortedPages};
+use crate::fold::sorted::{Sorted, SortedPages, Who};
 use crate::fold::timeline::group_of;
 use crate::fold::{Mask, Stored, Tables, Voids, find};
 use crate::log::{Recovered, block, recover};
@@ -112,6 +112,7 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
     let mut slots: Vec<SlotRecord> = Vec::new();
     tables.each_slot(|record| slots.push(record.clone()))?;
 
+    let erasures = check_erasures(&tables, &mut found)?;
     let mut minutes = Minutes::read(&tables, &mut found)?;
     let mut counted: BTreeMap<ClipNo, (i64, i64)> = BTreeMap::new();
     let mut unread: BTreeSet<SlotNo> = BTreeSet::new();
@@ -119,7 +120,7 @@ pub fn verify_stores(log: &dyn Store, tables: Arc<dyn Store>, genesis: Chain, re
         let (slot, frozen_at) = (record.slot.no, record.outcome.as_ref().map(|outcome| outcome.frozen_at));
         let mut masks = Masks::of(voids, slot);
         if let Some(pages) = tables.sorted_pages(record)? {
-            let sealed = Sealed { record, pages, clips: &clips };
+            let sealed = Sealed { record, pages, clips: &clips, erasures: &erasures };
             let whole = sealed.verify(&tables, &mut masks, &mut found, &mut counted, &mut minutes)?;
             // Votes that were taken back under a void have left neither.
             let in_minutes = masks.taken_back(&counted);
@@ -307,12 +308,34 @@ impl Masks {
     }
 }
 
+/// Erasures that know their voter still; notes what their records have wrong.
+fn check_erasures(tables: &Tables, found: &mut Verified) -> Result<Vec<ErasureState>, Fault> {
+    let mut known = Vec::new();
+    tables.each_erasure(|erasure| {
+        let ErasureState { id, voter, searched, ended, pass, .. } = erasure;
+        let in_order = (!pass.tidied || searched.is_some()) && (!pass.swept || (pass.tidied && pass.waits.is_some()));
+        if !in_order || voter.is_some() == ended.is_some() || ended.is_some_and(|at| Some(at) <= *searched) {
+            found.note(format!("erasure {id}: its record contradicts itself"));
+        }
+        if voter.is_some() {
+            known.push(erasure.clone());
+        }
+    })?;
+    Ok(known)
+}
+
+/// Whether an erasure says that a slot is emptied.
+fn is_through(erasure: &ErasureState, slot: SlotNo) -> bool {
+    erasure.pass.waits.as_ref().is_some_and(|waits| !waits.contains(&slot))
+}
+
 /// A locked slot whose ballots are sorted.
 struct Sealed<'a> {
     record: &'a SlotRecord,
     pages: SortedPages,
     /// All that there are.
     clips: &'a [Clip],
+    erasures: &'a [ErasureState],
 }
 
 impl Sealed<'_> {
@@ -325,7 +348,10 @@ impl Sealed<'_> {
         counted: &mut BTreeMap<ClipNo, (i64, i64)>,
         minutes: &mut Minutes,
     ) -> Result<bool, Fault> {
-        let Self { record, pages, clips } = *self;
+        let Self { record, pages, clips, erasures } = *self;
+        // Erasures come in the order of their begins: the last of a voter's reaches furthest.
+        let through = erasures.iter().filter(|erasure| is_through(erasure, record.slot.no));
+        let emptied: HashMap<VoterId, Seq> = through.filter_map(|erasure| Some((erasure.voter?, erasure.id))).collect();
         let store = tables.store().as_ref();
         let Some(closing) = tables.closing(record.slot.no)? else { return Ok(true) };
         let of = slot_name(&SlotNames::of(store, &record.slot)?, record);
@@ -341,6 +367,9 @@ impl Sealed<'_> {
         };
         let look = &mut |vote: &Sorted, found: &mut Verified| {
             masks.see(vote.seq, vote.clip, vote.weight);
+            if matches!(vote.who, Who::Voter(voter) if emptied.get(&voter).is_some_and(|before| vote.seq < *before)) {
+                found.note(format!("event {}: its voter was erased, and is named still", vote.seq));
+            }
             minutes.look_for(vote, found);
         };
         let masked = certificate.as_ref().map_or(&[][..], |certificate| &certificate.voids);

@@ -178,6 +178,10 @@ impl View<'_> {
         })?;
         bans.keys().try_for_each(|voter| voters.add(Entry { voter: *voter, votes: 0, comments: 0 }))?;
         voters.each(|Entry { voter, votes, comments }| {
+            // Of comments whose authors were erased.
+            if voter == VoterId::NOBODY {
+                return Ok(());
+            }
             let name = if self.named { Some(self.source.key.public(voter)) } else { None };
             let ban = bans.get(&voter);
             let cells = [
@@ -362,14 +366,15 @@ impl View<'_> {
         let clips = self.all_clips()?;
         self.source.tables.each_comment(|comment| {
             let clip = clips.get(comment.place.clip.index()).ok_or_else(|| lost("clip", comment.place.clip.0))?;
-            let user = self.named.then(|| self.source.key.public(comment.author));
+            let known = comment.author != VoterId::NOBODY;
+            let user = (self.named && known).then(|| self.source.key.public(comment.author));
             let cells = [
                 Cell::Id(comment.place.id),
                 Cell::Text(clip.id.as_str()),
                 Some(comment.place.parent).filter(|parent| *parent > 0).map_or(Cell::Null, Cell::Id),
                 number(comment.depth.into()),
                 Cell::Number(comment.at),
-                Cell::Hex(&comment.author.0),
+                if known { Cell::Hex(&comment.author.0) } else { Cell::Null },
                 user.as_deref().into(),
                 Some(comment.profile.name.as_str()).filter(|_| self.named).into(),
                 comment.profile.avatar.as_deref().filter(|_| self.named).into(),

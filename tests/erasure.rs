@@ -685,3 +685,68 @@ async fn who_asks_is_forgotten_at_once_where_that_can_be_and_wholly_once_slots_a
     verified(&disk);
     nothing_is_left(&disk, &BTreeSet::from([1]));
 }
+
+/// Who asks again and again is one voter still.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn erasures_make_no_voter_many_and_free_nobody_of_a_void() {
+    let (disk, clock, blocks) = (FaultyDisk::new(0), Arc::new(ManualClock::at(NOON)), Blocks::default());
+    let engine = Some(open(&disk, &clock, &blocks).unwrap());
+    let (leaving, gone) = (BTreeSet::new(), BTreeMap::new());
+    let mut world = World { disk: disk.clone(), clock, blocks, engine, leaving, gone, requests: 0, lives: 1 };
+    world.stage().await;
+    let engine = world.engine().clone();
+    for who in [1, 2] {
+        engine.vote(voter(who), "c0", VoteKind::Super).await.unwrap();
+    }
+    let draft = CommentDraft {
+        clip: "c0",
+        parent: None,
+        author: voter(2),
+        profile: Profile::default(),
+        text: CommentText::new("a comment").unwrap(),
+        request: None,
+    };
+    let comment = engine.post_comment(draft).await.unwrap().comment.place.id;
+    let mut erasures = BTreeSet::new();
+    for _ in 0..4 {
+        engine.like_comment(voter(1), comment, true).await.unwrap();
+        engine.report_comment(voter(1), comment).await.unwrap();
+        erasures.insert(engine.erase(voter(1)).await.unwrap());
+        until("the nameless like", || engine.comment(comment, Some(voter(1))).unwrap().set == 0).await;
+    }
+    assert_eq!(engine.like_comment(voter(1), comment, false).await.unwrap().likes, 1, "it is not theirs to take back");
+    drop(engine);
+    world.crash(0, None);
+    let engine = world.engine().clone();
+    engine.like_comment(voter(1), comment, true).await.unwrap();
+    engine.report_comment(voter(1), comment).await.unwrap();
+    let found = engine.comment(comment, Some(voter(1))).unwrap();
+    assert_eq!((found.comment.likes, found.comment.reports, found.set), (1, 1, 0));
+    assert_eq!(found.comment.status, CommentStatus::Visible);
+
+    // They take up a few places and no more.
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while let Ok(id) = engine.erase(voter(1)).await {
+            erasures.insert(id);
+        }
+    });
+    waited.await.expect("it is refused at last");
+    assert!(erasures.len() < 10, "{erasures:?}");
+    engine.erase(voter(3)).await.expect("there is room for others");
+
+    engine.lock_slot("s", 1).await.unwrap();
+    let c = plaudit::merkle::Scope::new("s", 1).voter(voter(1));
+    let emptied =
+        || bytes(disk.open("tables").as_ref()).iter().any(|(_, value)| value.windows(32).any(|part| part == c));
+    until("their hash in the slot's pages", emptied).await;
+    let asked = VoidAsked { season: "s".into(), position: 1, by: VoidBy::Voter(voter(1)), reason: "a farm".into() };
+    let void = engine.void(asked).await.unwrap();
+    let votes = |engine: &Engine| engine.slot_clips(SlotNo(0)).clips[0].counts.unwrap().votes;
+    assert_eq!(votes(&engine), 1, "the void found their vote");
+    engine.lift_void(void.id, "no farm".into()).await.unwrap();
+    assert_eq!(votes(&engine), 2);
+    engine.close().unwrap();
+    drop(engine);
+    world.engine = None;
+    verified(&disk);
+}

@@ -815,7 +815,7 @@ fn an_erasure_that_is_cut_short_at_any_write_goes_on_with_the_next_start() {
 fn pages_of_likes_lose_what_is_left_over_and_their_name_and_no_like() {
     let (gone, other) = (voter(1), voter(2));
     let mark = |comment, voter| Mark { comment, voter, set: LIKED };
-    let low = VoterId::nameless(9);
+    let low = VoterId([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9]);
     let pages = [
         // Up to where the next one begins; what lies behind it was left by a crash.
         ((0, VoterId::NOBODY), vec![mark(3, other), mark(5, low), mark(5, gone), mark(6, other), mark(7, gone)]),
@@ -941,4 +941,69 @@ async fn boards_lose_the_name_and_keep_the_votes_and_a_void_that_is_lifted_finds
     };
     let again: Vec<_> = page.rows.into_iter().map(|row| (row.user_id, row.score.weight)).collect();
     assert_eq!(again, lifted[0]);
+}
+
+/// Who asks again and again is one voter still.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn erasures_make_no_voter_many_and_free_nobody_of_a_void() {
+    let (disk, clock, blocks) = (FaultyDisk::new(0), Arc::new(ManualClock::at(NOON)), Blocks::default());
+    let engine = Some(open(&disk, &clock, &blocks).unwrap());
+    let (leaving, gone) = (BTreeSet::new(), BTreeMap::new());
+    let mut world = World { disk: disk.clone(), clock, blocks, engine, leaving, gone, requests: 0, lives: 1 };
+    world.stage().await;
+    let engine = world.engine().clone();
+    for who in [1, 2] {
+        engine.vote(voter(who), "c0", VoteKind::Super).await.unwrap();
+    }
+    let draft = CommentDraft {
+        clip: "c0",
+        parent: None,
+        author: voter(2),
+        profile: Profile::default(),
+        text: CommentText::new("a comment").unwrap(),
+        request: None,
+    };
+    let comment = engine.post_comment(draft).await.unwrap().comment.place.id;
+    let mut erasures = BTreeSet::new();
+    for _ in 0..4 {
+        engine.like_comment(voter(1), comment, true).await.unwrap();
+        engine.report_comment(voter(1), comment).await.unwrap();
+        erasures.insert(engine.erase(voter(1)).await.unwrap());
+        until("the nameless like", || engine.comment(comment, Some(voter(1))).unwrap().set == 0).await;
+    }
+    assert_eq!(engine.like_comment(voter(1), comment, false).await.unwrap().likes, 1, "it is not theirs to take back");
+    drop(engine);
+    world.crash(0, None);
+    let engine = world.engine().clone();
+    engine.like_comment(voter(1), comment, true).await.unwrap();
+    engine.report_comment(voter(1), comment).await.unwrap();
+    let found = engine.comment(comment, Some(voter(1))).unwrap();
+    assert_eq!((found.comment.likes, found.comment.reports, found.set), (1, 1, 0));
+    assert_eq!(found.comment.status, CommentStatus::Visible);
+
+    // They take up a few places and no more.
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while let Ok(id) = engine.erase(voter(1)).await {
+            erasures.insert(id);
+        }
+    });
+    waited.await.expect("it is refused at last");
+    assert!(erasures.len() < 10, "{erasures:?}");
+    engine.erase(voter(3)).await.expect("there is room for others");
+
+    engine.lock_slot("s", 1).await.unwrap();
+    let c = plaudit::merkle::Scope::new("s", 1).voter(voter(1));
+    let emptied =
+        || bytes(disk.open("tables").as_ref()).iter().any(|(_, value)| value.windows(32).any(|part| part == c));
+    until("their hash in the slot's pages", emptied).await;
+    let asked = VoidAsked { season: "s".into(), position: 1, by: VoidBy::Voter(voter(1)), reason: "a farm".into() };
+    let void = engine.void(asked).await.unwrap();
+    let votes = |engine: &Engine| engine.slot_clips(SlotNo(0)).clips[0].counts.unwrap().votes;
+    assert_eq!(votes(&engine), 1, "the void found their vote");
+    engine.lift_void(void.id, "no farm".into()).await.unwrap();
+    assert_eq!(votes(&engine), 2);
+    engine.close().unwrap();
+    drop(engine);
+    world.engine = None;
+    verified(&disk);
 }

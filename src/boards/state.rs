@@ -98,7 +98,8 @@ impl State {
             self.views.retain(|view| view.board.of != Subject::Creators);
         }
         self.creators.follow(layout);
-        self.ended.extend(old.erasures.iter().filter(|of| !layout.erasures.contains(of)));
+        // In the order of their begins.
+        self.ended.extend(old.erasures.iter().filter(|of| layout.erasures.binary_search(of).is_err()));
         for (known, new) in self.masked.iter_mut().zip(&layout.voids).filter(|(known, new)| known.since == new.since) {
             // Without those who were erased.
             known.masks = Arc::clone(&new.masks);
@@ -154,7 +155,8 @@ impl State {
         let voter = self.votes.find(named.voter);
         let Some((voter, vote)) = voter.and_then(|voter| Some((voter, self.votes.find_vote(voter, named.clip)?)))
         else {
-            return false;
+            // A search through all that a clip has is for those alone: votes that were taken back are under voids too.
+            return named.voter != VoterId::NOBODY && self.layout.erasures.is_empty();
         };
         if self.votes.seq_of(vote) == named.seq {
             self.change(voter, named.clip, named.day, |votes| votes.set_counts(vote, turn.counts));

@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 use super::requests::{KEEP_MS, Requests, Slow, Turn};
 use super::{Sight, below};
 use crate::domain::{ClipNo, Comment, CommentChange, CommentPost, CommentRef, CommentStatus, RequestKey, Seq, VoterId};
-use crate::fold::comments::{CommentId, LIKED, REPORTED};
+use crate::fold::comments::{CommentId, EMPTIED, LIKED, REPORTED};
 
 /// Changes that the tables don't contain and requests in flight, together, at most: with a comment of full length each,
 /// about 100 MB. Past it a new one is refused as overloaded.
@@ -84,6 +84,7 @@ struct Held {
 /// A voter's like and report of a comment.
 #[derive(Clone, Copy, Debug)]
 struct HeldMark {
+    /// Past [`EMPTIED`] what counts on without them.
     set: u8,
     /// In flight.
     moving: u8,
@@ -289,7 +290,8 @@ impl Live {
         if !(comment.is_visible() || takes_back) {
             return Claim::Gone;
         }
-        if (mark.set & which != 0) == on {
+        // What counts of a voter who was erased counts once: erasures must not make one voter many.
+        if (mark.set & which != 0) == on || (on && mark.set >> EMPTIED & which != 0) {
             return Claim::Already;
         }
         if !self.has_room() || !send() {
@@ -312,10 +314,11 @@ impl Live {
         if mark.moving != 0 {
             return Claim::InFlight;
         }
-        if mark.set == 0 {
+        let set = mark.set & (LIKED | REPORTED);
+        if set == 0 {
             return Claim::Already;
         }
-        if !self.has_room() || !send(mark.set) {
+        if !self.has_room() || !send(set) {
             return Claim::Full;
         }
         mark.moving = LIKED | REPORTED;
@@ -527,7 +530,11 @@ impl Live {
         let Some(mark) = self.marks.get_mut(&(id, voter)) else { return };
         mark.moving &= !which;
         if let Some(seq) = settled {
-            mark.set = if on { mark.set | which } else { mark.set & !which };
+            mark.set = match change {
+                CommentChange::Unnamed { set, .. } => mark.set & !which | set << EMPTIED,
+                _ if on => mark.set | which,
+                _ => mark.set & !which,
+            };
             mark.last = seq;
             self.changes.push_back((seq, Stored::Mark(id, voter)));
         } else if mark.moving == 0 && mark.last <= self.applied {

@@ -26,7 +26,7 @@ pub use words::WordList;
 
 use crate::domain::{Comment, CommentChange, CommentRef, CommentStatus, Event, RequestKey, Seq, VoterId, VoterKey};
 use crate::error::Fault;
-use crate::fold::comments::{CommentId, LIKED, Mark, REPORTED};
+use crate::fold::comments::{CommentId, EMPTIED, LIKED, Mark, REPORTED};
 use crate::fold::ranges::{self, Backwards};
 use crate::store::Store;
 use live::Live;
@@ -43,7 +43,7 @@ pub struct Comments {
 pub struct Sight {
     /// The comment.
     pub comment: Arc<Comment>,
-    /// What a voter did with it, if one was asked about.
+    /// What a voter did with it, if one was asked about: before they were erased too.
     pub set: u8,
     epoch: u64,
 }
@@ -194,7 +194,12 @@ impl Comments {
     }
 
     fn stored_mark(&self, id: Seq, voter: VoterId) -> Result<u8, Fault> {
-        Ok(ranges::find::<Mark>(self.store.as_ref(), (id, voter))?.map_or(0, |mark| mark.set))
+        let set = |voter| {
+            let mark = ranges::find::<Mark>(self.store.as_ref(), (id, voter))?;
+            Ok::<_, Fault>(mark.map_or(0, |mark| mark.set))
+        };
+        // The emptied one last: what is looked for moves from the one to the other.
+        Ok(set(voter)? | set(voter.emptied(id))? << EMPTIED)
     }
 }
 

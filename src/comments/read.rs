@@ -13,7 +13,7 @@ use super::live::{NEWEST, View};
 use super::{Comments, below, may_see};
 use crate::domain::{ClipNo, Comment, CommentRef, CommentStatus, ModerationQueue, Seq, VoterId};
 use crate::error::Fault;
-use crate::fold::comments::{Queued, Rank, Replies};
+use crate::fold::comments::{LIKED, Queued, REPORTED, Rank, Replies};
 use crate::fold::ranges::{Backwards, Forwards, find, page_of};
 
 /// Comments that are looked at for one page, at most.
@@ -119,7 +119,8 @@ impl Comments {
             None => 0,
             Some(voter) => {
                 let held = self.live.lock().mark(id, voter);
-                held.map_or_else(|| self.stored_mark(id, voter), Ok)?
+                // What counts on without them is theirs no more.
+                held.map_or_else(|| self.stored_mark(id, voter), Ok)? & (LIKED | REPORTED)
             }
         };
         Ok(Found { comment, replies, set })

@@ -201,11 +201,12 @@ impl VoterId {
     /// Nobody: in the place of an author who was erased.
     pub const NOBODY: Self = Self([0; 16]);
 
-    /// One of nobody's, told from others by a sequence: in the place of a voter who was erased and whose like still counts.
-    pub fn nameless(seq: Seq) -> Self {
-        let mut id = [0; 16];
-        id[8..].copy_from_slice(&seq.to_be_bytes());
-        Self(id)
+    /// What stands in the place of a voter who was erased and whose like or report of a comment still counts: who has the id finds it,
+    /// so that a second one is none; who has it not learns nothing, nor which others are the same voter's.
+    pub fn emptied(self, comment: Seq) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.0).update(&comment.to_be_bytes());
+        Self(hasher.finalize().as_bytes()[..16].try_into().expect("16 of 32 bytes"))
     }
 
     /// 64 bits that are as good as random: the id is a hash already, so tables need not hash it again.

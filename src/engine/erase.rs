@@ -11,6 +11,8 @@ use crate::log::{Body, Entry};
 const WAITING_MAX: usize = 256;
 /// Erasures that have not ended, at most: each waits for the last of its voter's slots to be locked, and for the day to pass.
 const BEGUN_MAX: usize = 65_536;
+/// Erasures of one voter that have not ended, at most: nobody may take up the places of all.
+const OF_ONE_MAX: usize = 8;
 
 impl Engine {
     /// Empties what ties a voter's past to them: names, pictures, comments' text, networks' hashes, and in locked slots their id; in
@@ -19,7 +21,7 @@ impl Engine {
     /// touched.
     ///
     /// While the comments of an erasure of theirs are still searched for, asking again gives that one; later it begins another, for
-    /// what came since.
+    /// what came since. Who has [`OF_ONE_MAX`] that have not ended waits for the first of them to end.
     pub async fn erase(&self, voter: VoterId) -> Result<Seq, Reject> {
         let core = &*self.core;
         let _turn = core.turn().await?;
@@ -29,7 +31,9 @@ impl Engine {
             if let Some((id, _)) = waiting.clone().find(|(_, erasing)| erasing.voter == voter) {
                 return Ok(*id);
             }
-            if waiting.nth(WAITING_MAX - 1).is_some() || scene.erasures.len() >= BEGUN_MAX {
+            let of_theirs = scene.erasures.values().filter(|erasing| erasing.voter == voter).count();
+            let full = waiting.nth(WAITING_MAX - 1).is_some() || scene.erasures.len() >= BEGUN_MAX;
+            if full || of_theirs >= OF_ONE_MAX {
                 return Err(core.overloaded());
             }
             // No clip comes in between: adding one takes a turn too.

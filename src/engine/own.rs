@@ -181,7 +181,11 @@ impl OwnData {
     /// Every vote, slot by slot.
     pub fn votes(&self, see: See<'_, OwnVote>) -> Result<(), Fault> {
         let mut pace = Pace::default();
-        self.noted(self.scene.slots.iter().try_for_each(|slot| self.votes_of(slot, &mut pace, see)))
+        self.noted(self.scene.slots.iter().try_for_each(|slot| {
+            // A season's worth of locked slots is looked up without a block to rest behind.
+            pace.rest(|| self.goes_on(see))?;
+            self.votes_of(slot, &mut pace, see)
+        }))
     }
 
     /// Every comment, the oldest first; of a deleted one what is left.

@@ -52,6 +52,8 @@ pub struct Mark {
 pub const LIKED: u8 = 1;
 /// A report was made; it can't be taken back.
 pub const REPORTED: u8 = 2;
+/// Where memory has the same of what the voter did before they were erased; in no record.
+pub const EMPTIED: u8 = 2;
 
 /// A comment's rank among its siblings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
@@ -387,7 +389,7 @@ impl CommentPages<'_> {
             CommentChange::Emptied => self.forget_author(seq, of)?,
             // Which of the two pages is stored first matters not: the event says what stands.
             CommentChange::Unnamed { voter, set } => {
-                self.mark(seq, of.id, VoterId::nameless(seq), |_| *set)?;
+                self.mark(seq, of.id, voter.emptied(of.id), |before| before | *set)?;
                 self.mark(seq, of.id, *voter, |_| 0)?;
             }
             CommentChange::Deleted { .. } | CommentChange::Moderated(_) => {}

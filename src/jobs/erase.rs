@@ -6,7 +6,7 @@
 //! what is left. A like of the voter that comes while the search goes on may be emptied too. Never: writes but through the queue,
 //! looks at ballots, names a voter in a message.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -20,7 +20,7 @@ use crate::fold::comments::{CommentId, Mark};
 use crate::fold::erasures;
 use crate::fold::ranges::{Backwards, Forwards};
 use crate::log::{Body, Entry, Outcome, Progress, Queue};
-use crate::stage::{Erasing, Stage};
+use crate::stage::{Erasing, Scene, Stage};
 use crate::store::Store;
 
 /// Comments' places, or likes and reports, that are looked through in a step.
@@ -153,7 +153,9 @@ impl EraseJob {
             // The last word says that all of it is done.
             _ if !search.found.is_empty() || !search.answers.is_empty() => return Ok(Pace::Rests),
             Place::Clips => {
-                if !self.unname_clips(search.id, &search.of, now_ms) {
+                let scene = self.stage.look_whole();
+                let theirs = made_by(&scene, &[(search.id, search.of)]).remove(&search.id).unwrap_or_default();
+                if !self.unname_clips(search.id, &scene, &theirs, now_ms) {
                     search.place = Place::Last;
                 }
                 return Ok(Pace::Rests);
@@ -228,16 +230,13 @@ impl EraseJob {
     }
 
     /// Asks that the maker's name goes from the voter's clips, and the maker where nobody can vote any more; whether there were any.
-    fn unname_clips(&mut self, id: Seq, of: &Erasing, now_ms: u64) -> bool {
-        let scene = self.stage.look_whole();
-        let theirs = scene.clips[..of.clips.index().min(scene.clips.len())].iter();
-        let theirs = theirs.filter(|state| state.owner == Some(of.voter));
+    fn unname_clips(&mut self, id: Seq, scene: &Scene, theirs: &[ClipNo], now_ms: u64) -> bool {
         let locked = |no: &ClipNo| scene.slot_of(&scene.clips[no.index()].clip).status == SlotStatus::Locked;
         let named = |no: &ClipNo| {
             let draft = &scene.clips[no.index()].clip.draft;
             draft.username.is_some() || draft.avatar_url.is_some()
         };
-        let (over, open): (Vec<ClipNo>, Vec<ClipNo>) = theirs.map(|state| state.clip.no).partition(locked);
+        let (over, open): (Vec<ClipNo>, Vec<ClipNo>) = theirs.iter().copied().partition(locked);
         let open = open.into_iter().filter(named).collect();
         for (mut clips, owners) in [(over, true), (open, false)] {
             if !clips.is_empty() {
@@ -259,18 +258,23 @@ impl EraseJob {
             self.looked = 0;
             return Ok(Pace::Rests);
         }
-        for (id, of) in some {
-            self.looked = id;
-            // What was used of that day is told by the id alone.
-            if today <= of.day || self.unname_clips(id, &of, now_ms) {
+        // What was used of that day is told by the id alone.
+        let over: Vec<(Seq, Erasing)> = some.iter().filter(|(_, of)| today > of.day).copied().collect();
+        // Once for all of them: there are many clips, and the end of a round waits for this thread.
+        let mut made = made_by(&scene, &over);
+        self.looked = some[some.len() - 1].0;
+        for (id, _) in over {
+            let theirs = made.remove(&id).unwrap_or_default();
+            if self.unname_clips(id, &scene, &theirs, now_ms) {
                 if self.asked.is_some() {
+                    self.looked = id;
                     return Ok(Pace::Rests);
                 }
                 continue;
             }
-            let has_clips = scene.clips.iter().take(of.clips.index()).any(|state| state.owner == Some(of.voter));
             let swept = erasures::find(self.tables.as_ref(), id)?.is_some_and(|state| state.pass.swept);
-            if swept && !has_clips {
+            if swept && theirs.is_empty() {
+                self.looked = id;
                 self.asked = self.send(Event::ErasureEnded(id), now_ms);
                 return Ok(Pace::Rests);
             }
@@ -287,4 +291,21 @@ impl EraseJob {
         let (waiter, answer) = oneshot::channel();
         self.queue.claim(Entry::new(now_ms, Body::Event(event), Some(waiter))).map(|_| answer)
     }
+}
+
+/// Clips that were there when an erasure of their maker began, by the erasure.
+fn made_by(scene: &Scene, erasures: &[(Seq, Erasing)]) -> HashMap<Seq, Vec<ClipNo>> {
+    let mut made: HashMap<Seq, Vec<ClipNo>> = HashMap::new();
+    let mut of: HashMap<VoterId, Vec<&(Seq, Erasing)>> = HashMap::new();
+    erasures.iter().for_each(|erasure| of.entry(erasure.1.voter).or_default().push(erasure));
+    if of.is_empty() {
+        return made;
+    }
+    for state in &scene.clips {
+        let theirs = state.owner.and_then(|owner| of.get(&owner)).into_iter().flatten();
+        for (id, _) in theirs.filter(|(_, of)| state.clip.no < of.clips) {
+            made.entry(*id).or_default().push(state.clip.no);
+        }
+    }
+    made
 }

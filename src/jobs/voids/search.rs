@@ -7,12 +7,13 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::closed::SlotPages;
+use crate::closed::{SlotNames, SlotPages};
 use crate::domain::{NamedVote, Origin, Seq, SlotNo, VoidBy, VoterId};
 use crate::error::Fault;
 use crate::fold::ballot_block::{self, Act};
 use crate::fold::sorted::{SortedPages, Who};
 use crate::fold::{NAMED_MAX, keys, lookup};
+use crate::merkle::Hash;
 use crate::store::Store;
 
 /// Blocks or sorted pages that are looked through in a step: a millisecond or two.
@@ -24,6 +25,8 @@ pub struct Search {
     store: Arc<dyn Store>,
     slot: SlotNo,
     by: VoidBy,
+    /// What the slot's sorted pages have in the place of the voter that is looked for, once they were erased.
+    emptied: Option<(Hash, VoterId)>,
     until: Seq,
     place: Place,
     found: Vec<NamedVote>,
@@ -55,7 +58,13 @@ impl Search {
     pub fn new(store: Arc<dyn Store>, slot: SlotNo, by: VoidBy, until: Seq) -> Result<Self, Fault> {
         let sealed = lookup::sealed(store.as_ref(), slot)?;
         let place = sealed.map_or(Place::Blocks(0), |(_, pages)| Place::Sorted(pages, 0));
-        Ok(Self { store, slot, by, until, place, found: Vec::new(), back: HashSet::new() })
+        let emptied = match (by, lookup::slot(store.as_ref(), slot)?) {
+            (VoidBy::Voter(of), Some(record)) => {
+                Some((SlotNames::of(store.as_ref(), &record.slot)?.scope.voter(of), of))
+            }
+            _ => None,
+        };
+        Ok(Self { store, slot, by, emptied, until, place, found: Vec::new(), back: HashSet::new() })
     }
 
     /// Looks through a little.
@@ -136,7 +145,8 @@ impl Search {
             for one in sealed.page(number)? {
                 let voter = match one.who {
                     Who::Voter(voter) => Some(voter),
-                    Who::Erased(_) => None,
+                    // Nobody gets out of a void by asking to be forgotten.
+                    Who::Erased(c) => self.emptied.filter(|(of, _)| *of == c).map(|(_, voter)| voter),
                 };
                 // The slot may have been locked since: its pages hold what was cast up to its freeze.
                 if one.seq <= self.until && fits(self.by, voter, one.at, one.origin) {

@@ -278,7 +278,9 @@ impl Stage {
             }
         });
         let scene = self.look();
-        clips.iter().for_each(|no| scene.slot_of(&scene.clips[no.index()].clip).touch());
+        for no in clips {
+            scene.slot_of(&scene.clips[no.index()].clip).touch();
+        }
     }
 
     /// The void that is under way, if one is, ends.

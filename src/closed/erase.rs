@@ -152,31 +152,24 @@ impl Erase {
         let left = match part {
             Part::Slots(slots, waits, at) => self.slots(tables, of, slots, waits, at)?,
             Part::Locked(slot) => {
-                match life(store, slot)? {
-                    (Some(record), Life { locked: true, pages: Some(pages), .. }) => {
-                        empty_sorted(store, &record, pages, of, true)?;
-                        self.done(of, |pass| pass.waits.iter_mut().for_each(|waits| waits.retain(|at| *at != slot)))?;
-                    }
-                    // Its next step brings it here again.
-                    _ => {}
-                }
+                self.locked(of, slot)?;
                 None
             }
-            Part::Tidy(from) => match tidied(store, &from, of)? {
-                Some(next) => Some(Part::Tidy(next)),
-                None => {
+            Part::Tidy(from) => {
+                let next = tidied(store, &from, of)?;
+                if next.is_none() {
                     self.done(of, |pass| pass.tidied = true)?;
-                    None
                 }
-            },
-            Part::Sweep(from) => match swept(store, &from, of)? {
-                Some(next) => Some(Part::Sweep(next)),
-                None => {
+                next.map(Part::Tidy)
+            }
+            Part::Sweep(from) => {
+                let next = swept(store, &from, of)?;
+                if next.is_none() {
                     self.done(of, |pass| pass.swept = true)?;
                     self.begun.remove(&of.before);
-                    None
                 }
-            },
+                next.map(Part::Sweep)
+            }
         };
         if matches!(left, Some(Part::Tidy(_)) | None) {
             tables.forget_kept();
@@ -260,6 +253,16 @@ impl Erase {
         waits.extend(at.found.then_some(slot));
         slots.pop();
         Ok(Some(Part::Slots(slots, waits, None)))
+    }
+
+    /// A slot that was waited for; one that isn't locked and sorted after all is brought here again by its next step.
+    fn locked(&mut self, of: Theirs, slot: SlotNo) -> Result<(), Fault> {
+        let (record, now) = life(self.store.as_ref(), slot)?;
+        if let (Some(record), Life { locked: true, pages: Some(pages), .. }) = (&record, now) {
+            empty_sorted(self.store.as_ref(), record, pages, of, true)?;
+            self.done(of, |pass| pass.waits.iter_mut().for_each(|waits| waits.retain(|at| *at != slot)))?;
+        }
+        Ok(())
     }
 
     /// A part is done: what it rewrote is on the disk before anything says so.

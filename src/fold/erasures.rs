@@ -32,11 +32,9 @@ impl ErasureTables {
             _ => seq,
         };
         match event {
-            Event::ErasureBegun { voter, day, clips } => {
-                // Folded again, its record may be past this.
-                if self.state(store, seq)?.is_none() {
-                    self.states.insert(seq, ErasureState::begin(seq, at, *voter, *day, *clips));
-                }
+            // Folded again, its record may be past this.
+            Event::ErasureBegun { voter, day, clips } if self.state(store, seq)?.is_none() => {
+                self.states.insert(seq, ErasureState::begin(seq, at, *voter, *day, *clips));
             }
             Event::ErasureWent { part: ErasurePart::Searched, .. } => self.known(store, erasure)?.search(seq),
             Event::ErasureEnded(_) => self.known(store, erasure)?.end(seq),

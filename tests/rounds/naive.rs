@@ -117,7 +117,7 @@ impl Naive {
                 }
                 (slot.status, slot.outcome) = (Locked, Some(Outcome::clone(outcome)));
             }
-            Event::SeasonCreated(_) => {}
+            Event::SeasonCreated(_) | Event::ErasureWent { .. } | Event::ErasureEnded(_) => {}
             Event::Started => self.under_way = None,
             Event::VoidBegun(plan) => {
                 assert!(self.slots[&plan.slot].status >= Voting, "a void at {seq}");
@@ -160,7 +160,6 @@ impl Naive {
                 self.correct(*slot);
             }
             Event::ErasureBegun { voter, .. } => drop(self.erased.insert(*voter, *seq)),
-            Event::ErasureWent { .. } | Event::ErasureEnded(_) => {}
             other => panic!("nothing here writes {other:?}"),
         }
     }

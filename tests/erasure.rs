@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kept::{Blocks, Kept};
+use plaudit::boards::{Subject, Window};
 use plaudit::clock::{Clock, ManualClock};
 use plaudit::codec;
 use plaudit::comments::{Order, WordList};
@@ -867,4 +868,77 @@ fn pages_of_likes_lose_what_is_left_over_and_their_name_and_no_like() {
             assert_eq!(bytes(store.as_ref()).len(), 3, "the page of nothing is gone");
         }
     }
+}
+
+/// A server that goes on for days: boards and voids that were in its memory before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn boards_lose_the_name_and_keep_the_votes_and_a_void_that_is_lifted_finds_them() {
+    let (disk, clock, blocks) = (FaultyDisk::new(0), Arc::new(ManualClock::at(NOON)), Blocks::default());
+    let engine = open(&disk, &clock, &blocks).unwrap();
+    support::stage(&engine, 2).await;
+    for who in [1, 2, 3] {
+        let origin = Origin { risk: 0, network: network(who) };
+        engine.vote_from(origin, voter(who), "c0", VoteKind::Super).await.unwrap();
+        engine.vote(voter(who), "c1", VoteKind::Standard).await.unwrap();
+    }
+    let asked = |by| VoidAsked { season: "s".into(), position: 1, by, reason: "a farm".into() };
+    let void = engine.void(asked(VoidBy::Voter(voter(1)))).await.unwrap();
+    // Voters and their weights, and clips' weights, once the boards have come as far as the tables.
+    let boards = async || {
+        engine.drain().await.unwrap();
+        let settled = engine.preview_void(&asked(VoidBy::Flagged)).unwrap().as_of;
+        let mut both = Vec::new();
+        for of in [Subject::Voters, Subject::Clips] {
+            let board = engine.board(of, Some("s"), None, Window::All).unwrap();
+            let page = loop {
+                engine.build_board(board).unwrap();
+                let page = engine.leaderboard(board, None, 100).unwrap();
+                if let Some(page) = page.filter(|page| page.as_of >= settled) {
+                    break page;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            };
+            both.push(page.rows.into_iter().map(|row| (row.user_id, row.score.weight)).collect::<Vec<_>>());
+        }
+        both
+    };
+    let public = |who| Some(key().public(voter(who)));
+    let before = boards().await;
+    assert_eq!(before[0], [(public(2), 4), (public(3), 4)]);
+    engine.erase(voter(1)).await.unwrap();
+    engine.erase(voter(2)).await.unwrap();
+    engine.lock_slot("s", 1).await.unwrap();
+    assert_eq!(boards().await[0], before[0], "the day has not passed");
+    clock.advance(DAY_MS);
+    until("the end", || engine.erasures_begun() == 0).await;
+    // The boards hear of it with whatever they follow next.
+    engine.create_season(None, "Another".into()).await.unwrap();
+    let named = async |who| boards().await[0].iter().any(|(name, _)| *name == public(who));
+    let waited = tokio::time::timeout(PATIENCE, async { while named(2).await {} });
+    assert!(waited.await.is_ok(), "the name never goes");
+    let under = boards().await;
+    let weights = |rows: &[(Option<String>, u64)]| rows.iter().map(|(_, weight)| *weight).collect::<Vec<_>>();
+    assert_eq!(weights(&under[0]), [4, 4], "someone else, with their votes in the slot");
+    assert_eq!(under[1], before[1]);
+    assert_eq!(engine.voids(None).unwrap()[0].by, VoidBy::Voter(VoterId::NOBODY));
+
+    engine.lift_void(void.id, "not a farm".into()).await.unwrap();
+    let lifted = boards().await;
+    assert_eq!((weights(&lifted[0]), weights(&lifted[1])), (vec![4, 4, 4], vec![9, 3]));
+    assert!(!named(1).await);
+    // Whoever starts anew comes to the same names.
+    let certificate = engine.certificate("s", 1, None).unwrap();
+    engine.close().unwrap();
+    drop(engine);
+    let engine = open(&disk, &clock, &blocks).unwrap();
+    assert_eq!(engine.certificate("s", 1, None).unwrap(), certificate);
+    let board = engine.board(Subject::Voters, Some("s"), None, Window::All).unwrap();
+    let page = loop {
+        engine.build_board(board).unwrap();
+        if let Some(page) = engine.leaderboard(board, None, 100).unwrap() {
+            break page;
+        }
+    };
+    let again: Vec<_> = page.rows.into_iter().map(|row| (row.user_id, row.score.weight)).collect();
+    assert_eq!(again, lifted[0]);
 }

@@ -131,7 +131,7 @@ fn kept_stores_are_read_as_they_are_and_served_on() {
         assert_eq!(found["changes"].as_array().unwrap().len(), changes.len(), "{name}: {found}");
         let lost = list(&found, "afterwards");
         assert!(gained.iter().all(|gain| !lost.contains(gain)), "{name}: {lost}");
-        assert_eq!(lost.lines().count() + gained.len(), 6, "{name}: {lost}");
+        assert_eq!(lost.lines().count() + gained.len(), 7, "{name}: {lost}");
         let slots = if gained.contains(&"how rounds end") { 20 } else { 5 };
         let of = |kind: u64| found["records"].as_array().unwrap().iter().find(|of| of["kind"] == kind);
         assert_eq!(of(slots).unwrap()["records"], 3, "{name}: {found}");

@@ -57,21 +57,20 @@ impl Engine {
 
     /// Erasures that have not ended.
     pub fn erasures_begun(&self) -> usize {
-        self.core.stage.look().erasures.len()
+        self.core.stage.erasures().len()
     }
 }
 
 impl Core {
     /// The voter's erasure that is still searched for, if there is one; refuses where there is no room for another.
     fn begun_already(&self, voter: VoterId) -> Result<Option<Seq>, Reject> {
-        let scene = self.stage.look();
-        let mut waiting = scene.erasures.iter().filter(|(_, erasing)| !erasing.searched);
-        if let Some((id, _)) = waiting.clone().find(|(_, erasing)| erasing.voter == voter) {
+        let erasures = self.stage.erasures();
+        let theirs = erasures.of(voter);
+        if let Some((id, _)) = theirs.iter().find(|(_, erasing)| !erasing.searched) {
             return Ok(Some(*id));
         }
-        let of_theirs = scene.erasures.values().filter(|erasing| erasing.voter == voter).count();
-        let full = waiting.nth(WAITING_MAX - 1).is_some() || scene.erasures.len() >= BEGUN_MAX;
-        if full || of_theirs >= OF_ONE_MAX { Err(self.overloaded()) } else { Ok(None) }
+        let full = erasures.unsearched() >= WAITING_MAX || erasures.len() >= BEGUN_MAX;
+        if full || theirs.len() >= OF_ONE_MAX { Err(self.overloaded()) } else { Ok(None) }
     }
 }
 

@@ -94,7 +94,7 @@ impl EraseJob {
 
     /// Does a little. What can't be read is tried again.
     pub fn step(&mut self, now_ms: u64) -> Pace {
-        if self.progress.failure().is_some() || self.stage.look().erasures.is_empty() {
+        if self.progress.failure().is_some() || self.stage.erasures().is_empty() {
             self.search = None;
             return Pace::Rests;
         }
@@ -129,14 +129,13 @@ impl EraseJob {
 
     /// The oldest that is not searched.
     fn next(&self) -> Option<Search> {
-        let scene = self.stage.look();
-        let (id, of) = scene.erasures.iter().find(|(_, of)| !of.searched)?;
+        let (id, of) = self.stage.erasures().next_unsearched()?;
         let (found, answers) = (VecDeque::new(), VecDeque::new());
-        Some(Search { id: *id, of: *of, place: Place::Comments(*id), found, answers })
+        Some(Search { id, of, place: Place::Comments(id), found, answers })
     }
 
     fn is_open(&self, id: Seq) -> bool {
-        self.stage.look().erasures.get(&id).is_some_and(|of| !of.searched)
+        self.stage.erasures().get(id).is_some_and(|of| !of.searched)
     }
 
     fn go_on(&mut self, search: &mut Search, now_ms: u64) -> Result<Pace, Fault> {
@@ -250,10 +249,10 @@ impl EraseJob {
 
     /// Ends what has nothing left to do; looks at some of them.
     fn end_some(&mut self, now_ms: u64) -> Result<Pace, Fault> {
+        let some = self.stage.erasures().behind(self.looked, ENDS_A_STEP);
+        // Behind them: it has every clip that they count.
         let scene = self.stage.look_whole();
         let today: Day = self.ballots.day(day_of(now_ms));
-        let behind = scene.erasures.range(self.looked + 1..).take(ENDS_A_STEP);
-        let some: Vec<(Seq, Erasing)> = behind.map(|(id, of)| (*id, *of)).collect();
         if some.is_empty() {
             self.looked = 0;
             return Ok(Pace::Rests);

@@ -15,7 +15,7 @@ pub use erasures::{Erasing, Erasures};
 
 use crate::domain::{
     Clip, ClipId, ClipNo, Decided, ErasurePart, Event, FrozenBy, Outcome, Season, SeasonId, SeasonNo, Seq, Slot,
-    SlotNo, SlotStatus, Span, VoidBy, VoidState, VoidStep, VoterId, VoterKey,
+    SlotNo, SlotStatus, Span, VoidState, VoidStep, VoterId, VoterKey,
 };
 use crate::error::Reject;
 use crate::fold::{Effect, Mask, unnamed};
@@ -93,8 +93,8 @@ pub struct SlotVoids {
 impl SlotVoids {
     /// Whether they keep anything of a voter that an erasure takes.
     fn name(&self, voter: VoterId, erasure: Seq) -> bool {
-        let by = |state: &VoidState| state.plan.by == VoidBy::Voter(voter);
-        self.list.iter().any(by) || self.masks.iter().any(|mask| mask.vote.voter == voter && mask.vote.seq < erasure)
+        self.list.iter().any(|state| state.is_of(voter, erasure))
+            || self.masks.iter().any(|mask| mask.vote.voter == voter && mask.vote.seq < erasure)
     }
 }
 
@@ -358,7 +358,7 @@ impl Scene {
         for slot in self.slots.iter_mut().filter(|slot| slot.voids.name(voter, erasure)) {
             let voids = Arc::make_mut(&mut Arc::make_mut(slot).voids);
             for state in &mut voids.list {
-                state.plan.unname(voter);
+                state.unname(voter, erasure);
             }
             if let Some(masks) = unnamed(&voids.masks, voter, erasure) {
                 voids.masks = masks;

@@ -37,6 +37,7 @@ use plaudit::domain::{
 use plaudit::engine::{CommentDraft, CommentQuery, Engine, Settings, VoidAsked, recheck_stores, verify_stores};
 use plaudit::error::{Fault, Reject};
 use plaudit::fold::comments::{LIKED, Mark};
+use plaudit::fold::erasures;
 use plaudit::fold::ranges::{Forwards, Item, RangePage, tidy};
 use plaudit::log::block::{self, genesis};
 use plaudit::store::{FaultyDisk, Store};
@@ -1002,6 +1003,30 @@ async fn erasures_make_no_voter_many_and_free_nobody_of_a_void() {
     assert_eq!(votes(&engine), 1, "the void found their vote");
     engine.lift_void(void.id, "no farm".into()).await.unwrap();
     assert_eq!(votes(&engine), 2);
+
+    // One that is asked for once nothing is left to be taken from voids, and before the record lets go of the id: it keeps it.
+    for position in 2..=SLOTS {
+        let _ = engine.open_slot("s", position, None, false).await;
+        engine.lock_slot("s", position).await.unwrap();
+    }
+    let swept = || {
+        let tables = disk.open("tables");
+        let mut all = true;
+        erasures::each(tables.as_ref(), |state| all &= state.pass.swept).unwrap();
+        all
+    };
+    until("the end of the pass", swept).await;
+    let asked = VoidAsked { season: "s".into(), position: 1, by: VoidBy::Voter(voter(1)), reason: "again".into() };
+    engine.void(asked).await.unwrap();
+    world.clock.advance(2 * DAY_MS);
+    until("the end of all erasures", || engine.erasures_begun() == 0).await;
+    let told = engine.voids(None).unwrap();
+    let keeps = told.iter().map(|void| void.by == VoidBy::Voter(voter(1))).collect::<Vec<_>>();
+    assert_eq!(keeps, [true, true], "both were asked for behind the begin of them all");
+    drop(engine);
+    world.crash(0, None);
+    let engine = world.engine().clone();
+    assert_eq!(engine.voids(None).unwrap(), told, "a restart says the same");
     engine.close().unwrap();
     drop(engine);
     world.engine = None;

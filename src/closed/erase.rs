@@ -409,7 +409,7 @@ fn swept(store: &dyn Store, from: &[u8], of: Theirs) -> Result<Option<Vec<u8>>, 
         left -= 1;
         if of_voids {
             let mut state: VoidState = codec::read("tables", Kind::Void, key, record)?;
-            if state.plan.unname(of.voter) {
+            if state.unname(of.voter, of.before) {
                 rewritten.push((key.to_vec(), codec::record(Kind::Void, key, &state)));
             }
             return Ok(ControlFlow::Continue(()));

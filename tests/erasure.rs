@@ -684,7 +684,7 @@ async fn who_asks_is_forgotten_at_once_where_that_can_be_and_wholly_once_slots_a
         engine.lock_slot("s", position).await.unwrap();
     }
     assert_eq!(engine.erasures_begun(), 1, "the day has not passed");
-    clock.advance(DAY_MS);
+    clock.advance(2 * DAY_MS);
     until("the end", || engine.erasures_begun() == 0).await;
     for n in 0..2 {
         engine.create_season(None, format!("Another {n}")).await.unwrap();
@@ -910,7 +910,7 @@ async fn boards_lose_the_name_and_keep_the_votes_and_a_void_that_is_lifted_finds
     engine.erase(voter(2)).await.unwrap();
     engine.lock_slot("s", 1).await.unwrap();
     assert_eq!(boards().await[0], before[0], "the day has not passed");
-    clock.advance(DAY_MS);
+    clock.advance(2 * DAY_MS);
     until("the end", || engine.erasures_begun() == 0).await;
     // The boards hear of it with whatever they follow next.
     engine.create_season(None, "Another".into()).await.unwrap();

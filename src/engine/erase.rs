@@ -80,29 +80,43 @@ mod tests {
     use std::pin::{Pin, pin};
     use std::sync::Arc;
     use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
 
     use super::*;
-    use crate::clock::ManualClock;
-    use crate::domain::{ClipDraft, ClipId, SeasonId, SlotStatus, VoterKey};
+    use crate::clock::{Clock, ManualClock};
+    use crate::domain::{ClipDraft, ClipId, SeasonId, SlotStatus, VoteKind, VoterKey};
     use crate::engine::Settings;
+    use crate::fold::erasures;
+    use crate::jobs::EraseJob;
     use crate::store::FaultyDisk;
+
+    const NOON: u64 = 1_800_014_400_000;
+    const DAY_MS: u64 = 86_400_000;
 
     fn ask<T>(future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
         future.poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn voters_who_ask_all_at_once_keep_no_freeze_out() {
-        let disk = FaultyDisk::new(1);
-        let key = VoterKey::new([7; 32]);
-        let settings = Settings { reconcile_every_s: 0, ..Settings::new("unused", key.clone()) };
-        let clock = Arc::new(ManualClock::at(1_800_000_000_000));
-        let engine = Engine::over(settings, clock, disk.open("log"), disk.open("tables")).unwrap();
+    /// Slot 1 of season `s` takes votes for `c`.
+    async fn staged(engine: &Engine) {
         engine.create_season(Some(SeasonId::new("s").unwrap()), "Season".into()).await.unwrap();
         engine.create_slot("s", None).await.unwrap();
         let draft = ClipDraft { title: "Clip".into(), ..ClipDraft::default() };
         engine.add_clip("s", 1, Some(ClipId::new("c").unwrap()), draft).await.unwrap();
         engine.open_slot("s", 1, None, false).await.unwrap();
+    }
+
+    fn open(disk: &FaultyDisk, clock: &Arc<ManualClock>) -> Engine {
+        let settings = Settings { reconcile_every_s: 0, ..Settings::new("unused", VoterKey::new([7; 32])) };
+        let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(clock);
+        Engine::over(settings, clock, disk.open("log"), disk.open("tables")).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn voters_who_ask_all_at_once_keep_no_freeze_out() {
+        let key = VoterKey::new([7; 32]);
+        let engine = open(&FaultyDisk::new(1), &Arc::new(ManualClock::at(NOON)));
+        staged(&engine).await;
 
         // Another operator has the turn, so that every place is held for as long as is needed to see it.
         let turn = engine.core.operator.lock().await;
@@ -123,6 +137,56 @@ mod tests {
         // Places are given back.
         let next = engine.erase(key.user("v100")).await.unwrap();
         assert!(begun[0] < begun[1] && begun[1] < next, "{begun:?} {next}");
+        engine.close().unwrap();
+    }
+
+    /// The day is read, midnight comes, the voter votes, and then the erasure is queued.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_vote_of_the_next_day_that_came_before_the_begin_stays_charged() {
+        let (disk, clock) = (FaultyDisk::new(2), Arc::new(ManualClock::at(NOON)));
+        let engine = open(&disk, &clock);
+        staged(&engine).await;
+        let (voter, day) = (VoterKey::new([7; 32]).user("v"), engine.core.ballots.day(day_of(NOON)));
+        clock.advance(DAY_MS);
+        engine.vote(voter, "c", VoteKind::Super).await.unwrap();
+        engine.core.write(Event::ErasureBegun { voter, day, clips: ClipNo(1) }).await.unwrap();
+        let id = engine.core.stage.erasures().of(voter)[0].0;
+        engine.lock_slot("s", 1).await.unwrap();
+        let swept = || erasures::find(engine.core.tables.as_ref(), id).unwrap().is_some_and(|state| state.pass.swept);
+        let waited = tokio::time::timeout(Duration::from_mins(1), async {
+            while !swept() {
+                engine.drain().await.unwrap();
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        });
+        waited.await.expect("the pass ends");
+        // A job of the test's own, so that it is known to have looked.
+        let core = &engine.core;
+        let mut job = EraseJob::new(
+            Arc::clone(&core.stage),
+            Arc::clone(&core.ballots),
+            Arc::clone(&core.comments),
+            core.queue.clone(),
+            Arc::clone(&core.progress),
+            Arc::clone(&core.tables),
+        );
+        for _ in 0..4 {
+            job.step(clock.now_ms());
+            engine.drain().await.unwrap();
+        }
+        assert_eq!(engine.erasures_begun(), 1, "it is the day that the vote is charged to");
+        engine.close().unwrap();
+        drop((job, engine));
+
+        let engine = open(&disk, &clock);
+        assert_eq!(engine.allowance(voter).used, 3, "no budget comes back with a restart");
+        clock.advance(DAY_MS);
+        let waited = tokio::time::timeout(Duration::from_mins(1), async {
+            while engine.erasures_begun() > 0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        });
+        waited.await.expect("it ends the day after");
         engine.close().unwrap();
     }
 }

@@ -1,6 +1,6 @@
 //! Erasures, one at a time: a voter's comments, likes and reports of before its begin, found in what is stored and emptied by changes
 //! of their own; clips that are theirs lose their name. Whatever has been searched ends once the applier's pass is through, the
-//! voter's day has passed, and no clip of theirs can be voted for.
+//! voter's day and the next have passed, and no clip of theirs can be voted for.
 //!
 //! What is under way is known from the log alone, so a start goes on with it: a search that was cut short begins anew, and finds
 //! what is left. A like of the voter that comes while the search goes on may be emptied too. Never: writes but through the queue,
@@ -257,8 +257,10 @@ impl EraseJob {
             self.looked = 0;
             return Ok(Pace::Rests);
         }
-        // What was used of that day is told by the id alone.
-        let over: Vec<(Seq, Erasing)> = some.iter().filter(|(_, of)| today > of.day).copied().collect();
+        // What was used of a day is told by the id alone. The day is that of the asking: at midnight a vote may have come in between,
+        // before the begin and charged to the next.
+        let is_over = |of: &Erasing| today > of.day.saturating_add(1);
+        let over: Vec<(Seq, Erasing)> = some.iter().filter(|(_, of)| is_over(of)).copied().collect();
         // Once for all of them: there are many clips, and the end of a round waits for this thread.
         let mut made = made_by(&scene, &over);
         self.looked = some[some.len() - 1].0;

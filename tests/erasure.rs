@@ -1032,3 +1032,41 @@ async fn erasures_make_no_voter_many_and_free_nobody_of_a_void() {
     world.engine = None;
     verified(&disk);
 }
+
+/// More than a step does, all of them waiting for one slot.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_who_wait_for_one_slot_all_leave_it() {
+    const MANY: u64 = 40;
+    let (disk, clock, blocks) = (FaultyDisk::new(0), Arc::new(ManualClock::at(NOON)), Blocks::default());
+    let engine = open(&disk, &clock, &blocks).unwrap();
+    support::stage(&engine, 2).await;
+    for who in 0..=MANY {
+        let origin = Origin { risk: 0, network: network(who) };
+        engine.vote_from(origin, voter(who), "c0", VoteKind::Standard).await.unwrap();
+    }
+    for who in 0..MANY {
+        engine.erase(voter(who)).await.unwrap();
+    }
+    let waits = || {
+        let mut waits = 0;
+        let one = |state: plaudit::domain::ErasureState| {
+            waits += u64::from(state.pass.waits.is_some_and(|slots| slots == [SlotNo(0)]))
+        };
+        erasures::each(disk.open("tables").as_ref(), one).unwrap();
+        waits
+    };
+    until("that all wait for the slot", || waits() == MANY).await;
+    engine.lock_slot("s", 1).await.unwrap();
+    clock.advance(2 * DAY_MS);
+    until("the end of all", || engine.erasures_begun() == 0).await;
+    let left = |who: u64| {
+        let has = |bytes: &[u8], part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+        let all = bytes(disk.open("tables").as_ref());
+        all.iter().any(|(key, value)| has(key, &voter(who).0) || has(value, &voter(who).0))
+    };
+    assert_eq!((0..=MANY).filter(|who| left(*who)).collect::<Vec<_>>(), [MANY]);
+    assert_eq!(engine.counts("c0").unwrap().unwrap().votes, MANY + 1);
+    engine.close().unwrap();
+    drop(engine);
+    verified(&disk);
+}

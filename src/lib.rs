@@ -79,7 +79,7 @@
 //! closed/erase.rs          between the applier's steps: networks go from ballots, and from those of locked slots the id, for c; then what
 //!                          pages of comments have left over, and what voids keep of the voter (fold/erasures.rs notes how far it is)
 //! engine/load.rs           a start charges the day to who is erased by their c, as long as the record knows them
-//! jobs/erase.rs            all of it done, their slots locked, the day over: the record lets go of the id
+//! jobs/erase.rs            all of it done, their slots locked, the day and the next over: the record lets go of the id
 //! ```
 //!
 //! # A whole store, read while votes go on

@@ -4,15 +4,18 @@
 //! snapshots. Never: decides whether a vote stands (the judge does, by the log's order); a snapshot only spares the
 //! queue what is refused anyway.
 
-use std::collections::{BTreeMap, HashMap};
+mod erasures;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
+pub use erasures::{Erasing, Erasures};
 
 use crate::domain::{
-    Clip, ClipId, ClipNo, Day, Decided, ErasurePart, Event, FrozenBy, Outcome, Season, SeasonId, SeasonNo, Seq, Slot,
-    SlotNo, SlotStatus, Span, VoidBy, VoidState, VoidStep, VoterId, VoterKey,
+    Clip, ClipId, ClipNo, Decided, ErasurePart, Event, FrozenBy, Outcome, Season, SeasonId, SeasonNo, Seq, Slot,
+    SlotNo, SlotStatus, Span, VoidState, VoidStep, VoterId, VoterKey,
 };
 use crate::error::Reject;
 use crate::fold::{Effect, Mask, unnamed};
@@ -22,6 +25,7 @@ use crate::tally::Tally;
 #[derive(Debug)]
 pub struct Stage {
     now: ArcSwap<Scene>,
+    erasures: Erasures,
     voter_key: VoterKey,
     stripes: usize,
 }
@@ -39,21 +43,6 @@ pub struct Scene {
     clip_ids: HashMap<ClipId, ClipNo>,
     /// Voters who may not vote.
     pub bans: Arc<HashMap<VoterId, Ban>>,
-    /// Erasures that have not ended, by the sequence of their begin.
-    pub erasures: Arc<BTreeMap<Seq, Erasing>>,
-}
-
-/// An erasure that has not ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Erasing {
-    /// Whose.
-    pub voter: VoterId,
-    /// The day that votes were charged to when it began.
-    pub day: Day,
-    /// The first clip that was not there then.
-    pub clips: ClipNo,
-    /// Comments, likes and reports are emptied.
-    pub searched: bool,
 }
 
 /// A season and its slots.
@@ -99,6 +88,14 @@ pub struct SlotVoids {
     pub list: Vec<VoidState>,
     /// Votes that are under one, and those that were taken back under one: by their sequences, as of `last`.
     pub masks: Arc<[Mask]>,
+}
+
+impl SlotVoids {
+    /// Whether they keep anything of a voter that an erasure takes.
+    fn name(&self, voter: VoterId, erasure: Seq) -> bool {
+        self.list.iter().any(|state| state.is_of(voter, erasure))
+            || self.masks.iter().any(|mask| mask.vote.voter == voter && mask.vote.seq < erasure)
+    }
 }
 
 impl SlotState {
@@ -166,7 +163,7 @@ impl ClipState {
 impl Stage {
     /// An empty one. `stripes`: how wide a contended counter becomes.
     pub fn new(voter_key: VoterKey, stripes: usize) -> Self {
-        Self { now: ArcSwap::default(), voter_key, stripes }
+        Self { now: ArcSwap::default(), erasures: Erasures::default(), voter_key, stripes }
     }
 
     /// The current snapshot, for the length of a short look.
@@ -177,6 +174,11 @@ impl Stage {
     /// The current snapshot, for as long as it is needed.
     pub fn look_whole(&self) -> Arc<Scene> {
         self.now.load_full()
+    }
+
+    /// Erasures that have not ended. Whoever needs both looks at these before the snapshot.
+    pub fn erasures(&self) -> &Erasures {
+        &self.erasures
     }
 
     /// Changes the snapshot. Settlement calls this alone, in log order; before it recovery does.
@@ -197,17 +199,12 @@ impl Stage {
             Event::VoidTaken { void, slot } | Event::VoidLifted { void, slot, .. } => {
                 self.void(seq, at, *slot, *void, event, effect);
             }
-            Event::ErasureBegun { voter, day, clips } => self.change(|scene| {
-                let erasing = Erasing { voter: *voter, day: *day, clips: *clips, searched: false };
-                Arc::make_mut(&mut scene.erasures).insert(seq, erasing);
-            }),
-            Event::ErasureWent { erasure, part: ErasurePart::Searched } => self.change(|scene| {
-                if let Some(erasing) = Arc::make_mut(&mut scene.erasures).get_mut(erasure) {
-                    erasing.searched = true;
-                }
-            }),
+            Event::ErasureBegun { voter, day, clips } => {
+                self.erasures.begin(seq, Erasing { voter: *voter, day: *day, clips: *clips, searched: false });
+            }
+            Event::ErasureWent { erasure, part: ErasurePart::Searched } => self.erasures.searched(*erasure),
             Event::ErasureWent { part: ErasurePart::Clips { clips, owners }, .. } => self.unname_clips(clips, *owners),
-            Event::ErasureEnded(erasure) => self.change(|scene| scene.end_erasure(*erasure)),
+            Event::ErasureEnded(erasure) => self.end_erasure(*erasure),
             Event::Voted(_)
             | Event::VotedFrom(..)
             | Event::Retracted(_)
@@ -283,6 +280,16 @@ impl Stage {
         }
     }
 
+    /// What voids keep of an erasure's voter goes, then it: the other way round, a reader would see votes named by someone whom
+    /// nothing here says to be erased. Where no void names them the snapshot stays.
+    fn end_erasure(&self, erasure: Seq) {
+        let Some(Erasing { voter, .. }) = self.erasures.get(erasure) else { return };
+        if self.look().slots.iter().any(|slot| slot.voids.name(voter, erasure)) {
+            self.change(|scene| scene.unname_voids(voter, erasure));
+        }
+        self.erasures.end(erasure);
+    }
+
     /// The void that is under way, if one is, ends.
     fn end_void(&self, seq: Seq) {
         let under_way = |slot: &&Arc<SlotState>| slot.voids.list.last().is_some_and(VoidState::is_under_way);
@@ -346,19 +353,14 @@ impl Scene {
         self.seasons.push(Arc::new(SeasonState { season, slots: Vec::new() }));
     }
 
-    /// An erasure ends: what voids keep of its voter goes.
-    fn end_erasure(&mut self, erasure: Seq) {
-        let Some(Erasing { voter, .. }) = Arc::make_mut(&mut self.erasures).remove(&erasure) else { return };
-        for slot in &mut self.slots {
-            let masks = unnamed(&slot.voids.masks, voter, erasure);
-            if masks.is_none() && !slot.voids.list.iter().any(|state| state.plan.by == VoidBy::Voter(voter)) {
-                continue;
-            }
+    /// What voids keep of a voter, whose erasure ends, goes.
+    fn unname_voids(&mut self, voter: VoterId, erasure: Seq) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.voids.name(voter, erasure)) {
             let voids = Arc::make_mut(&mut Arc::make_mut(slot).voids);
             for state in &mut voids.list {
-                state.plan.unname(voter);
+                state.unname(voter, erasure);
             }
-            if let Some(masks) = masks {
+            if let Some(masks) = unnamed(&voids.masks, voter, erasure) {
                 voids.masks = masks;
             }
         }

@@ -37,6 +37,7 @@ use plaudit::domain::{
 use plaudit::engine::{CommentDraft, CommentQuery, Engine, Settings, VoidAsked, recheck_stores, verify_stores};
 use plaudit::error::{Fault, Reject};
 use plaudit::fold::comments::{LIKED, Mark};
+use plaudit::fold::erasures;
 use plaudit::fold::ranges::{Forwards, Item, RangePage, tidy};
 use plaudit::log::block::{self, genesis};
 use plaudit::store::{FaultyDisk, Store};
@@ -683,7 +684,7 @@ async fn who_asks_is_forgotten_at_once_where_that_can_be_and_wholly_once_slots_a
         engine.lock_slot("s", position).await.unwrap();
     }
     assert_eq!(engine.erasures_begun(), 1, "the day has not passed");
-    clock.advance(DAY_MS);
+    clock.advance(2 * DAY_MS);
     until("the end", || engine.erasures_begun() == 0).await;
     for n in 0..2 {
         engine.create_season(None, format!("Another {n}")).await.unwrap();
@@ -909,7 +910,7 @@ async fn boards_lose_the_name_and_keep_the_votes_and_a_void_that_is_lifted_finds
     engine.erase(voter(2)).await.unwrap();
     engine.lock_slot("s", 1).await.unwrap();
     assert_eq!(boards().await[0], before[0], "the day has not passed");
-    clock.advance(DAY_MS);
+    clock.advance(2 * DAY_MS);
     until("the end", || engine.erasures_begun() == 0).await;
     // The boards hear of it with whatever they follow next.
     engine.create_season(None, "Another".into()).await.unwrap();
@@ -1002,8 +1003,70 @@ async fn erasures_make_no_voter_many_and_free_nobody_of_a_void() {
     assert_eq!(votes(&engine), 1, "the void found their vote");
     engine.lift_void(void.id, "no farm".into()).await.unwrap();
     assert_eq!(votes(&engine), 2);
+
+    // One that is asked for once nothing is left to be taken from voids, and before the record lets go of the id: it keeps it.
+    for position in 2..=SLOTS {
+        let _ = engine.open_slot("s", position, None, false).await;
+        engine.lock_slot("s", position).await.unwrap();
+    }
+    let swept = || {
+        let tables = disk.open("tables");
+        let mut all = true;
+        erasures::each(tables.as_ref(), |state| all &= state.pass.swept).unwrap();
+        all
+    };
+    until("the end of the pass", swept).await;
+    let asked = VoidAsked { season: "s".into(), position: 1, by: VoidBy::Voter(voter(1)), reason: "again".into() };
+    engine.void(asked).await.unwrap();
+    world.clock.advance(2 * DAY_MS);
+    until("the end of all erasures", || engine.erasures_begun() == 0).await;
+    let told = engine.voids(None).unwrap();
+    let keeps = told.iter().map(|void| void.by == VoidBy::Voter(voter(1))).collect::<Vec<_>>();
+    assert_eq!(keeps, [true, true], "both were asked for behind the begin of them all");
+    drop(engine);
+    world.crash(0, None);
+    let engine = world.engine().clone();
+    assert_eq!(engine.voids(None).unwrap(), told, "a restart says the same");
     engine.close().unwrap();
     drop(engine);
     world.engine = None;
+    verified(&disk);
+}
+
+/// More than a step does, all of them waiting for one slot.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_who_wait_for_one_slot_all_leave_it() {
+    const MANY: u64 = 40;
+    let (disk, clock, blocks) = (FaultyDisk::new(0), Arc::new(ManualClock::at(NOON)), Blocks::default());
+    let engine = open(&disk, &clock, &blocks).unwrap();
+    support::stage(&engine, 2).await;
+    for who in 0..=MANY {
+        let origin = Origin { risk: 0, network: network(who) };
+        engine.vote_from(origin, voter(who), "c0", VoteKind::Standard).await.unwrap();
+    }
+    for who in 0..MANY {
+        engine.erase(voter(who)).await.unwrap();
+    }
+    let waits = || {
+        let mut waits = 0;
+        let one = |state: plaudit::domain::ErasureState| {
+            waits += u64::from(state.pass.waits.is_some_and(|slots| slots == [SlotNo(0)]))
+        };
+        erasures::each(disk.open("tables").as_ref(), one).unwrap();
+        waits
+    };
+    until("that all wait for the slot", || waits() == MANY).await;
+    engine.lock_slot("s", 1).await.unwrap();
+    clock.advance(2 * DAY_MS);
+    until("the end of all", || engine.erasures_begun() == 0).await;
+    let left = |who: u64| {
+        let has = |bytes: &[u8], part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+        let all = bytes(disk.open("tables").as_ref());
+        all.iter().any(|(key, value)| has(key, &voter(who).0) || has(value, &voter(who).0))
+    };
+    assert_eq!((0..=MANY).filter(|who| left(*who)).collect::<Vec<_>>(), [MANY]);
+    assert_eq!(engine.counts("c0").unwrap().unwrap().votes, MANY + 1);
+    engine.close().unwrap();
+    drop(engine);
     verified(&disk);
 }

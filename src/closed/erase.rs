@@ -22,17 +22,20 @@ use crate::domain::{
 use crate::error::Fault;
 use crate::fold::ballot_block::{self, Ballot};
 use crate::fold::comments::{CommentId, Mark};
+use crate::fold::keys::{self, Table};
 use crate::fold::ranges::{Item, tidy};
 use crate::fold::records::SlotRecord;
 use crate::fold::sorted::{self, BALLOTS, SortedPages, Who};
 use crate::fold::void_pages::Named;
-use crate::fold::{BallotBlock, Stored, Tables, erasures, keys, lookup};
+use crate::fold::{BallotBlock, Stored, Tables, erasures, lookup};
 use crate::store::Store;
 
 /// What a step does at most: each in a few milliseconds.
 const BLOCKS: usize = 32;
 const PAGES: usize = 32;
 const RECORDS: usize = 128;
+/// Erasures that wait for one slot.
+const AT_ONCE: usize = 16;
 
 /// The job. Written by the applier's thread alone.
 #[derive(Debug)]
@@ -56,6 +59,12 @@ struct Begun {
     pass: ErasurePass,
 }
 
+impl Begun {
+    fn waits_for(&self, slot: SlotNo) -> bool {
+        self.pass.waits.as_ref().is_some_and(|waits| waits.binary_search(&slot).is_ok())
+    }
+}
+
 /// Whose, and before what.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Theirs {
@@ -77,9 +86,9 @@ struct Work {
 
 #[derive(Debug)]
 enum Part {
-    /// Slots to look through, the last first; those that wait; the one at hand.
-    Slots(Vec<SlotNo>, Vec<SlotNo>, Option<Blocks>),
-    /// A slot that was waited for is locked.
+    /// Slots below this number are to be looked through, the last first; those that wait; the one at hand.
+    Slots(u32, Vec<SlotNo>, Option<Blocks>),
+    /// A slot that was waited for, by this erasure and maybe by more, is locked.
     Locked(SlotNo),
     /// Pages of comments, from a key on.
     Tidy(Vec<u8>),
@@ -141,7 +150,7 @@ impl Erase {
                 return Ok(false);
             }
             self.waits_for_void = false;
-            self.work = self.next(tables, void)?;
+            self.work = self.next(void)?;
         }
         let Some(Work { of, part }) = self.work.take() else {
             self.look = false;
@@ -150,22 +159,22 @@ impl Erase {
         let store = Arc::clone(&self.store);
         let store = store.as_ref();
         let left = match part {
-            Part::Slots(slots, waits, at) => self.slots(tables, of, slots, waits, at)?,
+            Part::Slots(below, waits, at) => self.slots(tables, of, below, waits, at)?,
             Part::Locked(slot) => {
-                self.locked(of, slot)?;
+                self.locked(slot)?;
                 None
             }
             Part::Tidy(from) => {
                 let next = tidied(store, &from, of)?;
                 if next.is_none() {
-                    self.done(of, |pass| pass.tidied = true)?;
+                    self.done(&[of], |pass| pass.tidied = true)?;
                 }
                 next.map(Part::Tidy)
             }
             Part::Sweep(from) => {
                 let next = swept(store, &from, of)?;
                 if next.is_none() {
-                    self.done(of, |pass| pass.swept = true)?;
+                    self.done(&[of], |pass| pass.swept = true)?;
                     self.begun.remove(&of.before);
                 }
                 next.map(Part::Sweep)
@@ -179,10 +188,9 @@ impl Erase {
     }
 
     /// What comes next: of the oldest erasure that something can be done for.
-    fn next(&mut self, tables: &Tables, void: bool) -> Result<Option<Work>, Fault> {
+    fn next(&mut self, void: bool) -> Result<Option<Work>, Fault> {
         while let Some(slot) = self.moved.first().copied() {
-            let waits = |of: &Begun| of.pass.waits.as_ref().is_some_and(|waits| waits.binary_search(&slot).is_ok());
-            let first = self.begun.iter().find(|(_, of)| waits(of));
+            let first = self.begun.iter().find(|(_, of)| of.waits_for(slot));
             let Some((id, of)) = first.map(|(id, of)| (*id, of.voter)) else {
                 self.moved.pop_first();
                 continue;
@@ -196,9 +204,10 @@ impl Erase {
         for (id, of) in &self.begun {
             let work = |part| Some(Work { of: Theirs { voter: of.voter, before: *id }, part });
             let Some(waits) = &of.pass.waits else {
-                let mut slots = Vec::new();
-                tables.each_slot(|record| slots.push(record.slot.no))?;
-                return Ok(work(Part::Slots(slots, Vec::new(), None)));
+                // Numbers have no gap, and one that is created from here on holds nothing of before the begin.
+                let (from, to) = keys::pages_of(Table::Slots);
+                let last = self.store.last_in(&from, &to)?.and_then(|(key, _)| keys::page_number(&key));
+                return Ok(work(Part::Slots(last.map_or(0, |last| last + 1), Vec::new(), None)));
             };
             if of.searched && !of.pass.tidied {
                 return Ok(work(Part::Tidy(vec![CommentId::LETTER])));
@@ -219,24 +228,24 @@ impl Erase {
         &mut self,
         tables: &mut Tables,
         of: Theirs,
-        mut slots: Vec<SlotNo>,
+        below: u32,
         mut waits: Vec<SlotNo>,
         at: Option<Blocks>,
     ) -> Result<Option<Part>, Fault> {
         let store = Arc::clone(&self.store);
         let store = store.as_ref();
-        let Some(slot) = slots.last().copied() else {
+        let Some(slot) = below.checked_sub(1) else {
             waits.sort_unstable();
             // Its lock may have come since it was looked through.
             self.moved.extend(&waits);
-            self.done(of, |pass| pass.waits = Some(waits))?;
+            self.done(&[of], |pass| pass.waits = Some(waits.clone()))?;
             return Ok(None);
         };
+        let (rest, slot) = (slot, SlotNo(slot));
         let (record, now) = life(store, slot)?;
         if let (Some(record), Life { locked: true, pages: Some(pages), .. }) = (&record, now) {
             empty_sorted(store, record, pages, of, true)?;
-            slots.pop();
-            return Ok(Some(Part::Slots(slots, waits, None)));
+            return Ok(Some(Part::Slots(rest, waits, None)));
         }
         // One that froze, was sorted or opened again meanwhile is begun anew.
         let mut at = at.filter(|at| at.life == now).unwrap_or(Blocks { slot, life: now, next: 0, found: false });
@@ -245,33 +254,37 @@ impl Erase {
             tables.forget_kept();
         }
         if !ended {
-            return Ok(Some(Part::Slots(slots, waits, Some(at))));
+            return Ok(Some(Part::Slots(below, waits, Some(at))));
         }
         if let (Some(record), Some(pages)) = (&record, now.pages) {
             empty_sorted(store, record, pages, of, false)?;
         }
         waits.extend(at.found.then_some(slot));
-        slots.pop();
-        Ok(Some(Part::Slots(slots, waits, None)))
+        Ok(Some(Part::Slots(rest, waits, None)))
     }
 
-    /// A slot that was waited for; one that isn't locked and sorted after all is brought here again by its next step.
-    fn locked(&mut self, of: Theirs, slot: SlotNo) -> Result<(), Fault> {
+    /// A slot that was waited for: some of those that wait for it, whose notes share two flushes. The others, and one that isn't
+    /// locked and sorted after all, are brought here again, by the next look or by the slot's next step.
+    fn locked(&mut self, slot: SlotNo) -> Result<(), Fault> {
         let (record, now) = life(self.store.as_ref(), slot)?;
-        if let (Some(record), Life { locked: true, pages: Some(pages), .. }) = (&record, now) {
-            empty_sorted(self.store.as_ref(), record, pages, of, true)?;
-            self.done(of, |pass| pass.waits.iter_mut().for_each(|waits| waits.retain(|at| *at != slot)))?;
+        let (Some(record), Life { locked: true, pages: Some(pages), .. }) = (record, now) else { return Ok(()) };
+        let waiting = self.begun.iter().filter(|(_, of)| of.waits_for(slot)).take(AT_ONCE);
+        let waiting: Vec<Theirs> = waiting.map(|(id, of)| Theirs { voter: of.voter, before: *id }).collect();
+        for of in &waiting {
+            empty_sorted(self.store.as_ref(), &record, pages, *of, true)?;
         }
-        Ok(())
+        self.done(&waiting, |pass| pass.waits.iter_mut().for_each(|waits| waits.retain(|at| *at != slot)))
     }
 
-    /// A part is done: what it rewrote is on the disk before anything says so.
-    fn done(&mut self, of: Theirs, change: impl FnOnce(&mut ErasurePass)) -> Result<(), Fault> {
-        let Some(known) = self.begun.get_mut(&of.before) else { return Ok(()) };
-        change(&mut known.pass);
+    /// A part of some is done: what it rewrote is on the disk before anything says so.
+    fn done(&mut self, of: &[Theirs], change: impl Fn(&mut ErasurePass)) -> Result<(), Fault> {
         self.store.flush()?;
-        let pass = known.pass.clone();
-        erasures::note_pass(self.store.as_ref(), of.before, |stored| *stored = pass)?;
+        for Theirs { before, .. } in of {
+            let Some(known) = self.begun.get_mut(before) else { continue };
+            change(&mut known.pass);
+            let pass = known.pass.clone();
+            erasures::note_pass(self.store.as_ref(), *before, |stored| *stored = pass)?;
+        }
         self.store.flush()
     }
 }
@@ -409,7 +422,7 @@ fn swept(store: &dyn Store, from: &[u8], of: Theirs) -> Result<Option<Vec<u8>>, 
         left -= 1;
         if of_voids {
             let mut state: VoidState = codec::read("tables", Kind::Void, key, record)?;
-            if state.plan.unname(of.voter) {
+            if state.unname(of.voter, of.before) {
                 rewritten.push((key.to_vec(), codec::record(Kind::Void, key, &state)));
             }
             return Ok(ControlFlow::Continue(()));

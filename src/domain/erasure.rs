@@ -32,7 +32,8 @@ pub struct ErasureState {
     pub voter: Option<VoterId>,
     /// When, Unix milliseconds.
     pub at: u64,
-    /// The day that votes were charged to then: no vote of before is charged to a later one.
+    /// The day that votes were charged to when it was asked for. A vote of before its begin may be charged to the next, if midnight
+    /// came while it was queued, and none to a later one.
     pub day: Day,
     /// The first clip that was not there yet.
     pub clips: ClipNo,

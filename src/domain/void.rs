@@ -46,17 +46,6 @@ pub struct VoidPlan {
     pub reason: String,
 }
 
-impl VoidPlan {
-    /// A voter was erased: that they were asked for is forgotten. Whether it was.
-    pub fn unname(&mut self, voter: VoterId) -> bool {
-        let theirs = self.by == VoidBy::Voter(voter);
-        if theirs {
-            self.by = VoidBy::Voter(VoterId::NOBODY);
-        }
-        theirs
-    }
-}
-
 /// Bytes of the reason for a void, or for lifting one, at most.
 pub const VOID_REASON_MAX: usize = 500;
 
@@ -116,6 +105,21 @@ impl VoidState {
     /// One that begins.
     pub fn begin(seq: Seq, at: u64, plan: VoidPlan) -> Self {
         Self { last: seq, id: seq, plan, begun_at: at, votes: 0, taken: None, lifted: None, dropped: None }
+    }
+
+    /// Whether an erasure takes the voter from it: it was asked for by their id before the erasure began. One that was asked for
+    /// afterwards keeps the id, as a ban does: the pass over what is stored may be past it already.
+    pub fn is_of(&self, voter: VoterId, erasure: Seq) -> bool {
+        self.id < erasure && self.plan.by == VoidBy::Voter(voter)
+    }
+
+    /// A voter was erased: that they were asked for is forgotten. Whether it was.
+    pub fn unname(&mut self, voter: VoterId, erasure: Seq) -> bool {
+        let theirs = self.is_of(voter, erasure);
+        if theirs {
+            self.plan.by = VoidBy::Voter(VoterId::NOBODY);
+        }
+        theirs
     }
 
     /// Whether its votes are still searched for.

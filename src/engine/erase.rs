@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use super::{Ack, Engine};
+use super::{Ack, Core, Engine};
 use crate::domain::{ClipNo, Event, Seq, VoterId, day_of};
 use crate::error::Reject;
 use crate::log::{Body, Entry};
@@ -13,6 +13,8 @@ const WAITING_MAX: usize = 256;
 const BEGUN_MAX: usize = 65_536;
 /// Erasures of one voter that have not ended, at most: nobody may take up the places of all.
 const OF_ONE_MAX: usize = 8;
+/// Who asks for one and waits for the operators' turn, at most: the others are told to come again.
+pub(super) const ASKERS: usize = 2;
 
 impl Engine {
     /// Empties what ties a voter's past to them: names, pictures, comments' text, networks' hashes, and in locked slots their id; in
@@ -24,35 +26,167 @@ impl Engine {
     /// what came since. Who has [`OF_ONE_MAX`] that have not ended waits for the first of them to end.
     pub async fn erase(&self, voter: VoterId) -> Result<Seq, Reject> {
         let core = &*self.core;
-        let _turn = core.turn().await?;
-        let clips = {
-            let scene = core.stage.look();
-            let mut waiting = scene.erasures.iter().filter(|(_, erasing)| !erasing.searched);
-            if let Some((id, _)) = waiting.clone().find(|(_, erasing)| erasing.voter == voter) {
-                return Ok(*id);
-            }
-            let of_theirs = scene.erasures.values().filter(|erasing| erasing.voter == voter).count();
-            let full = waiting.nth(WAITING_MAX - 1).is_some() || scene.erasures.len() >= BEGUN_MAX;
-            if full || of_theirs >= OF_ONE_MAX {
-                return Err(core.overloaded());
-            }
-            // No clip comes in between: adding one takes a turn too.
-            ClipNo(u32::try_from(scene.clips.len()).expect("clips are numbered in 32 bits"))
-        };
+        core.takes_writes()?;
+        // Before anything is waited for: voters ask for this, as many at once as they like, and most are answered here.
+        if let Some(id) = core.begun_already(voter)? {
+            return Ok(id);
+        }
+        // Operators' turns come in the order of their asking, so a freeze waits for these at most. What they enqueue takes none of
+        // the places that are kept for operators.
+        let _asker = core.erasers.try_acquire().map_err(|_| core.overloaded())?;
+        let _turn = core.operator.lock().await;
+        core.takes_writes()?;
+        core.barrier().await?;
+        if let Some(id) = core.begun_already(voter)? {
+            return Ok(id);
+        }
+        // No clip comes in between: adding one takes a turn too.
+        let clips = core.stage.look().clips.len();
+        let clips = ClipNo(u32::try_from(clips).expect("clips are numbered in 32 bits"));
         let (waiter, answer) = oneshot::channel();
         let at = core.clock.now_ms();
         let event = Event::ErasureBegun { voter, day: core.ballots.day(day_of(at)), clips };
-        core.queue.urge(Entry::new(at, Body::Event(event), Some(waiter))).map_err(|_| core.overloaded())?;
+        core.queue.claim(Entry::new(at, Body::Event(event), Some(waiter))).ok_or_else(|| core.overloaded())?;
         let id = core.outcome(answer).await?;
         if core.settings.ack == Ack::Memory {
             // Answered before it was flushed; what settles behind it was flushed behind it.
-            core.barrier_urgently().await?;
+            core.barrier().await?;
         }
         Ok(id)
     }
 
     /// Erasures that have not ended.
     pub fn erasures_begun(&self) -> usize {
-        self.core.stage.look().erasures.len()
+        self.core.stage.erasures().len()
+    }
+}
+
+impl Core {
+    /// The voter's erasure that is still searched for, if there is one; refuses where there is no room for another.
+    fn begun_already(&self, voter: VoterId) -> Result<Option<Seq>, Reject> {
+        let erasures = self.stage.erasures();
+        let theirs = erasures.of(voter);
+        if let Some((id, _)) = theirs.iter().find(|(_, erasing)| !erasing.searched) {
+            return Ok(Some(*id));
+        }
+        let full = erasures.unsearched() >= WAITING_MAX || erasures.len() >= BEGUN_MAX;
+        if full || theirs.len() >= OF_ONE_MAX { Err(self.overloaded()) } else { Ok(None) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::{Pin, pin};
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::{Clock, ManualClock};
+    use crate::domain::{ClipDraft, ClipId, SeasonId, SlotStatus, VoteKind, VoterKey};
+    use crate::engine::Settings;
+    use crate::fold::erasures;
+    use crate::jobs::EraseJob;
+    use crate::store::FaultyDisk;
+
+    const NOON: u64 = 1_800_014_400_000;
+    const DAY_MS: u64 = 86_400_000;
+
+    fn ask<T>(future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// Slot 1 of season `s` takes votes for `c`.
+    async fn staged(engine: &Engine) {
+        engine.create_season(Some(SeasonId::new("s").unwrap()), "Season".into()).await.unwrap();
+        engine.create_slot("s", None).await.unwrap();
+        let draft = ClipDraft { title: "Clip".into(), ..ClipDraft::default() };
+        engine.add_clip("s", 1, Some(ClipId::new("c").unwrap()), draft).await.unwrap();
+        engine.open_slot("s", 1, None, false).await.unwrap();
+    }
+
+    fn open(disk: &FaultyDisk, clock: &Arc<ManualClock>) -> Engine {
+        let settings = Settings { reconcile_every_s: 0, ..Settings::new("unused", VoterKey::new([7; 32])) };
+        let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(clock);
+        Engine::over(settings, clock, disk.open("log"), disk.open("tables")).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn voters_who_ask_all_at_once_keep_no_freeze_out() {
+        let key = VoterKey::new([7; 32]);
+        let engine = open(&FaultyDisk::new(1), &Arc::new(ManualClock::at(NOON)));
+        staged(&engine).await;
+
+        // Another operator has the turn, so that every place is held for as long as is needed to see it.
+        let turn = engine.core.operator.lock().await;
+        let mut asked: Vec<_> = (0..200).map(|who| Box::pin(engine.erase(key.user(&format!("v{who}"))))).collect();
+        let answers: Vec<_> = asked.iter_mut().map(|one| ask(one.as_mut())).collect();
+        assert!(answers[..ASKERS].iter().all(Poll::is_pending), "{answers:?}");
+        assert!(answers[ASKERS..].iter().all(|answer| *answer == Poll::Ready(Err(Reject::Overloaded))), "{answers:?}");
+        let mut freeze = pin!(engine.freeze_slot("s", 1));
+        assert!(ask(freeze.as_mut()).is_pending());
+
+        drop(turn);
+        let mut begun = Vec::new();
+        for one in asked.drain(..ASKERS) {
+            begun.push(one.await.unwrap());
+        }
+        freeze.await.unwrap();
+        assert_eq!(engine.slot("s", 1).unwrap().status, SlotStatus::Frozen);
+        // Places are given back.
+        let next = engine.erase(key.user("v100")).await.unwrap();
+        assert!(begun[0] < begun[1] && begun[1] < next, "{begun:?} {next}");
+        engine.close().unwrap();
+    }
+
+    /// The day is read, midnight comes, the voter votes, and then the erasure is queued.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_vote_of_the_next_day_that_came_before_the_begin_stays_charged() {
+        let (disk, clock) = (FaultyDisk::new(2), Arc::new(ManualClock::at(NOON)));
+        let engine = open(&disk, &clock);
+        staged(&engine).await;
+        let (voter, day) = (VoterKey::new([7; 32]).user("v"), engine.core.ballots.day(day_of(NOON)));
+        clock.advance(DAY_MS);
+        engine.vote(voter, "c", VoteKind::Super).await.unwrap();
+        engine.core.write(Event::ErasureBegun { voter, day, clips: ClipNo(1) }).await.unwrap();
+        let id = engine.core.stage.erasures().of(voter)[0].0;
+        engine.lock_slot("s", 1).await.unwrap();
+        let swept = || erasures::find(engine.core.tables.as_ref(), id).unwrap().is_some_and(|state| state.pass.swept);
+        let waited = tokio::time::timeout(Duration::from_mins(1), async {
+            while !swept() {
+                engine.drain().await.unwrap();
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        });
+        waited.await.expect("the pass ends");
+        // A job of the test's own, so that it is known to have looked.
+        let core = &engine.core;
+        let mut job = EraseJob::new(
+            Arc::clone(&core.stage),
+            Arc::clone(&core.ballots),
+            Arc::clone(&core.comments),
+            core.queue.clone(),
+            Arc::clone(&core.progress),
+            Arc::clone(&core.tables),
+        );
+        for _ in 0..4 {
+            job.step(clock.now_ms());
+            engine.drain().await.unwrap();
+        }
+        assert_eq!(engine.erasures_begun(), 1, "it is the day that the vote is charged to");
+        engine.close().unwrap();
+        drop((job, engine));
+
+        let engine = open(&disk, &clock);
+        assert_eq!(engine.allowance(voter).used, 3, "no budget comes back with a restart");
+        clock.advance(DAY_MS);
+        let waited = tokio::time::timeout(Duration::from_mins(1), async {
+            while engine.erasures_begun() > 0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        });
+        waited.await.expect("it ends the day after");
+        engine.close().unwrap();
     }
 }

@@ -284,16 +284,22 @@ impl Follower {
         while !stop() && !self.boards.are_asked_for() {
             self.progress.wait(IDLE, |_| stop() || self.boards.are_asked_for());
         }
-        let mut known: Option<(Arc<Scene>, Arc<Layout>)> = None;
+        let mut known: Option<(Arc<Scene>, u64, Arc<Layout>)> = None;
         while !stop() {
             // The mark before the stage: the stage then knows of every slot that hides votes up to the mark.
             let applied = self.progress.applied();
-            let scene = self.stage.look_whole();
             let layout = match &known {
-                Some((seen, layout)) if Arc::ptr_eq(seen, &scene) => Arc::clone(layout),
-                _ => Arc::new(layout(&scene, self.progress.settled())),
+                Some((scene, erasures, layout)) if self.is_as_seen(scene, *erasures) => Arc::clone(layout),
+                _ => {
+                    // Erasures before the stage. Boards take the name from a voter's votes once their erasure is gone from the
+                    // list, and find what a void names by that name: an end takes it out of voids first.
+                    let (version, erasures) = self.stage.erasures().voters();
+                    let scene = self.stage.look_whole();
+                    let layout = Arc::new(layout(&scene, erasures, self.progress.settled()));
+                    known = Some((scene, version, Arc::clone(&layout)));
+                    layout
+                }
             };
-            known = Some((scene, Arc::clone(&layout)));
             let began = Instant::now();
             match self.boards.step(applied, self.clock.now_ms(), &layout) {
                 Ok(reached) => {
@@ -310,6 +316,11 @@ impl Follower {
             }
         }
     }
+
+    /// Whether neither the stage nor which erasures go on has changed.
+    fn is_as_seen(&self, scene: &Arc<Scene>, erasures: u64) -> bool {
+        self.stage.erasures().version() == erasures && Arc::ptr_eq(&self.stage.look(), scene)
+    }
 }
 
 fn pause(time: Duration, stop: &impl Fn() -> bool) {
@@ -321,7 +332,7 @@ fn pause(time: Duration, stop: &impl Fn() -> bool) {
 
 /// What the boards need to know of the stage. `settled` is read behind it: a slot's last vote was settled in a batch before the
 /// one that locked it.
-fn layout(scene: &Scene, settled: Seq) -> Layout {
+fn layout(scene: &Scene, erasures: Vec<(Seq, VoterId)>, settled: Seq) -> Layout {
     let slots = scene.slots.iter().map(|state| SlotFacts {
         season: state.slot.season,
         hidden: state.hides_counts(),
@@ -335,6 +346,5 @@ fn layout(scene: &Scene, settled: Seq) -> Layout {
             list.iter().map(|void| usize::from(void.taken.is_some()) + usize::from(void.lifted.is_some())).sum();
         Masked { since: *since, steps, masks: Arc::clone(masks) }
     });
-    let erasures = scene.erasures.iter().map(|(id, of)| (*id, of.voter)).collect();
     Layout { slots: slots.collect(), clips: clips.collect(), voids: voids.collect(), erasures, settled }
 }

@@ -123,13 +123,10 @@ fn load_stage(tables: &Tables, voids: &Voids, stage: &Stage) -> Result<(), Fault
             bans.insert(voter, Ban { until: last.until, reason: last.reason.clone() });
         }
     })?;
-    let erasures = Arc::make_mut(&mut scene.erasures);
     tables.each_erasure(|state| {
         if let Some(voter) = state.voter {
-            erasures.insert(
-                state.id,
-                Erasing { voter, day: state.day, clips: state.clips, searched: state.searched.is_some() },
-            );
+            let erasing = Erasing { voter, day: state.day, clips: state.clips, searched: state.searched.is_some() };
+            stage.erasures().begin(state.id, erasing);
         }
     })?;
     load_voids(tables, voids, &mut scene)?;

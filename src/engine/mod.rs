@@ -101,6 +101,8 @@ struct Core {
     seal: Arc<dyn Seal>,
     /// One operator's change at a time.
     operator: tokio::sync::Mutex<()>,
+    /// Places for those who ask for an erasure, and wait among the operators.
+    erasers: tokio::sync::Semaphore,
     closing: AtomicBool,
     log: Arc<dyn Store>,
     tables: Arc<dyn Store>,
@@ -177,6 +179,7 @@ impl Engine {
         let bounds = Bounds::for_voters(settings.max_voters);
         let boards = Arc::new(Boards::new(Arc::clone(&tables), bounds, clock.now_ms()));
         let operator = tokio::sync::Mutex::new(());
+        let erasers = tokio::sync::Semaphore::new(erase::ASKERS);
         let closing = AtomicBool::new(false);
         let core = Core {
             settings,
@@ -196,6 +199,7 @@ impl Engine {
             holds,
             seal,
             operator,
+            erasers,
             closing,
             log,
             tables,

@@ -23,7 +23,7 @@ use crate::fold::comments::{CommentId, LIKED, Mark, REPORTED};
 use crate::fold::ranges::{Forwards, find};
 use crate::fold::sorted::{Sorted, Who};
 use crate::fold::{Stored, keys, lookup};
-use crate::stage::{Ban, Scene, SlotState};
+use crate::stage::{Ban, Erasing, Scene, SlotState};
 
 /// Votes of a slot that is not locked that are held until all of the slot was looked through for their retractions: a megabyte or
 /// two. Who cast more is looked for once more for each further window of them.
@@ -43,6 +43,7 @@ pub struct OwnData {
     voter: VoterId,
     as_of: Seq,
     scene: Arc<Scene>,
+    erasures: Vec<(Seq, Erasing)>,
     /// [`WINDOW`].
     window: usize,
 }
@@ -124,8 +125,10 @@ impl Engine {
         let core = Arc::clone(&self.core);
         // The mark before the stage: that knows of every slot that a stored ballot is in.
         let as_of = core.progress.applied();
+        // Before the stage too: what ends meanwhile is told as going on, and not as what nobody asked for.
+        let erasures = core.stage.erasures().of(voter);
         let scene = core.stage.look_whole();
-        Ok(OwnData { core, voter, as_of, scene, window: WINDOW })
+        Ok(OwnData { core, voter, as_of, scene, erasures, window: WINDOW })
     }
 }
 
@@ -174,8 +177,7 @@ impl OwnData {
 
     /// Erasures of the voter's that have not ended, by their ids, and whether comments, likes and reports are emptied.
     pub fn erasures(&self) -> Vec<(Seq, bool)> {
-        let own = self.scene.erasures.iter().filter(|(_, erasing)| erasing.voter == self.voter);
-        own.map(|(id, erasing)| (*id, erasing.searched)).collect()
+        self.erasures.iter().map(|(id, erasing)| (*id, erasing.searched)).collect()
     }
 
     /// Every vote, slot by slot.

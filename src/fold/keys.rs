@@ -161,6 +161,12 @@ pub fn pages_of(table: Table) -> ([u8; 5], [u8; 1]) {
     (page(table, 0), [table as u8 + 1])
 }
 
+/// The number in a key that [`page`] made.
+pub fn page_number(key: &[u8]) -> Option<u32> {
+    let key: &[u8; 5] = key.try_into().ok()?;
+    Some(u32::from_be_bytes(key[1..].try_into().expect("4 of 5 bytes")))
+}
+
 /// The bans' page that a voter's are in.
 pub fn bans_page(voter: VoterId) -> u32 {
     u32::from(voter.0[0])

@@ -1,6 +1,6 @@
 //! Erasures, one at a time: a voter's comments, likes and reports of before its begin, found in what is stored and emptied by changes
 //! of their own; clips that are theirs lose their name. Whatever has been searched ends once the applier's pass is through, the
-//! voter's day has passed, and no clip of theirs can be voted for.
+//! voter's day and the next have passed, and no clip of theirs can be voted for.
 //!
 //! What is under way is known from the log alone, so a start goes on with it: a search that was cut short begins anew, and finds
 //! what is left. A like of the voter that comes while the search goes on may be emptied too. Never: writes but through the queue,
@@ -94,7 +94,7 @@ impl EraseJob {
 
     /// Does a little. What can't be read is tried again.
     pub fn step(&mut self, now_ms: u64) -> Pace {
-        if self.progress.failure().is_some() || self.stage.look().erasures.is_empty() {
+        if self.progress.failure().is_some() || self.stage.erasures().is_empty() {
             self.search = None;
             return Pace::Rests;
         }
@@ -129,14 +129,13 @@ impl EraseJob {
 
     /// The oldest that is not searched.
     fn next(&self) -> Option<Search> {
-        let scene = self.stage.look();
-        let (id, of) = scene.erasures.iter().find(|(_, of)| !of.searched)?;
+        let (id, of) = self.stage.erasures().next_unsearched()?;
         let (found, answers) = (VecDeque::new(), VecDeque::new());
-        Some(Search { id: *id, of: *of, place: Place::Comments(*id), found, answers })
+        Some(Search { id, of, place: Place::Comments(id), found, answers })
     }
 
     fn is_open(&self, id: Seq) -> bool {
-        self.stage.look().erasures.get(&id).is_some_and(|of| !of.searched)
+        self.stage.erasures().get(id).is_some_and(|of| !of.searched)
     }
 
     fn go_on(&mut self, search: &mut Search, now_ms: u64) -> Result<Pace, Fault> {
@@ -250,16 +249,18 @@ impl EraseJob {
 
     /// Ends what has nothing left to do; looks at some of them.
     fn end_some(&mut self, now_ms: u64) -> Result<Pace, Fault> {
+        let some = self.stage.erasures().behind(self.looked, ENDS_A_STEP);
+        // Behind them: it has every clip that they count.
         let scene = self.stage.look_whole();
         let today: Day = self.ballots.day(day_of(now_ms));
-        let behind = scene.erasures.range(self.looked + 1..).take(ENDS_A_STEP);
-        let some: Vec<(Seq, Erasing)> = behind.map(|(id, of)| (*id, *of)).collect();
         if some.is_empty() {
             self.looked = 0;
             return Ok(Pace::Rests);
         }
-        // What was used of that day is told by the id alone.
-        let over: Vec<(Seq, Erasing)> = some.iter().filter(|(_, of)| today > of.day).copied().collect();
+        // What was used of a day is told by the id alone. The day is that of the asking: at midnight a vote may have come in between,
+        // before the begin and charged to the next.
+        let is_over = |of: &Erasing| today > of.day.saturating_add(1);
+        let over: Vec<(Seq, Erasing)> = some.iter().filter(|(_, of)| is_over(of)).copied().collect();
         // Once for all of them: there are many clips, and the end of a round waits for this thread.
         let mut made = made_by(&scene, &over);
         self.looked = some[some.len() - 1].0;

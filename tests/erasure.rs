@@ -1059,6 +1059,7 @@ async fn many_who_wait_for_one_slot_all_leave_it() {
     engine.lock_slot("s", 1).await.unwrap();
     clock.advance(2 * DAY_MS);
     until("the end of all", || engine.erasures_begun() == 0).await;
+    engine.drain().await.unwrap();
     let left = |who: u64| {
         let has = |bytes: &[u8], part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
         let all = bytes(disk.open("tables").as_ref());

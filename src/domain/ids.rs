@@ -203,6 +203,7 @@ impl VoterId {
 
     /// What stands in the place of a voter who was erased and whose like or report of a comment still counts: who has the id finds it,
     /// so that a second one is none; who has it not learns nothing, nor which others are the same voter's.
+    #[must_use]
     pub fn emptied(self, comment: Seq) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.0).update(&comment.to_be_bytes());

@@ -298,7 +298,9 @@ impl EraseJob {
 fn made_by(scene: &Scene, erasures: &[(Seq, Erasing)]) -> HashMap<Seq, Vec<ClipNo>> {
     let mut made: HashMap<Seq, Vec<ClipNo>> = HashMap::new();
     let mut of: HashMap<VoterId, Vec<&(Seq, Erasing)>> = HashMap::new();
-    erasures.iter().for_each(|erasure| of.entry(erasure.1.voter).or_default().push(erasure));
+    for erasure in erasures {
+        of.entry(erasure.1.voter).or_default().push(erasure);
+    }
     if of.is_empty() {
         return made;
     }

@@ -1050,7 +1050,7 @@ async fn many_who_wait_for_one_slot_all_leave_it() {
     let waits = || {
         let mut waits = 0;
         let one = |state: plaudit::domain::ErasureState| {
-            waits += u64::from(state.pass.waits.is_some_and(|slots| slots == [SlotNo(0)]))
+            waits += u64::from(state.pass.waits.is_some_and(|slots| slots == [SlotNo(0)]));
         };
         erasures::each(disk.open("tables").as_ref(), one).unwrap();
         waits

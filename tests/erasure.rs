@@ -12,6 +12,8 @@
     reason = "a test fails by panicking and prints what it saw"
 )]
 
+#[path = "rounds/cases.rs"]
+mod cases;
 #[path = "rounds/kept.rs"]
 mod kept;
 mod support;
@@ -20,12 +22,12 @@ mod through;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kept::{Blocks, Kept};
+use cases::each;
+use kept::{Blocks, Kept, history};
 use plaudit::boards::{Subject, Window};
 use plaudit::clock::{Clock, ManualClock};
 use plaudit::codec;
@@ -53,7 +55,6 @@ const VOTERS: u64 = 7;
 /// Never asks to be forgotten.
 const STAYS: u64 = VOTERS - 1;
 const DAY_MS: u64 = 86_400_000;
-const SIDE_BY_SIDE: usize = 16;
 /// Nobody should have to wait longer for anything here.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -269,17 +270,7 @@ impl World {
     }
 
     fn history(&self) -> Vec<Logged> {
-        let mut all = Vec::new();
-        for (key, record) in self.blocks.lock().unwrap().iter() {
-            let read = block::read(key, record, |logged| {
-                all.push(logged);
-                Ok(())
-            });
-            read.unwrap();
-        }
-        let sequences: Vec<Seq> = all.iter().map(|logged: &Logged| logged.seq).collect();
-        assert_eq!(sequences, (1..=all.len() as u64).collect::<Vec<_>>(), "no event is missing or twice");
-        all
+        history(&self.blocks)
     }
 
     /// Counts, comments and budgets are those of the log.
@@ -570,34 +561,12 @@ impl Seen {
     }
 }
 
-/// Runs every case, several at a time, each with a runtime of its own; names the one that fails.
-fn each(name: &str, cases: &[u64], case: impl AsyncFn(u64) + Sync) {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        for of in std::iter::from_fn(|| cases.get(next.fetch_add(1, Ordering::Relaxed))) {
-            if let Err(failed) = catch_unwind(AssertUnwindSafe(|| runtime.block_on(case(*of)))) {
-                eprintln!("failed: {name}={of}");
-                resume_unwind(failed);
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..SIDE_BY_SIDE.min(cases.len())).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            if let Err(failed) = worker.join() {
-                resume_unwind(failed);
-            }
-        }
-    });
-}
-
 #[test]
 fn whatever_happens_nothing_is_left_of_who_was_erased_and_everything_counts_on() {
     let seen = Seen::default();
     let alone = std::env::var(SEED).ok().map(|seed| seed.parse::<u64>().expect("a seed is a number"));
     let cases: Vec<u64> = alone.map_or_else(|| (0..SEEDS).collect(), |seed| vec![seed]);
-    each(SEED, &cases, async |seed| simulate(seed, &seen).await);
+    each(SEED, cases, async |seed| simulate(seed, &seen).await);
     let seen = seen.0.into_inner().unwrap();
     println!("{seen:?}");
     if alone.is_none() {
@@ -779,7 +748,7 @@ fn an_erasure_that_is_cut_short_at_any_write_goes_on_with_the_next_start() {
         assert_eq!(likes, [1], "a like of nobody's");
     };
     let whole = Mutex::new(0);
-    each("no failure", &[0], async |_| {
+    each("no failure", [0], async |_| {
         let disk = FaultyDisk::new(0);
         life(&disk, &clock()).await.unwrap();
         check(&disk, 0);
@@ -787,8 +756,7 @@ fn an_erasure_that_is_cut_short_at_any_write_goes_on_with_the_next_start() {
     });
     let operations = *whole.lock().unwrap();
     let cut_short = AtomicUsize::new(0);
-    let cases: Vec<u64> = (1..=operations).collect();
-    each("k", &cases, async |k| {
+    each("k", 1..=operations, async |k| {
         let (disk, clock) = (FaultyDisk::new(k), clock());
         disk.fail_at(k);
         for turn in 0..3 {

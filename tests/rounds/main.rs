@@ -13,6 +13,7 @@
     clippy::print_stderr,
     reason = "a test fails by panicking and prints what it saw"
 )]
+mod cases;
 mod kept;
 mod naive;
 mod season;
@@ -24,10 +25,9 @@ mod through;
 mod world;
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use cases::each;
 use naive::{check, check_certificates};
 use plaudit::clock::Clock;
 use plaudit::domain::{Decided, Event, FrozenBy, Logged};
@@ -43,32 +43,6 @@ const SLOTS: u32 = 4;
 const VOTERS: u64 = 6;
 const SLOT_MS: u64 = 60_000;
 const MIN_CLIPS: usize = 2;
-/// Cases at once: a case mostly waits for the engine's threads.
-const SIDE_BY_SIDE: usize = 16;
-
-/// Runs every case, several at a time, each with a runtime of its own.
-fn each(name: &str, cases: impl IntoIterator<Item = u64>, case: impl AsyncFn(u64) + Sync) {
-    let cases: Vec<u64> = cases.into_iter().collect();
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        for of in std::iter::from_fn(|| cases.get(next.fetch_add(1, Ordering::Relaxed))) {
-            if let Err(failed) = catch_unwind(AssertUnwindSafe(|| runtime.block_on(case(*of)))) {
-                eprintln!("failed: {name}={of}");
-                resume_unwind(failed);
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..SIDE_BY_SIDE.min(cases.len())).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            if let Err(failed) = worker.join() {
-                resume_unwind(failed);
-            }
-        }
-    });
-}
-
 async fn simulate(seed: u64, seen: &Seen) {
     let mut dice = Dice(seed);
     // In every other run the engine's own keeper steps too, as it does in a server.

@@ -5,10 +5,11 @@ use std::sync::Mutex;
 use plaudit::domain::{Event, SeasonId, SlotStatus, VoteKind};
 use plaudit::error::Reject;
 
+use crate::SLOTS;
+use crate::cases::each;
 use crate::naive::Naive;
 use crate::support::voter;
 use crate::world::World;
-use crate::{SLOTS, each};
 
 /// One round after the other with nothing but the clock, a voter and an operator who adds the last slot's second clip, for as long
 /// as the disk lets it; whoever comes back goes on from what is there.

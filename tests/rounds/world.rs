@@ -13,7 +13,7 @@ use plaudit::log::block;
 use plaudit::merkle::Certificate;
 use plaudit::store::FaultyDisk;
 
-use crate::kept::{Blocks, Kept};
+use crate::kept::{Blocks, Kept, history};
 use crate::naive::check_certificates;
 use crate::support::{NOON, key, voter};
 use crate::through::Through;
@@ -125,17 +125,7 @@ impl World {
 
     /// The whole history, oldest first.
     pub(crate) fn history(&self) -> Vec<Logged> {
-        let mut all = Vec::new();
-        for (key, record) in self.blocks.lock().unwrap().iter() {
-            let read = block::read(key, record, |logged| {
-                all.push(logged);
-                Ok(())
-            });
-            read.unwrap();
-        }
-        let sequences: Vec<Seq> = all.iter().map(|logged: &Logged| logged.seq).collect();
-        assert_eq!(sequences, (1..=all.len() as u64).collect::<Vec<_>>(), "no event is missing or twice");
-        all
+        history(&self.blocks)
     }
 
     pub(crate) async fn stage(&mut self) -> Result<(), Reject> {

@@ -1,10 +1,13 @@
 //! The erasure of a voter, as far as who asks waits for it: its begin. The rest is `jobs/erase.rs` and the applier's pass.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
 use super::{Ack, Core, Engine};
 use crate::domain::{ClipNo, Event, Seq, VoterId, day_of};
 use crate::error::Reject;
+use crate::jobs::EraseJob;
 use crate::log::{Body, Entry};
 
 /// Erasures whose search has not ended, at most: one at a time is worked on.
@@ -62,6 +65,18 @@ impl Engine {
 }
 
 impl Core {
+    /// What looks for comments, likes and reports, and ends erasures.
+    pub(super) fn erase_job(&self) -> EraseJob {
+        EraseJob::new(
+            Arc::clone(&self.stage),
+            Arc::clone(&self.ballots),
+            Arc::clone(&self.comments),
+            self.queue.clone(),
+            Arc::clone(&self.progress),
+            Arc::clone(&self.tables),
+        )
+    }
+
     /// The voter's erasure that is still searched for, if there is one; refuses where there is no room for another.
     fn begun_already(&self, voter: VoterId) -> Result<Option<Seq>, Reject> {
         let erasures = self.stage.erasures();
@@ -78,7 +93,6 @@ impl Core {
 mod tests {
     use std::future::Future;
     use std::pin::{Pin, pin};
-    use std::sync::Arc;
     use std::task::{Context, Poll, Waker};
     use std::time::Duration;
 
@@ -87,7 +101,6 @@ mod tests {
     use crate::domain::{ClipDraft, ClipId, SeasonId, SlotStatus, VoteKind, VoterKey};
     use crate::engine::Settings;
     use crate::fold::erasures;
-    use crate::jobs::EraseJob;
     use crate::store::FaultyDisk;
 
     const NOON: u64 = 1_800_014_400_000;
@@ -161,15 +174,7 @@ mod tests {
         });
         waited.await.expect("the pass ends");
         // A job of the test's own, so that it is known to have looked.
-        let core = &engine.core;
-        let mut job = EraseJob::new(
-            Arc::clone(&core.stage),
-            Arc::clone(&core.ballots),
-            Arc::clone(&core.comments),
-            core.queue.clone(),
-            Arc::clone(&core.progress),
-            Arc::clone(&core.tables),
-        );
+        let mut job = engine.core.erase_job();
         for _ in 0..4 {
             job.step(clock.now_ms());
             engine.drain().await.unwrap();

@@ -398,20 +398,12 @@ impl Keeper {
         let every = Duration::from_secs(core.settings.reconcile_every_s);
         let (queue, progress) = (core.queue.clone(), Arc::clone(&core.progress));
         let reconcile = Reconcile::new(Arc::clone(&core.stage), queue, progress, Arc::clone(&core.tables));
-        let erase = EraseJob::new(
-            Arc::clone(&core.stage),
-            Arc::clone(&core.ballots),
-            Arc::clone(&core.comments),
-            core.queue.clone(),
-            Arc::clone(&core.progress),
-            Arc::clone(&core.tables),
-        );
         Self {
             forget: Forget::new(Arc::clone(&core.stage), Arc::clone(&core.ballots), locked),
             reconcile: (!every.is_zero()).then_some(reconcile),
             rounds: core.settings.rounds.automatic.then(|| Arc::clone(&core.rounds)),
             voids: Arc::clone(&core.voids),
-            erase,
+            erase: core.erase_job(),
             comments: Arc::clone(&core.comments),
             every,
             stop,

@@ -57,6 +57,10 @@ async fn simulate(seed: u64, seen: &Seen) {
     world.crash(dice.roll(u64::MAX), None);
     world.settle().await;
     check(&world).is_at_rest(world.clock.now_ms());
+    // Elsewhere a life ends, and the next begins, with erasures that wait.
+    if dice.roll(2) == 0 {
+        world.end_erasures().await;
+    }
     world.engine().drain().await.unwrap();
     check_certificates(&mut world);
     world.engine().close().unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use plaudit::clock::{Clock, ManualClock};
 use plaudit::domain::{
@@ -34,6 +35,9 @@ impl Dice {
         u32::try_from(self.roll(u64::from(SLOTS))).unwrap() + 1
     }
 }
+
+/// More than the clock may have jumped ahead in a run.
+const DAYS: u64 = 100;
 
 fn network(who: u64) -> NetworkHash {
     NetworkHash::of([u8::try_from(who % 2).unwrap() + 1; 8])
@@ -374,7 +378,7 @@ impl World {
         }
         let stepping = tokio::spawn(async move { engine.step_rounds().await });
         // A flush of the applier's, for an erasure, may have been the one that was held: then both may be in one batch, and none waits.
-        let (began, both) = (std::time::Instant::now(), std::time::Duration::from_millis(50));
+        let (began, both) = (Instant::now(), Duration::from_millis(50));
         while self.engine().queue().pending == 0
             && !stepping.is_finished()
             && !extend.is_finished()
@@ -387,6 +391,23 @@ impl World {
             |told: Result<(), Reject>| matches!(told, Ok(()) | Err(Reject::WrongState { .. } | Reject::StorageFailed));
         assert!(fine(extend.await.unwrap()));
         assert!(fine(stepping.await.unwrap().map(drop)));
+    }
+
+    /// Every slot that takes votes or may take them again is locked, and days pass: then every erasure comes to its end.
+    pub(crate) async fn end_erasures(&mut self) {
+        for position in 1..=SLOTS {
+            let told = self.engine().lock_slot("s", position).await;
+            assert!(matches!(told, Ok(_) | Err(Reject::WrongState { .. })), "{told:?}");
+        }
+        // Past the latest day that any jump of the clock has shown.
+        self.clock.advance(DAYS * 86_400_000);
+        let began = Instant::now();
+        while self.engine().erasures_begun() > 0 {
+            assert!(began.elapsed() < Duration::from_mins(2), "{} erasures never end", self.engine().erasures_begun());
+            // The applier's pass, and then the word that it is through.
+            let _ = self.engine().drain().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Until nothing more is due.

@@ -10,7 +10,7 @@ use crate::error::Reject;
 use crate::jobs::EraseJob;
 use crate::log::{Body, Entry};
 
-/// Erasures whose search has not ended, at most: one at a time is worked on.
+/// Erasures whose search has not ended, at most: one search is for all that wait when it begins.
 const WAITING_MAX: usize = 256;
 /// Erasures that have not ended, at most: each waits for the last of its voter's slots to be locked, and for the day to pass.
 const BEGUN_MAX: usize = 65_536;

@@ -1,6 +1,6 @@
-//! Erasures, one at a time: a voter's comments, likes and reports of before its begin, found in what is stored and emptied by changes
-//! of their own; clips that are theirs lose their name. Whatever has been searched ends once the applier's pass is through, the
-//! voter's day and the next have passed, and no clip of theirs can be voted for.
+//! Erasures: their voters' comments, likes and reports of before each begin, found in what is stored and emptied by changes of their
+//! own, in one search for all that wait when it begins; clips that are theirs lose their name. Whatever has been searched ends once
+//! the applier's pass is through, the voter's day and the next have passed, and no clip of theirs can be voted for.
 //!
 //! What is under way is known from the log alone, so a start goes on with it: a search that was cut short begins anew, and finds
 //! what is left. A like of the voter that comes while the search goes on may be emptied too. Never: writes but through the queue,
@@ -53,11 +53,13 @@ type Answer = oneshot::Receiver<Outcome>;
 /// What is being emptied.
 #[derive(Debug)]
 struct Search {
-    id: Seq,
-    of: Erasing,
+    /// Erasures that waited when it began, by their begins: as many as may wait at all.
+    all: Vec<(Seq, Erasing)>,
+    /// Their voters, each with the latest begin.
+    voters: HashMap<VoterId, Seq>,
     place: Place,
-    /// What was found and is to be changed.
-    found: VecDeque<(Seq, What)>,
+    /// What was found and is to be changed, and whose it is.
+    found: VecDeque<(Seq, VoterId, What)>,
     answers: VecDeque<Answer>,
 }
 
@@ -73,10 +75,8 @@ enum Place {
     Comments(Seq),
     /// Likes and reports past this one.
     Marks(Seq, VoterId),
-    /// Clips.
-    Clips,
-    /// Its last word is to be asked for, or is on its way.
-    Last,
+    /// Each loses its clips' names, and then its last word is asked for, or is on its way.
+    Words,
 }
 
 impl EraseJob {
@@ -116,26 +116,30 @@ impl EraseJob {
             self.asked = None;
         }
         let Some(mut search) = self.search.take().or_else(|| self.next()) else { return self.end_some(now_ms) };
-        if self.progress.applied() < search.id {
-            // What came before its begin is not all in the tables.
+        if search.all.last().is_some_and(|(last, _)| self.progress.applied() < *last) {
+            // What came before their begins is not all in the tables.
             self.progress.nudge();
             self.search = Some(search);
             return Ok(Pace::Rests);
         }
         let pace = self.go_on(&mut search, now_ms)?;
-        self.search = Some(search).filter(|search| self.is_open(search.id));
+        self.search = Some(search).filter(|search| self.first_open(search).is_some());
         Ok(pace)
     }
 
-    /// The oldest that is not searched.
+    /// For all that are not searched.
     fn next(&self) -> Option<Search> {
-        let (id, of) = self.stage.erasures().next_unsearched()?;
+        let all = self.stage.erasures().all_unsearched();
+        let (last, _) = *all.last()?;
+        // A later begin of the same voter takes the place of the one before.
+        let voters = all.iter().map(|(id, of)| (of.voter, *id)).collect();
         let (found, answers) = (VecDeque::new(), VecDeque::new());
-        Some(Search { id, of, place: Place::Comments(id), found, answers })
+        Some(Search { all, voters, place: Place::Comments(last), found, answers })
     }
 
-    fn is_open(&self, id: Seq) -> bool {
-        self.stage.erasures().get(id).is_some_and(|of| !of.searched)
+    fn first_open(&self, search: &Search) -> Option<(Seq, Erasing)> {
+        let is_open = |id| self.stage.erasures().get(id).is_some_and(|of| !of.searched);
+        search.all.iter().find(|(id, _)| is_open(*id)).copied()
     }
 
     fn go_on(&mut self, search: &mut Search, now_ms: u64) -> Result<Pace, Fault> {
@@ -150,19 +154,17 @@ impl EraseJob {
             Place::Comments(below) => search.place = self.look_at_comments(search, below)?,
             Place::Marks(comment, voter) => search.place = self.look_at_marks(search, (comment, voter))?,
             // The last word says that all of it is done.
-            _ if !search.found.is_empty() || !search.answers.is_empty() => return Ok(Pace::Rests),
-            Place::Clips => {
-                let scene = self.stage.look_whole();
-                let theirs = made_by(&scene, &[(search.id, search.of)]).remove(&search.id).unwrap_or_default();
-                if !self.unname_clips(search.id, &scene, &theirs, now_ms) {
-                    search.place = Place::Last;
+            Place::Words if search.found.is_empty() && search.answers.is_empty() => {
+                if let Some((id, of)) = self.first_open(search) {
+                    let scene = self.stage.look_whole();
+                    let theirs = made_by(&scene, &[(id, of)]).remove(&id).unwrap_or_default();
+                    if !self.unname_clips(id, &scene, &theirs, now_ms) {
+                        self.asked = self.urge(id, ErasurePart::Searched, now_ms);
+                    }
                 }
                 return Ok(Pace::Rests);
             }
-            Place::Last => {
-                self.asked = self.urge(search.id, ErasurePart::Searched, now_ms);
-                return Ok(Pace::Rests);
-            }
+            Place::Words => return Ok(Pace::Rests),
         }
         Ok(Pace::Busy)
     }
@@ -171,8 +173,8 @@ impl EraseJob {
         let mut ids = Backwards::<CommentId>::new(self.tables.as_ref(), below, 0);
         for _ in 0..LOOKED_A_STEP {
             let Some(id) = ids.next_item()? else { return Ok(Place::Marks(0, VoterId::NOBODY)) };
-            if id.author == search.of.voter {
-                search.found.push_back((id.place.id, What::Comment));
+            if search.voters.get(&id.author).is_some_and(|begin| id.place.id < *begin) {
+                search.found.push_back((id.place.id, id.author, What::Comment));
             }
             if search.found.len() >= FOUND_MAX || id.place.id == 0 {
                 return Ok(Place::Comments(id.place.id));
@@ -187,10 +189,10 @@ impl EraseJob {
         let mut marks = Forwards::<Mark>::new(self.tables.as_ref(), past, end);
         let mut last = past;
         for _ in 0..LOOKED_A_STEP {
-            let Some(mark) = marks.next_item()? else { return Ok(Place::Clips) };
+            let Some(mark) = marks.next_item()? else { return Ok(Place::Words) };
             last = (mark.comment, mark.voter);
-            if mark.voter == search.of.voter {
-                search.found.push_back((mark.comment, What::Mark));
+            if search.voters.contains_key(&mark.voter) {
+                search.found.push_back((mark.comment, mark.voter, What::Mark));
                 if search.found.len() >= FOUND_MAX {
                     break;
                 }
@@ -206,8 +208,7 @@ impl EraseJob {
             if search.answers.len() >= IN_FLIGHT {
                 break;
             }
-            let Some((id, what)) = search.found.pop_front() else { break };
-            let voter = search.of.voter;
+            let Some((id, voter, what)) = search.found.pop_front() else { break };
             let wish = match what {
                 What::Comment => Wish::Change(CommentChange::Emptied),
                 What::Mark => Wish::Unname(voter),
@@ -221,7 +222,7 @@ impl EraseJob {
                     moved = true;
                 }
                 // Something of it is in flight, there is no room, or what it rests on has changed: at a later step.
-                Claim::InFlight | Claim::Full | Claim::Stale => search.found.push_back((id, what)),
+                Claim::InFlight | Claim::Full | Claim::Stale => search.found.push_back((id, voter, what)),
                 _ => moved = true,
             }
         }

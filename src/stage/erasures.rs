@@ -67,11 +67,10 @@ impl Erasures {
         self.0.read().unsearched.len()
     }
 
-    /// The oldest that is still searched for.
-    pub fn next_unsearched(&self) -> Option<(Seq, Erasing)> {
+    /// Those that are still searched for, by their begins.
+    pub fn all_unsearched(&self) -> Vec<(Seq, Erasing)> {
         let known = self.0.read();
-        let id = *known.unsearched.first()?;
-        Some((id, *known.all.get(&id)?))
+        known.unsearched.iter().filter_map(|id| Some((*id, *known.all.get(id)?))).collect()
     }
 
     /// Some behind that one, by their begins.
@@ -135,18 +134,19 @@ mod tests {
         let (one, other) = (VoterId([1; 16]), VoterId([2; 16]));
         let erasing = |voter, searched| Erasing { voter, day: 7, clips: ClipNo(3), searched };
         let erasures = Erasures::default();
-        assert!(erasures.is_empty() && erasures.next_unsearched().is_none());
+        assert!(erasures.is_empty() && erasures.all_unsearched().is_empty());
         erasures.begin(5, erasing(one, false));
         erasures.begin(8, erasing(other, false));
         erasures.begin(9, erasing(one, true));
         assert_eq!(erasures.voters().1, [(5, one), (8, other), (9, one)]);
         assert_eq!(erasures.of(one), [(5, erasing(one, false)), (9, erasing(one, true))]);
         assert_eq!((erasures.len(), erasures.unsearched()), (3, 2));
+        assert_eq!(erasures.all_unsearched(), [(5, erasing(one, false)), (8, erasing(other, false))]);
         assert_eq!(erasures.behind(5, 1), [(8, erasing(other, false))]);
         let (version, _) = erasures.voters();
         erasures.searched(5);
         assert_eq!((erasures.version(), erasures.get(5)), (version, Some(erasing(one, true))));
-        assert_eq!(erasures.next_unsearched(), Some((8, erasing(other, false))));
+        assert_eq!(erasures.all_unsearched(), [(8, erasing(other, false))]);
         for id in [5, 9, 9] {
             erasures.end(id);
         }

@@ -62,7 +62,7 @@
 //! # A voter's own data
 //!
 //! ```text
-//! http/me.rs               GET /api/me/export: identify, take one of two places
+//! http/me.rs               GET /api/me/export: identify, take one of two places (places.rs)
 //! engine/own.rs            all that was acknowledged is applied first; then the tables, a little at a time: sorted pages are looked up,
 //!                          blocks and comments looked through, on half a core at most, and no hold keeps a backup out
 //! http/pieces.rs           written while it is read, into a short queue that the connection takes from

@@ -1,6 +1,6 @@
 //! Comments as they are now: the tables' pages, and over them in memory what is not in them yet.
 //!
-//! [`Live`](live::Live) holds every comment, like and count of replies that settlement changed and the applier has not
+//! `Live` holds every comment, like and count of replies that settlement changed and the applier has not
 //! stored, the newest comments of clips that someone looks at, and what requests have in flight. A reader copies what it
 //! needs of that first and reads pages afterwards: what leaves memory in between is in the pages by then.
 //!

@@ -1,7 +1,7 @@
 //! The settings of a server: one flag each, which is an environment variable and a key of `plaudit.toml` too, checked
 //! once at the start and held against each other by [`Config::check`].
 //!
-//! Order of precedence: flag, environment, file, default. clap does the first two and the last; [`file`] puts the
+//! Order of precedence: flag, environment, file, default. clap does the first two and the last; [`mod@file`] puts the
 //! file's values in the defaults' place before clap reads anything.
 //!
 //! Never: opens a store or a socket, makes a secret, or reads a setting again while the server runs.

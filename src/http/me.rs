@@ -6,7 +6,6 @@
 //! engine says.
 
 use std::io::{BufWriter, Write};
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
@@ -195,9 +194,9 @@ pub(super) async fn export(
 ) -> Result<Response, Refused> {
     let who = known(&app, client, &headers)?;
     // Before anything waits or is read: who is too many costs nothing.
-    let place = Arc::clone(&app.0.own).try_acquire_owned().map_err(|_| Reject::Overloaded);
-    let place = place.inspect_err(|_| {
+    let place = app.0.own.take(who.voter).ok_or_else(|| {
         app.engine().metrics().overloaded.inc();
+        Reject::Overloaded
     })?;
     let data = app.engine().own_data(who.voter).await?;
     let mut answer = pieces::answer("a voter's own data", "application/json", Some(WITHIN), move |out| {

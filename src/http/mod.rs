@@ -28,6 +28,7 @@ mod ops;
 mod origins;
 mod pages;
 mod pieces;
+mod places;
 mod push;
 mod query;
 mod reply;
@@ -144,7 +145,7 @@ struct Parts {
     /// Made when it is first asked for.
     documents: OnceLock<openapi::Documents>,
     readers: Arc<Semaphore>,
-    own: Arc<Semaphore>,
+    own: places::Places,
     pages: pages::Pages,
     options: AppOptions,
     /// Set by [`serve`] when it is told to stop; `/readyz` reads it, streams wait for it.
@@ -161,7 +162,7 @@ impl App {
         let packed = compress::Packed::default();
         let draining = watch::Sender::new(false);
         let readers = Arc::new(Semaphore::new(READERS));
-        let own = Arc::new(Semaphore::new(OWN_AT_ONCE));
+        let own = places::Places::new(OWN_AT_ONCE);
         let pages = pages::Pages::new(&options, engine.settings().weights);
         Self(Arc::new(Parts {
             engine,

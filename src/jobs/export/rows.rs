@@ -1,12 +1,10 @@
 //! Rows to lines, by hand: millions a second.
 
-use std::io::{self, Write};
+use std::io;
 
 use super::Format;
-use super::parquet::Groups;
-
-/// Lines are gathered to this much before they are written.
-const GATHERED: usize = 128 * 1024;
+use super::parquet::{Buffer, Groups};
+use super::sink::RowSink;
 
 /// A value of a row.
 #[derive(Clone, Copy, Debug)]
@@ -81,42 +79,65 @@ impl Column {
 pub(super) struct Rows<'a> {
     out: Out<'a>,
     rows: u64,
+    /// So many of the first are there already.
+    has: u64,
+    /// Lines are gathered to so many bytes.
+    most: usize,
 }
 
 enum Out<'a> {
     Json {
-        to: &'a mut dyn Write,
+        to: &'a mut dyn RowSink,
         lines: Vec<u8>,
         /// What stands in front of each cell.
         heads: Vec<Vec<u8>>,
     },
-    Csv(Box<csv::Writer<&'a mut dyn Write>>),
+    Csv {
+        to: &'a mut dyn RowSink,
+        csv: Box<csv::Writer<Buffer>>,
+        /// What `csv` has written, and `to` has not got.
+        lines: Buffer,
+    },
     Parquet(Box<Groups<'a>>),
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn new(format: Format, columns: &[Column], to: &'a mut dyn Write) -> io::Result<Self> {
+    pub(super) fn new(format: Format, columns: &[Column], to: &'a mut dyn RowSink) -> io::Result<Self> {
+        let (has, most) = (to.has(), to.gathers());
         let out = match format {
             Format::Jsonl => {
                 let head = |(at, column): (usize, &Column)| {
                     format!("{}\"{}\":", if at == 0 { "{" } else { "," }, column.name).into_bytes()
                 };
                 let heads = columns.iter().enumerate().map(head).collect();
-                Out::Json { to, lines: Vec::with_capacity(GATHERED + 4096), heads }
+                Out::Json { to, lines: Vec::with_capacity(most + 4096), heads }
             }
             Format::Csv => {
-                let mut csv = csv::WriterBuilder::new().buffer_capacity(GATHERED).from_writer(to);
-                csv.write_record(columns.iter().map(|column| column.name))?;
-                Out::Csv(Box::new(csv))
+                let lines = Buffer::default();
+                let mut csv = csv::Writer::from_writer(lines.clone());
+                if has == 0 {
+                    csv.write_record(columns.iter().map(|column| column.name))?;
+                }
+                Out::Csv { to, csv: Box::new(csv), lines }
             }
+            // Its end names all that is before it: it is written whole or not at all.
+            Format::Parquet if has > 0 => return Err(io::Error::other("Parquet is never gone on with")),
             Format::Parquet => Out::Parquet(Box::new(Groups::new(columns, to)?)),
         };
-        Ok(Self { out, rows: 0 })
+        Ok(Self { out, rows: 0, has, most })
+    }
+
+    /// Whether the next row is there already, and its cells don't matter.
+    pub(super) fn skips(&self) -> bool {
+        self.rows < self.has
     }
 
     /// Writes a row: as many cells as there are columns.
     pub(super) fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()> {
         self.rows += 1;
+        if self.rows <= self.has {
+            return Ok(());
+        }
         match &mut self.out {
             Out::Json { to, lines, heads } => {
                 debug_assert_eq!(cells.len(), heads.len());
@@ -125,12 +146,12 @@ impl<'a> Rows<'a> {
                     json(lines, *cell);
                 }
                 lines.extend_from_slice(b"}\n");
-                if lines.len() >= GATHERED {
-                    to.write_all(lines)?;
+                if lines.len() >= self.most {
+                    to.write_rows(lines, self.rows)?;
                     lines.clear();
                 }
             }
-            Out::Csv(csv) => {
+            Out::Csv { to, csv, lines } => {
                 let mut number = itoa::Buffer::new();
                 for cell in cells {
                     match cell {
@@ -146,6 +167,9 @@ impl<'a> Rows<'a> {
                     }
                 }
                 csv.write_record(None::<&[u8]>)?;
+                // Into memory: so a piece ends where a row does.
+                csv.flush()?;
+                lines.pass_on(self.most, |lines| to.write_rows(lines, self.rows))?;
             }
             Out::Parquet(groups) => groups.row(cells)?,
         }
@@ -159,9 +183,16 @@ impl<'a> Rows<'a> {
 
     /// Writes what is gathered; says how many rows there were.
     pub(super) fn end(self) -> io::Result<u64> {
+        if self.skips() {
+            let why = format!("{} rows were there already, and the table has {}", self.has, self.rows);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
         match self.out {
-            Out::Json { to, lines, .. } => to.write_all(&lines)?,
-            Out::Csv(mut csv) => csv.flush()?,
+            Out::Json { to, lines, .. } => to.write_rows(&lines, self.rows)?,
+            Out::Csv { to, mut csv, lines } => {
+                csv.flush()?;
+                lines.pass_on(0, |lines| to.write_rows(lines, self.rows))?;
+            }
             Out::Parquet(groups) => groups.end()?,
         }
         Ok(self.rows)

@@ -113,4 +113,9 @@ impl Engine {
         };
         Ok(Reading { source, kept: Arc::clone(&core.kept), clock: Arc::clone(&core.clock) })
     }
+
+    /// Whether the tables are held as they were at one moment: something is read of them, or kept to be gone on with.
+    pub fn holds_tables(&self) -> bool {
+        self.core.holds.versions().is_held()
+    }
 }

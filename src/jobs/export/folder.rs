@@ -35,9 +35,8 @@ impl Folder {
         Self { begun, notes, every: EVERY }
     }
 
-    /// Makes sure of a table's rows after so many bytes: for tests.
-    #[must_use]
-    pub fn noting_every(self, bytes: u64) -> Self {
+    #[cfg(test)]
+    fn noting_every(self, bytes: u64) -> Self {
         Self { every: bytes, ..self }
     }
 
@@ -99,3 +98,6 @@ impl Folder {
         Ok(manifest)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -298,22 +298,4 @@ fn read(line: &[u8]) -> Result<Line<'static>, Fault> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn what_is_no_text_comes_back(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..100_000), 0..6)) {
-            let mut text = Vec::new();
-            let mut lines = Lines { out: &mut text, left: Vec::new() };
-            for part in &parts {
-                lines.write_all(part).unwrap();
-            }
-            lines.end().unwrap();
-            prop_assert!(text.split(|byte| *byte == b'\n').all(|line| line.len() < LINE_MAX && !is_head(line)));
-            prop_assert_eq!(decode_lines(&text).unwrap(), parts.concat());
-        }
-    }
-}
+mod tests;

@@ -70,7 +70,10 @@ impl Proxy {
                 let (client, _) = listener.accept().unwrap();
                 let server = TcpStream::connect(&to).unwrap();
                 let (mut asks, mut asked) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                thread::spawn(move || std::io::copy(&mut asks, &mut asked));
+                thread::spawn(move || {
+                    let _ = std::io::copy(&mut asks, &mut asked);
+                    let _ = asked.shutdown(Shutdown::Write);
+                });
                 pass(&server, &client, fate, &heard);
                 if matches!(fate, Fate::Stall(_)) {
                     open.push((client, server));
@@ -95,15 +98,18 @@ impl Proxy {
 
 fn pass(mut server: &TcpStream, mut client: &TcpStream, fate: Fate, heads: &Mutex<Vec<Value>>) {
     let (Fate::Cut(most) | Fate::Stall(most) | Fate::Change(most)) = fate else {
-        let mut kept = Vec::new();
+        let (mut kept, mut has_head) = (Vec::new(), false);
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(read @ 1..) = server.read(&mut buffer) {
-            kept.extend_from_slice(&buffer[..read.min(8192_usize.saturating_sub(kept.len()))]);
+            if !has_head {
+                kept.extend_from_slice(&buffer[..read]);
+                has_head = keep_head(&kept, heads);
+            }
             if client.write_all(&buffer[..read]).is_err() {
                 break;
             }
         }
-        return keep_head(&kept, heads);
+        return;
     };
     let mut bytes = vec![0; most];
     server.read_exact(&mut bytes).unwrap();
@@ -116,10 +122,12 @@ fn pass(mut server: &TcpStream, mut client: &TcpStream, fate: Fate, heads: &Mute
     client.write_all(&bytes).unwrap();
 }
 
-fn keep_head(answer: &[u8], heads: &Mutex<Vec<Value>>) {
+/// Whether there is one.
+fn keep_head(answer: &[u8], heads: &Mutex<Vec<Value>>) -> bool {
     let text = String::from_utf8_lossy(answer);
-    let head = text.lines().find(|line| line.starts_with("{\"export\":"));
+    let head = text.split_inclusive('\n').find(|line| line.starts_with("{\"export\":") && line.ends_with('\n'));
     heads.lock().unwrap().extend(head.map(|head| serde_json::from_str::<Value>(head).unwrap()));
+    head.is_some()
 }
 
 fn export(address: &str, to: &Path, more: &[&str]) -> Child {

@@ -30,7 +30,7 @@ const MANIFEST_MAX: u64 = 1 << 20;
 /// What is known of an export that is not whole.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Notes {
-    /// The manifest so far: tables that are whole.
+    /// The manifest so far: tables that are whole, the last of them perhaps under the name of a part.
     #[serde(flatten)]
     pub(super) manifest: Manifest,
     /// [`super::Source::state`]; empty in notes of before there were states, which are of none.
@@ -98,9 +98,15 @@ impl Begun {
     /// Keeps of the notes what the directory has.
     fn look(&mut self) -> Result<(), Fault> {
         let Some(notes) = &mut self.notes else { return Ok(()) };
-        let whole = |written: &&Written| {
-            fs::metadata(self.dir.join(&written.file)).is_ok_and(|found| found.len() == written.bytes)
+        let has = |name: &str, written: &Written| {
+            fs::metadata(self.dir.join(name)).is_ok_and(|found| found.len() == written.bytes)
         };
+        // Cut short between the note and the new name: what was noted was on the disk.
+        let renamed = |written: &Written| {
+            let part = format!("{}{PART}", written.file);
+            has(&part, written) && fs::rename(self.dir.join(part), self.dir.join(&written.file)).is_ok()
+        };
+        let whole = |written: &&Written| has(&written.file, written) || renamed(written);
         // In order, and without a gap: whoever goes on goes on behind all of them.
         let wanted = Table::all(notes.manifest.pseudonymous);
         let tables = std::mem::take(&mut notes.manifest.tables);

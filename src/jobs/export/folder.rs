@@ -79,10 +79,12 @@ impl Folder {
             }
         };
         let written = begun.map_err(doing)?.fill(&doing, write)?;
-        fs::rename(&part, &path).map_err(|why| Fault::io(format!("renaming {}", part.display()), &why))?;
+        // First: cut short in between, the new name is given later, and none of it is lost.
         self.notes.part = None;
         self.notes.manifest.tables.push(written);
-        self.notes.put(&self.begun.dir)
+        self.notes.put(&dir)?;
+        fs::rename(&part, &path).map_err(|why| Fault::io(format!("renaming {}", part.display()), &why))?;
+        sync_dir(&dir)
     }
 
     /// All tables are in: writes the manifest.

@@ -134,6 +134,20 @@ fn what_a_kill_or_a_power_cut_leaves_is_gone_on_with() {
 }
 
 #[test]
+fn a_table_that_is_whole_but_for_its_name_is_given_it() {
+    let (format, wanted) = (Format::Parquet, uncut(Format::Parquet));
+    let dir = tempfile::tempdir().unwrap();
+    let mut folder = open(dir.path(), format);
+    folder.put_table(Table::Seasons, |out| write(format, out, None, &mut |_| {})).unwrap();
+    drop(folder);
+    let path = dir.path().join("seasons.parquet");
+    fs::rename(&path, dir.path().join(format!("seasons.parquet{PART}"))).unwrap();
+    let folder = open(dir.path(), format);
+    assert!(folder.has(Table::Seasons) && path.exists());
+    assert_eq!((fill(folder, format), files(dir.path())), wanted);
+}
+
+#[test]
 fn a_part_that_is_not_what_was_noted_begins_anew() {
     let (format, wanted) = (Format::Jsonl, uncut(Format::Jsonl));
     for damage in [|bytes: &mut Vec<u8>| bytes[3] ^= 1, |bytes: &mut Vec<u8>| bytes.truncate(500), Vec::clear] {

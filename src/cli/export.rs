@@ -28,7 +28,7 @@ pub(super) fn export(args: &Export) -> Result<Done, Fault> {
     if args.slot.is_some() {
         return results::export(args);
     }
-    let bar = bar("rows");
+    let bar = bar(if args.remote.target.is_some() { "bytes" } else { "rows" });
     let manifest = match &args.remote.target {
         Some(target) => of_server(args, target, &bar)?,
         None => of_stopped(args, &bar)?,
@@ -76,11 +76,16 @@ fn of_server(args: &Export, target: &str, bar: &ProgressBar) -> Result<Manifest,
             Some((state, Some(place))) => Some((state, place)),
             None => None,
         };
-        match (&last, &place) {
-            (Some((was, _)), Some((is, _))) if was != is => anew += 1,
-            (None, Some(_)) => tries = anew,
-            (Some((_, was)), Some((_, is))) if is > was => tries = anew,
-            _ => {}
+        let is_further = match (&last, &place) {
+            (Some((was, _)), Some((is, _))) if was != is => {
+                anew += 1;
+                false
+            }
+            (Some((_, was)), Some((_, is))) => is > was,
+            (was, is) => was.is_none() && is.is_some(),
+        };
+        if is_further {
+            tries = anew;
         }
         let format = args.format.extension();
         let mut path = format!("/api/admin/export?format={format}&pseudonymous={}", u8::from(args.pseudonymous));
@@ -97,10 +102,9 @@ fn of_server(args: &Export, target: &str, bar: &ProgressBar) -> Result<Manifest,
         let came = incoming.came;
         let why = match incoming.end(fetched) {
             Ended::Whole(folder) => return folder.finish(),
-            Ended::Failed(why) => return Err(why),
-            // Something is there, or somebody: it is worth asking again.
+            // Something came, now or before: it is worth asking again.
             Ended::Broken(why) if came || tries > 0 => why,
-            Ended::Broken(why) => return Err(why),
+            Ended::Broken(why) | Ended::Failed(why) => return Err(why),
         };
         if tries >= TRIES {
             return Err(Fault::Setting(format!("{why}. The export is not whole: run it again, it goes on from here")));
@@ -149,7 +153,7 @@ struct Unwritten {
 
 /// How an answer ended.
 enum Ended {
-    Whole(Folder),
+    Whole(Box<Folder>),
     /// Asking again may help.
     Broken(Fault),
     Failed(Fault),
@@ -235,8 +239,7 @@ impl Incoming {
         let cut = match fetched {
             _ if self.ends => None,
             Ok(()) => Some(Ended::Broken(broken())),
-            Err(Cut::Broken(why)) => Some(Ended::Broken(why)),
-            Err(Cut::Refused(408 | 409 | 429 | 500..=599, why)) => Some(Ended::Broken(why)),
+            Err(Cut::Broken(why) | Cut::Refused(408 | 409 | 429 | 500..=599, why)) => Some(Ended::Broken(why)),
             Err(Cut::Refused(_, why)) => Some(Ended::Failed(why)),
             Err(Cut::Taking(why)) => Some(match self.unwritten.take() {
                 Some(Unwritten { broken: true, why }) => Ended::Broken(why),
@@ -248,7 +251,7 @@ impl Incoming {
         match (self.unwritten, cut, self.folder) {
             (Some(Unwritten { broken: false, why }), ..) => Ended::Failed(why),
             (_, Some(cut), _) => cut,
-            (_, None, Some(folder)) => Ended::Whole(folder),
+            (_, None, Some(folder)) => Ended::Whole(Box::new(folder)),
             (_, None, None) => Ended::Broken(broken()),
         }
     }

@@ -71,12 +71,11 @@ impl Folder {
             notes.put(&dir)
         };
         let going = self.begun.take_part().filter(|going| going.of().table == table);
-        let begun = match going {
-            Some(going) => Part::go_on(going, self.every, note),
-            None => {
-                let none = Written { table, file, rows: 0, bytes: 0, blake3: String::new() };
-                Part::begin(&dir, none, self.every, note)
-            }
+        let begun = if let Some(going) = going {
+            Part::go_on(going, self.every, note)
+        } else {
+            let none = Written { table, file, rows: 0, bytes: 0, blake3: String::new() };
+            Part::begin(&dir, none, self.every, note)
         };
         let written = begun.map_err(doing)?.fill(&doing, write)?;
         // First: cut short in between, the new name is given later, and none of it is lost.

@@ -23,7 +23,8 @@ const PIECES: usize = 4;
 #[derive(Debug)]
 pub(super) struct Going {
     file: File,
-    hasher: blake3::Hasher,
+    /// On the heap: it is far larger than all else.
+    hasher: Box<blake3::Hasher>,
     sure: Written,
 }
 
@@ -36,7 +37,7 @@ impl Going {
             Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(doing)?,
         };
-        let mut hasher = blake3::Hasher::new();
+        let mut hasher = Box::new(blake3::Hasher::new());
         hasher.update_reader((&file).take(sure.bytes)).map_err(doing)?;
         let same = hasher.count() == sure.bytes && hex(hasher.finalize().as_bytes()) == sure.blake3;
         Ok(same.then(|| Self { file, hasher, sure: sure.clone() }))
@@ -78,7 +79,7 @@ impl<N: FnMut(&Written) -> Result<(), Fault> + Send> Part<N> {
         let Going { mut file, hasher, sure } = going;
         file.set_len(sure.bytes)?;
         file.seek(SeekFrom::Start(sure.bytes))?;
-        Ok(Self { to: Hashed::behind(file, hasher, sure.bytes), noted: sure.bytes, stood: sure, every, note })
+        Ok(Self { to: Hashed::behind(file, *hasher, sure.bytes), noted: sure.bytes, stood: sure, every, note })
     }
 
     /// Has what `write` makes hashed and written by another thread. What it comes to; what was sure is noted where it fails.

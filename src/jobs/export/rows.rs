@@ -78,7 +78,8 @@ impl Column {
 /// Writes rows of the same columns.
 pub(super) struct Rows<'a> {
     out: Out<'a>,
-    rows: u64,
+    /// Rows so far.
+    count: u64,
     /// So many of the first are there already.
     has: u64,
     /// Lines are gathered to so many bytes.
@@ -124,18 +125,18 @@ impl<'a> Rows<'a> {
             Format::Parquet if has > 0 => return Err(io::Error::other("Parquet is never gone on with")),
             Format::Parquet => Out::Parquet(Box::new(Groups::new(columns, to)?)),
         };
-        Ok(Self { out, rows: 0, has, most })
+        Ok(Self { out, count: 0, has, most })
     }
 
     /// Whether the next row is there already, and its cells don't matter.
     pub(super) fn skips(&self) -> bool {
-        self.rows < self.has
+        self.count < self.has
     }
 
     /// Writes a row: as many cells as there are columns.
     pub(super) fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()> {
-        self.rows += 1;
-        if self.rows <= self.has {
+        self.count += 1;
+        if self.count <= self.has {
             return Ok(());
         }
         match &mut self.out {
@@ -147,7 +148,7 @@ impl<'a> Rows<'a> {
                 }
                 lines.extend_from_slice(b"}\n");
                 if lines.len() >= self.most {
-                    to.write_rows(lines, self.rows)?;
+                    to.write_rows(lines, self.count)?;
                     lines.clear();
                 }
             }
@@ -169,7 +170,7 @@ impl<'a> Rows<'a> {
                 csv.write_record(None::<&[u8]>)?;
                 // Into memory: so a piece ends where a row does.
                 csv.flush()?;
-                lines.pass_on(self.most, |lines| to.write_rows(lines, self.rows))?;
+                lines.pass_on(self.most, |lines| to.write_rows(lines, self.count))?;
             }
             Out::Parquet(groups) => groups.row(cells)?,
         }
@@ -178,24 +179,24 @@ impl<'a> Rows<'a> {
 
     /// How many rows so far.
     pub(super) fn count(&self) -> u64 {
-        self.rows
+        self.count
     }
 
     /// Writes what is gathered; says how many rows there were.
     pub(super) fn end(self) -> io::Result<u64> {
         if self.skips() {
-            let why = format!("{} rows were there already, and the table has {}", self.has, self.rows);
+            let why = format!("{} rows were there already, and the table has {}", self.has, self.count);
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
         match self.out {
-            Out::Json { to, lines, .. } => to.write_rows(&lines, self.rows)?,
+            Out::Json { to, lines, .. } => to.write_rows(&lines, self.count)?,
             Out::Csv { to, mut csv, lines } => {
                 csv.flush()?;
-                lines.pass_on(0, |lines| to.write_rows(lines, self.rows))?;
+                lines.pass_on(0, |lines| to.write_rows(lines, self.count))?;
             }
             Out::Parquet(groups) => groups.end()?,
         }
-        Ok(self.rows)
+        Ok(self.count)
     }
 }
 

@@ -66,7 +66,7 @@ struct Ends {
     gathers: usize,
     out: Vec<u8>,
     /// So many rows in so many bytes.
-    ends: Vec<(u64, usize)>,
+    whole: Vec<(u64, usize)>,
 }
 
 impl Write for Ends {
@@ -90,7 +90,7 @@ impl RowSink for Ends {
 
     fn write_rows(&mut self, lines: &[u8], rows: u64) -> io::Result<()> {
         self.out.extend_from_slice(lines);
-        self.ends.push((rows, self.out.len()));
+        self.whole.push((rows, self.out.len()));
         Ok(())
     }
 }
@@ -116,14 +116,14 @@ proptest! {
     fn rows_behind_any_row_are_the_rest_to_the_byte(texts in texts(), gathers in 1_usize..200) {
         for format in [Format::Jsonl, Format::Csv] {
             let whole = written(format, &texts, 0, gathers).unwrap();
-            prop_assert_eq!(whole.ends.last().unwrap().0, texts.len() as u64);
-            for &(rows, bytes) in &whole.ends {
+            prop_assert_eq!(whole.whole.last().unwrap().0, texts.len() as u64);
+            for &(rows, bytes) in &whole.whole {
                 // Of no row nothing is there, and so not the header.
                 let bytes = if rows == 0 { 0 } else { bytes };
                 let rest = written(format, &texts, rows, gathers).unwrap();
                 prop_assert_eq!(&[&whole.out[..bytes], &rest.out].concat(), &whole.out, "behind row {}", rows);
             }
-            let each: Vec<u64> = written(format, &texts, 0, 1).unwrap().ends.iter().map(|(rows, _)| *rows).collect();
+            let each: Vec<u64> = written(format, &texts, 0, 1).unwrap().whole.iter().map(|(rows, _)| *rows).collect();
             prop_assert!((1..=texts.len() as u64).all(|row| each.contains(&row)), "every row's end is told");
         }
     }

@@ -249,6 +249,7 @@ fn what_came_otherwise_than_it_was_sent_is_thrown_away_and_some_answers_are_fina
     let refused = run(["export", "--target", &url, "--admin-token", "wrong", "--to", wrong.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(err(&refused).contains("401") && !err(&refused).contains("going on"), "{}", err(&refused));
+    assert!(!wrong.exists());
     server.stop();
     is_of_its_moment(&to, scratch.path());
 }

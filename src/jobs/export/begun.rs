@@ -58,31 +58,30 @@ impl Notes {
 #[derive(Debug)]
 pub struct Begun {
     pub(super) dir: PathBuf,
-    _lock: File,
+    /// `None` until there is a directory.
+    lock: Option<File>,
     notes: Option<Notes>,
     part: Option<Going>,
 }
 
 impl Begun {
-    /// Looks at `dir`, which is made if it is not there. Reads what is sure of the table under way, and holds it against its hash.
+    /// Looks at `dir`, which need not be there yet. Reads what is sure of the table under way, and holds it against its hash.
     /// Refuses a directory with a whole export in it, or with anything else.
     pub fn find(dir: &Path) -> Result<Self, Fault> {
-        let doing = |why: io::Error| Fault::io(format!("opening {}", dir.display()), &why);
-        fs::create_dir_all(dir).map_err(|why| Fault::io(format!("making {}", dir.display()), &why))?;
-        let lock = File::open(dir).map_err(doing)?;
-        // Where there are no locks, as on some network mounts, it is on the operator not to run two.
-        if let Err(TryLockError::WouldBlock) = lock.try_lock() {
-            return Err(Fault::Setting(format!("another export is filling {}", dir.display())));
+        if !dir.exists() {
+            return Ok(Self { dir: dir.into(), lock: None, notes: None, part: None });
         }
+        let lock = Some(lock(dir)?);
         if dir.join(MANIFEST).exists() {
             return Err(Fault::Setting(format!("{} holds an export already", dir.display())));
         }
         let notes = match fs::read(dir.join(BEGUN)) {
             Ok(text) => serde_json::from_slice::<Notes>(&text).ok(),
             Err(why) if why.kind() == io::ErrorKind::NotFound => {
-                let mut entries =
-                    fs::read_dir(dir).map_err(|why| Fault::io(format!("reading {}", dir.display()), &why))?;
-                if entries.next().is_some() {
+                let entries = fs::read_dir(dir).map_err(|why| Fault::io(format!("reading {}", dir.display()), &why))?;
+                // The first notes may have been cut short themselves.
+                let first = format!("{BEGUN}{PART}");
+                if entries.flatten().any(|entry| entry.file_name() != first.as_str()) {
                     let why = format!("{} is not empty, and holds no export that was begun", dir.display());
                     return Err(Fault::Setting(why));
                 }
@@ -90,7 +89,7 @@ impl Begun {
             }
             Err(why) => return Err(Fault::io(format!("reading {}", dir.join(BEGUN).display()), &why)),
         };
-        let mut begun = Self { dir: dir.into(), _lock: lock, notes, part: None };
+        let mut begun = Self { dir: dir.into(), lock, notes, part: None };
         begun.look()?;
         Ok(begun)
     }
@@ -164,12 +163,19 @@ impl Begun {
         Ok(Folder::over(self, notes))
     }
 
-    /// Begins, and throws away what was begun.
-    pub fn anew(self, manifest: Manifest, state: &str) -> Result<Folder, Fault> {
+    /// Begins, in a directory that is made if it is not there, and throws away what was begun.
+    pub fn anew(mut self, manifest: Manifest, state: &str) -> Result<Folder, Fault> {
         self.check(manifest.format, manifest.pseudonymous)?;
         if self.notes.as_ref().is_some_and(|notes| notes.manifest.store != manifest.store) {
             let why = "holds an export that was begun of another store: name another directory, or remove it";
             return Err(Fault::Setting(format!("{} {why}", self.dir.display())));
+        }
+        if self.lock.is_none() {
+            fs::create_dir_all(&self.dir).map_err(|why| Fault::io(format!("making {}", self.dir.display()), &why))?;
+            self.lock = Some(lock(&self.dir)?);
+            if self.dir.join(MANIFEST).exists() {
+                return Err(Fault::Setting(format!("{} holds an export by now", self.dir.display())));
+            }
         }
         let notes = Notes { manifest, state: state.to_owned(), part: None };
         notes.put(&self.dir)?;
@@ -192,6 +198,15 @@ impl Begun {
     pub(super) fn take_part(&mut self) -> Option<Going> {
         self.part.take()
     }
+}
+
+fn lock(dir: &Path) -> Result<File, Fault> {
+    let lock = File::open(dir).map_err(|why| Fault::io(format!("opening {}", dir.display()), &why))?;
+    // Where there are no locks, as on some network mounts, it is on the operator not to run two.
+    if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+        return Err(Fault::Setting(format!("another export is filling {}", dir.display())));
+    }
+    Ok(lock)
 }
 
 /// Puts a value of ours into a directory under a name, in one step.

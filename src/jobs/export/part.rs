@@ -1,14 +1,14 @@
 //! A table on its way into its file, by a thread of its own: the rows are made while earlier ones are hashed and written.
 //!
-//! Now and then it makes sure of what there is: what whole rows have reached is synced, and only then noted. So whatever cuts it
-//! short, the notes tell of bytes that are on the disk. Never: renames the file, or knows which tables there are.
+//! Now and then another makes sure of what there is: what whole rows have reached is synced, and only then noted; so whatever cuts it
+//! short, the notes tell of bytes that are on the disk. Rows go on being written meanwhile, as fast as the disk takes them. Never: renames the file, or knows which tables there are.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::resume_unwind;
 use std::path::Path;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread;
 
 use super::begun::PART;
@@ -50,15 +50,20 @@ impl Going {
 
 /// A part that is being written.
 pub(super) struct Part<N> {
+    way: Way,
+    /// Notes what is on the disk.
+    note: N,
+}
+
+/// How far it is.
+struct Way {
     to: Hashed<File>,
     /// What whole rows have reached; no rows: nothing yet.
     stood: Written,
-    /// How much of it was noted.
+    /// How much of it was noted, or is about to be.
     noted: u64,
     /// Bytes between two notes.
     every: u64,
-    /// Notes what is on the disk.
-    note: N,
 }
 
 impl<N: FnMut(&Written) -> Result<(), Fault> + Send> Part<N> {
@@ -71,7 +76,7 @@ impl<N: FnMut(&Written) -> Result<(), Fault> + Send> Part<N> {
     }
 
     fn over(file: File, table: Written, every: u64, note: N) -> Self {
-        Self { to: Hashed::new(file), stood: table, noted: 0, every, note }
+        Self { way: Way { to: Hashed::new(file), stood: table, noted: 0, every }, note }
     }
 
     /// Goes on behind what was sure.
@@ -79,31 +84,41 @@ impl<N: FnMut(&Written) -> Result<(), Fault> + Send> Part<N> {
         let Going { mut file, hasher, sure } = going;
         file.set_len(sure.bytes)?;
         file.seek(SeekFrom::Start(sure.bytes))?;
-        Ok(Self { to: Hashed::behind(file, *hasher, sure.bytes), noted: sure.bytes, stood: sure, every, note })
+        let to = Hashed::behind(file, *hasher, sure.bytes);
+        Ok(Self { way: Way { to, noted: sure.bytes, stood: sure, every }, note })
     }
 
     /// Has what `write` makes hashed and written by another thread. What it comes to; what was sure is noted where it fails.
     pub(super) fn fill(
-        mut self,
+        self,
         doing: &dyn Fn(io::Error) -> Fault,
         write: impl FnOnce(&mut dyn RowSink) -> Result<u64, Fault>,
     ) -> Result<Written, Fault> {
+        let Self { mut way, mut note } = self;
         let (sender, pieces) = sync_channel::<Piece>(PIECES);
-        let mut behind = Behind {
-            sender,
-            has: self.stood.rows,
-            gathers: GATHERED.min(usize::try_from(self.every).unwrap_or(GATHERED)),
-        };
-        let (rows, written) = thread::scope(|scope| {
-            let part = &mut self;
-            let writing = scope.spawn(move || pieces.into_iter().try_for_each(|(bytes, rows)| part.take(&bytes, rows)));
+        let gathers = GATHERED.min(usize::try_from(way.every).unwrap_or(GATHERED));
+        let mut behind = Behind { sender, has: way.stood.rows, gathers };
+        let file = way.to.to.try_clone().map_err(doing)?;
+        let (rows, written, noted) = thread::scope(|scope| {
+            // Nothing waits in it: what stands when the last sync is over is noted next, and writing waits for none.
+            let (sender, standing) = sync_channel::<Written>(0);
+            let (way, note) = (&mut way, &mut note);
+            let noting = scope.spawn(move || {
+                standing.into_iter().try_for_each(|stood| {
+                    file.sync_all().map_err(Failed::Writing)?;
+                    note(&stood).map_err(Failed::Noting)
+                })
+            });
+            let writing =
+                scope.spawn(move || pieces.into_iter().try_for_each(|(bytes, rows)| way.take(&bytes, rows, &sender)));
             let rows = write(&mut behind);
-            // The thread ends behind the last piece.
+            // The threads end behind the last piece.
             drop(behind);
-            (rows, writing.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            let written = writing.join().unwrap_or_else(|panic| resume_unwind(panic));
+            (rows, written, noting.join().unwrap_or_else(|panic| resume_unwind(panic)))
         });
-        // Its failure is why there was nobody to take the rows.
-        written.map_err(|why| match why {
+        // The one's failure is why the other stopped, and both are why there was nobody to take the rows.
+        noted.and(written).map_err(|why| match why {
             Failed::Writing(why) => doing(why),
             Failed::Noting(why) => why,
         })?;
@@ -111,41 +126,43 @@ impl<N: FnMut(&Written) -> Result<(), Fault> + Send> Part<N> {
             Ok(rows) => rows,
             Err(why) => {
                 // Why it was cut short matters more than whether all of it could be kept.
-                if let Err(kept) = self.keep() {
+                if let Err(kept) = way.keep(&mut note) {
                     tracing::warn!("what came last is not kept: {kept:?}");
                 }
                 return Err(why);
             }
         };
         // The bytes before the name.
-        self.to.to.sync_all().map_err(doing)?;
-        Ok(Written { rows, bytes: self.to.bytes(), blake3: self.to.blake3(), ..self.stood })
+        way.to.to.sync_all().map_err(doing)?;
+        Ok(Written { rows, bytes: way.to.bytes(), blake3: way.to.blake3(), ..way.stood })
     }
+}
 
-    fn take(&mut self, bytes: &[u8], rows: Option<u64>) -> Result<(), Failed> {
+impl Way {
+    fn take(&mut self, bytes: &[u8], rows: Option<u64>, standing: &SyncSender<Written>) -> Result<(), Failed> {
         self.to.write_all(bytes).map_err(Failed::Writing)?;
-        if let Some(rows) = rows {
-            (self.stood.rows, self.stood.bytes, self.stood.blake3) = (rows, self.to.bytes(), self.to.blake3());
-            if self.stood.bytes - self.noted >= self.every {
-                self.note()?;
+        let Some(rows) = rows else { return Ok(()) };
+        (self.stood.rows, self.stood.bytes, self.stood.blake3) = (rows, self.to.bytes(), self.to.blake3());
+        if self.stood.bytes - self.noted >= self.every {
+            match standing.try_send(self.stood.clone()) {
+                Ok(()) => self.noted = self.stood.bytes,
+                Err(TrySendError::Full(_)) => {}
+                // It could not be noted, which that thread's end tells.
+                Err(TrySendError::Disconnected(_)) => {
+                    return Err(Failed::Writing(io::ErrorKind::BrokenPipe.into()));
+                }
             }
         }
         Ok(())
     }
 
     /// It is cut short: makes sure of all whole rows.
-    fn keep(&mut self) -> Result<(), Failed> {
+    fn keep(&mut self, note: &mut impl FnMut(&Written) -> Result<(), Fault>) -> Result<(), Failed> {
         if self.stood.bytes == self.noted {
             return Ok(());
         }
-        self.to.to.set_len(self.stood.bytes).map_err(Failed::Writing)?;
-        self.note()
-    }
-
-    fn note(&mut self) -> Result<(), Failed> {
-        self.to.to.sync_all().map_err(Failed::Writing)?;
-        self.noted = self.stood.bytes;
-        (self.note)(&self.stood).map_err(Failed::Noting)
+        self.to.to.set_len(self.stood.bytes).and_then(|()| self.to.to.sync_all()).map_err(Failed::Writing)?;
+        note(&self.stood).map_err(Failed::Noting)
     }
 }
 

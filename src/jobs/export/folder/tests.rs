@@ -197,4 +197,12 @@ fn another_state_begins_anew_and_another_export_is_refused() {
     }
     fill(open(dir, Format::Jsonl), Format::Jsonl);
     assert!(refused(manifest(Format::Jsonl)).contains("holds an export already"));
+    // Killed with its first notes half written; and what is no export's.
+    let other = tempfile::tempdir().unwrap();
+    fs::write(other.path().join(format!("{BEGUN}{PART}")), "{").unwrap();
+    drop(open(other.path(), Format::Jsonl));
+    fs::remove_file(other.path().join(BEGUN)).unwrap();
+    fs::write(other.path().join("votes.jsonl"), "mine").unwrap();
+    let why = Folder::open(other.path(), manifest(Format::Jsonl), "state").unwrap_err().to_string();
+    assert!(why.contains("is not empty"), "{why}");
 }

@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     forget_peak();
     let before = resident("VmRSS:");
     let manifest = source.manifest(format, false);
-    let mut folder = Folder::open(&to, manifest.clone()).expect("a directory");
+    let mut folder = Folder::open(&to, manifest.clone(), &source.state).expect("a directory");
     let mut rate = 0.0;
     for table in Table::ALL {
         let (began, mut halves, mut rows) = (Instant::now(), None, 0);

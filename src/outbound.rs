@@ -69,6 +69,26 @@ impl Outbound {
     }
 }
 
+/// Why not all of an answer was taken.
+#[derive(Debug)]
+pub enum Cut {
+    /// The server answered with this status, and not with what was asked for.
+    Refused(u16, Fault),
+    /// Nobody answered, or the connection broke, or nothing came for too long.
+    Broken(Fault),
+    /// What the taker says.
+    Taking(Fault),
+}
+
+impl Cut {
+    /// In words.
+    pub fn why(self) -> Fault {
+        match self {
+            Self::Refused(_, why) | Self::Broken(why) | Self::Taking(why) => why,
+        }
+    }
+}
+
 impl Outbound {
     /// Sends a request, and has each part of a good answer's body taken as it comes. Fails when nothing comes for `patience`, when
     /// the answer is another, and with what the taker says.
@@ -77,22 +97,24 @@ impl Outbound {
         request: Request<Full<Bytes>>,
         patience: Duration,
         take: &mut dyn FnMut(&Bytes) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Cut> {
         let url = request.uri().to_string();
         let failed = |why: String| Fault::Io { doing: format!("GET {url}"), why };
-        let late = |_| failed(format!("nothing came for {} s", patience.as_secs()));
+        let broken = |why: &dyn std::error::Error| Cut::Broken(failed(reasons(why)));
+        let late = |_| Cut::Broken(failed(format!("nothing came for {} s", patience.as_secs())));
         let answer = tokio::time::timeout(patience, self.0.request(request)).await.map_err(late)?;
-        let answer = answer.map_err(|why| failed(reasons(&why)))?;
+        let answer = answer.map_err(|why| broken(&why))?;
         let status = answer.status();
         let mut body = answer.into_body();
         if !status.is_success() {
             let said = Limited::new(body, 4096).collect().await.map(http_body_util::Collected::to_bytes);
             let said = said.unwrap_or_default();
-            return Err(failed(format!("{status} {}", String::from_utf8_lossy(&said))));
+            let why = failed(format!("{status} {}", String::from_utf8_lossy(&said)));
+            return Err(Cut::Refused(status.as_u16(), why));
         }
         while let Some(frame) = tokio::time::timeout(patience, body.frame()).await.map_err(late)? {
-            if let Ok(part) = frame.map_err(|why| failed(reasons(&why)))?.into_data() {
-                take(&part)?;
+            if let Ok(part) = frame.map_err(|why| broken(&why))?.into_data() {
+                take(&part).map_err(Cut::Taking)?;
             }
         }
         Ok(())

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use plaudit::clock::ManualClock;
 use plaudit::domain::{CommentText, Profile, VoteKind};
-use plaudit::engine::{Building, CommentDraft, Engine, Settings};
+use plaudit::engine::{Building, CommentDraft, Engine, KEPT_MS, Settings};
 use plaudit::error::Reject;
 use plaudit::jobs::export::{Format, Line, Source, Splitter, stream};
 use support::{NOON, key, settings, voter};
@@ -134,4 +134,77 @@ async fn what_is_read_while_votes_go_on_is_one_moment() {
     drop((source, engine));
     let found = plaudit::engine::verify(dir.path(), false).unwrap();
     assert_eq!((found.problems, found.rows.iter().map(|row| row.votes).sum::<u64>()), (vec![], last.0));
+}
+
+/// Waits until nothing holds the tables.
+async fn let_go(engine: &Engine) {
+    let began = std::time::Instant::now();
+    while engine.holds_tables() {
+        assert!(began.elapsed() < std::time::Duration::from_mins(1), "they are held");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_export_was_read_of_is_kept_for_a_while_and_for_nobody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at(NOON));
+    let settings = Settings { reconcile_every_s: 0, ..settings(dir.path()) };
+    let engine = Engine::open(settings, Arc::<ManualClock>::clone(&clock)).unwrap();
+    support::stage(&engine, 3).await;
+    let vote = async |who: u64| engine.vote(voter(who), "c1", VoteKind::Standard).await.unwrap();
+    let text = |source: &Source| {
+        let mut out = Vec::new();
+        stream(source, source.manifest(Format::Jsonl, false), &mut out, &mut |_| Ok(())).unwrap();
+        out
+    };
+    vote(1).await;
+    let first = engine.export_source(Vec::new(), None).await.unwrap();
+    let (state, whole) = (first.source().state.clone(), text(first.source()));
+    vote(2).await;
+    // While it is read, by one who has lost its connection and whose end nobody noticed, and behind it.
+    let second = engine.export_source(Vec::new(), Some(&state)).await.unwrap();
+    drop(first);
+    assert!(matches!(engine.export_source(Vec::new(), None).await, Err(Reject::WrongState { .. })), "it is read");
+    vote(3).await;
+    drop(second);
+    clock.advance(KEPT_MS - 1);
+    let third = engine.export_source(Vec::new(), Some(&state)).await.unwrap();
+    assert_eq!((&third.source().state, text(third.source())), (&state, whole.clone()));
+    // So many at once, and no more.
+    let mut readers = vec![third];
+    for _ in 0..3 {
+        readers.push(engine.export_source(Vec::new(), Some(&state)).await.unwrap());
+    }
+    assert!(matches!(engine.export_source(Vec::new(), Some(&state)).await, Err(Reject::WrongState { .. })));
+    drop(readers);
+    // It is let go of when its time is over, and nobody has to ask for that.
+    clock.advance(KEPT_MS - 1);
+    assert!(engine.holds_tables());
+    clock.advance(1);
+    let_go(&engine).await;
+    let later = engine.export_source(Vec::new(), Some(&state)).await.unwrap();
+    assert!(later.source().state != state && text(later.source()) != whole, "an export of now");
+
+    // A backup needs the tables more than who may never come again.
+    let state = later.source().state.clone();
+    drop(later);
+    assert!(engine.holds_tables());
+    drop(engine.source(Vec::new()).await.unwrap());
+    // Nothing was written since: of the same state it is the same, whoever held it in between.
+    let same = engine.export_source(Vec::new(), Some(&state)).await.unwrap();
+    assert_eq!(same.source().state, state);
+    drop(same);
+    // A clock that is put back must not keep it for longer.
+    clock.set(NOON);
+    let_go(&engine).await;
+
+    // It ends with the engine, kept or read, and lets go of the store's files.
+    let read = engine.export_source(Vec::new(), None).await.unwrap();
+    engine.close().unwrap();
+    assert!(read.source().each_record(&mut |_, _, _| Ok(())).is_err());
+    drop(read);
+    drop(engine);
+    let found = plaudit::engine::verify(dir.path(), false).unwrap();
+    assert_eq!((found.problems, found.rows.iter().map(|row| row.votes).sum::<u64>()), (vec![], 3));
 }

@@ -131,7 +131,8 @@ pub(super) struct Token {
 #[command(
     after_help = "Votes, comments, seasons, slots, clips, voters and voids as of one moment, a file each, and a manifest with\n\
     their hashes; without --pseudonymous the secrets and records too, which `plaudit import` makes the store of again.\n\
-    Run it again after an interruption: it goes on.\n\n\
+    A connection that breaks is tried again. Run it again after an interruption: it goes on, of a running server within two\n\
+    minutes though votes went on; else it begins anew. Tables in Parquet begin anew each by itself.\n\n\
     With --slot: lines of JSON: the certificate, then every ballot. It names no voter: see --export of `plaudit verify`.\n\n\
     Example: plaudit export --to out --target http://127.0.0.1:8080 --admin-token TOKEN"
 )]

@@ -10,6 +10,7 @@ mod completions;
 mod data;
 mod demo;
 mod doctor;
+mod export;
 mod help;
 pub mod process;
 mod results;
@@ -53,7 +54,7 @@ pub fn main() -> ExitCode {
         Command::Log(log) => log_to(&log.common).and_then(|()| store::log(&log)),
         Command::Doctor(doctor) => log_to(&doctor.common).and_then(|()| doctor::run(&doctor)),
         Command::Completions(completions) => log_to(&completions.common).and_then(|()| completions::run(&completions)),
-        Command::Export(export) => log_to(&export.common).and_then(|()| data::export(&export)),
+        Command::Export(export) => log_to(&export.common).and_then(|()| export::export(&export)),
         Command::Import(import) => log_to(&import.common).and_then(|()| data::import(&import)),
         Command::Backup(backup) => log_to(&backup.common).and_then(|()| data::backup(&backup)),
         Command::Restore(restore) => log_to(&restore.common).and_then(|()| data::restore(&restore)),

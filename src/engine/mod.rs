@@ -11,6 +11,7 @@ mod data;
 mod editions;
 mod erase;
 mod history;
+mod kept;
 mod leaderboard;
 mod live;
 mod load;
@@ -43,6 +44,7 @@ pub use comment::{CommentDraft, CommentQuery, Liked, Posted};
 pub use compact::{Compacted, Compaction};
 pub use data::{Building, read_records, stopped_source};
 pub use history::{SlotHistory, SlotStep, StepKind};
+pub use kept::{KEPT_MS, Reading};
 pub use leaderboard::{Leaderboard, Moment, Ranked, RankedClip, Standing};
 pub use operate::REASON_MAX;
 pub use own::{OwnComment, OwnData, OwnMark, OwnVoid, OwnVote, See};
@@ -97,6 +99,8 @@ struct Core {
     certificates: certify::Certificates,
     /// Who wants to read the tables as they are at one moment.
     holds: Arc<Holds>,
+    /// An export whose reader broke off. The keeper steps it.
+    kept: Arc<kept::Kept>,
     /// What a lock waits for.
     seal: Arc<dyn Seal>,
     /// One operator's change at a time.
@@ -197,6 +201,7 @@ impl Engine {
             voids,
             certificates: certify::Certificates::default(),
             holds,
+            kept: Arc::default(),
             seal,
             operator,
             erasers,

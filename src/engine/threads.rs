@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
 use super::Core;
+use super::kept::Kept;
 use super::leaderboard::Follower;
 use super::settle::{Settler, Sums};
 use crate::comments::Comments;
@@ -376,6 +377,7 @@ struct Keeper {
     reconcile: Option<Reconcile>,
     rounds: Option<Arc<Mutex<Rounds>>>,
     voids: Arc<Mutex<VoidJob>>,
+    kept: Arc<Kept>,
     erase: EraseJob,
     comments: Arc<Comments>,
     every: Duration,
@@ -387,9 +389,10 @@ struct Keeper {
 }
 
 impl Drop for Keeper {
-    /// However it ends: whoever waits for a void hears of it.
+    /// However it ends: whoever waits for a void hears of it, and nothing is kept that nobody would let go of.
     fn drop(&mut self) {
         self.voids.lock().end();
+        self.kept.end();
     }
 }
 
@@ -403,6 +406,7 @@ impl Keeper {
             reconcile: (!every.is_zero()).then_some(reconcile),
             rounds: core.settings.rounds.automatic.then(|| Arc::clone(&core.rounds)),
             voids: Arc::clone(&core.voids),
+            kept: Arc::clone(&core.kept),
             erase: core.erase_job(),
             comments: Arc::clone(&core.comments),
             every,
@@ -448,6 +452,7 @@ impl Keeper {
             }
             self.forget.step(self.clock.now_ms());
             self.look_at_stores();
+            self.kept.step(self.clock.now_ms());
             self.comments.forget(self.progress.applied(), self.clock.now_ms());
             self.metrics.comments_held.set(i64::try_from(self.comments.held().0).unwrap_or(i64::MAX));
             if let Some(reconcile) = self.reconcile.as_mut().filter(|_| Instant::now() >= next) {

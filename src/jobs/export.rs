@@ -4,22 +4,26 @@
 //! Everything is of one sequence N: over a running engine's held tables, or over a stopped store's with its log's tail. A
 //! table at a time and a row at a time, so memory is bounded whatever the store holds. Never: writes into a store.
 
+mod begun;
 mod folder;
 mod parquet;
+mod part;
 mod rows;
+mod sink;
 mod stream;
 mod tables;
 mod voters;
 
-use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use folder::{Folder, MANIFEST, SECRETS, read_manifest};
-pub use stream::{Line, Splitter, decode_lines, stream};
+pub use begun::{Begun, MANIFEST, SECRETS, read_manifest};
+pub use folder::Folder;
+pub use sink::RowSink;
+pub use stream::{Line, Splitter, decode_lines, stream, stream_from};
 
 use crate::domain::{Seq, VoterKey};
 use crate::error::Fault;
@@ -62,7 +66,7 @@ impl Format {
 }
 
 /// What an export consists of, in the order that it is written in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Table {
     /// The file of the store's secrets, as it is. Left out of a pseudonymous export.
@@ -99,6 +103,16 @@ impl Table {
         Self::Records,
     ];
 
+    /// Those of an export, in order.
+    pub fn all(pseudonymous: bool) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |table| !(pseudonymous && table.tells_secrets()))
+    }
+
+    /// The one of that name.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| table.name() == name)
+    }
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
@@ -126,6 +140,11 @@ impl Table {
     /// Whether its file is lines of text.
     pub fn is_text(self, format: Format) -> bool {
         format != Format::Parquet || self.tells_secrets()
+    }
+
+    /// Whether it can be gone on with behind some row: not what is of one piece, nor Parquet, whose end names all that is before it.
+    pub fn goes_on(self, format: Format) -> bool {
+        self != Self::Secrets && self.is_text(format)
     }
 
     /// Whether a pseudonymous export leaves it out.
@@ -171,6 +190,15 @@ pub struct Written {
     pub blake3: String,
 }
 
+/// A place in an export: what is in front of it is there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Place {
+    /// The first table that is not whole.
+    pub table: Table,
+    /// Its first rows, so many, are there.
+    pub rows: u64,
+}
+
 /// Where the log's part of a store's records is.
 #[derive(Debug)]
 pub enum LogPart {
@@ -197,6 +225,18 @@ pub struct Source {
     pub secrets: Vec<u8>,
     /// A directory for what does not fit into memory; nothing stays in it.
     pub scratch: PathBuf,
+    /// What it is read of, to the byte: two sources of the same state give the same rows in the same order. The sequence alone does
+    /// not say that, for closed slots' ballots are sorted, and erased voters' networks emptied, between two events.
+    pub state: String,
+}
+
+/// A state's name, of all that makes it.
+pub fn state_of(parts: &[&[u8]]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_be_bytes()).update(part);
+    }
+    hex(&hasher.finalize().as_bytes()[..16])
 }
 
 /// What becomes of a row count now and then; an error ends the export.
@@ -228,8 +268,8 @@ impl Source {
         Ok(rows)
     }
 
-    /// Writes a table; says how many rows it has. `tick` hears of rows of votes and comments.
-    pub fn write(&self, table: Table, of: &Manifest, out: &mut dyn Write, tick: Tick<'_>) -> Result<u64, Fault> {
+    /// Writes a table, but for the rows that `out` has; says how many rows it has in all. `tick` hears of rows of votes and comments.
+    pub fn write(&self, table: Table, of: &Manifest, out: &mut dyn RowSink, tick: Tick<'_>) -> Result<u64, Fault> {
         let view = tables::View { source: self, format: of.format, named: !of.pseudonymous };
         match table {
             Table::Secrets => {

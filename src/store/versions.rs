@@ -10,13 +10,14 @@
 //! ```
 //!
 //! So whoever read a new entry finds the copy that was written before it, and whoever finds no copy has read the old one.
-//! The copies are what bounds it: at most what the store held at that moment, on the disk and not in memory; the log goes on being
+//! The copies are what bounds it, and what holding a moment costs: each entry that changes meanwhile is read and written once more, and
+//! lies there twice. At most what the store held at that moment, on the disk and not in memory; the log goes on being
 //! folded and dropped. They are of no use to anyone once the [`Snapshot`] is dropped, nor to the next start: the writer
 //! removes them, some at a time ([`Versions::clear`]), before it holds another.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -35,6 +36,8 @@ const CHUNK: usize = 128;
 pub struct Versions {
     store: Arc<dyn Store>,
     state: Mutex<State>,
+    /// How often it was written to since it was opened. The writer alone counts.
+    writes: AtomicU64,
     /// Snapshots are read no more: the store is closing.
     ended: AtomicBool,
 }
@@ -50,7 +53,12 @@ enum State {
 impl Versions {
     /// Over a store that nobody else writes into.
     pub fn over(store: Arc<dyn Store>) -> Arc<Self> {
-        Arc::new(Self { store, state: Mutex::new(State::Leftover), ended: AtomicBool::new(false) })
+        Arc::new(Self {
+            store,
+            state: Mutex::new(State::Leftover),
+            writes: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+        })
     }
 
     /// The store as it is now. For its writer alone, between two writes; `None` while another is held, or its copies are left.
@@ -60,7 +68,7 @@ impl Versions {
             return None;
         }
         *state = State::Held;
-        Some(Snapshot { of: Arc::clone(self) })
+        Some(Snapshot { of: Arc::clone(self), writes: self.writes.load(Ordering::Relaxed) })
     }
 
     /// Whether a snapshot is held.
@@ -122,11 +130,13 @@ impl Store for Versions {
     }
 
     fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
         self.keep(key)?;
         self.store.insert(key, value)
     }
 
     fn remove(&self, key: &[u8]) -> Result<(), Fault> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
         self.keep(key)?;
         self.store.remove(key)
     }
@@ -159,9 +169,15 @@ pub const END: &[u8] = &[COPIES];
 #[derive(Debug)]
 pub struct Snapshot {
     of: Arc<Versions>,
+    writes: u64,
 }
 
 impl Snapshot {
+    /// How often the store had been written to since it was opened: two snapshots of one opening with the same number are the same.
+    pub fn writes(&self) -> u64 {
+        self.writes
+    }
+
     fn store(&self) -> Result<&dyn Store, Fault> {
         if self.of.ended.load(Ordering::SeqCst) {
             return Err(Fault::Latched("the store is closing, and with it what was being read of it".into()));

@@ -9,6 +9,7 @@ mod compression;
 mod connections;
 mod contract;
 mod document;
+mod export;
 mod fraud;
 mod leaderboard;
 mod me;

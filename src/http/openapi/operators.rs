@@ -4,6 +4,7 @@ use super::about::{About, Access, about, cursor, digits, one_of, position, seaso
 use super::errors::codes;
 use crate::http::view::{ClipBody, SeasonBody, SlotBody};
 use crate::http::{admin, ops, seasons, voids, votes};
+use crate::jobs::export::Table;
 
 const STAGE: &str = "Seasons, slots and clips";
 const VOTERS: &str = "Votes and voters";
@@ -127,21 +128,33 @@ pub(in crate::http) fn export() -> About {
         "All tables as of one moment, as lines of JSON that end with the manifest",
         "application/x-ndjson",
     )
+    .says(
+        "One at a time. What breaks off before the manifest is not whole, and can be gone on with: the first line names the `state` that \
+         is exported, lines between a table's rows say how many of them are there with all that is in front (`{\"rows\":…}`, with the \
+         hash of what was sent of the table), and one behind them what was sent (`{\"end\":…}`). Asked again with that state, a table \
+         and its rows, the answer goes on behind them, and its first line says so in `from`. Without `from` the state is gone: it is an \
+         export of now, from the beginning. What was exported is kept for two minutes behind an answer's end; another export or a \
+         backup ends that. As long as something is exported or kept, each entry of the tables that changes is copied first: votes go \
+         on, and the disk holds the changed ones twice.",
+    )
     .query(
         "format",
         one_of(&["jsonl", "csv", "parquet"]),
         "What the tables' rows are; Parquet comes as lines of base64.",
     )
     .query("pseudonymous", one_of(&["0", "1", "false", "true"]), "Without secrets, names and pictures.")
+    .query("state", text_of(), "To go on with an export of this state.")
+    .query("table", one_of(&Table::ALL.map(Table::name)), "The first table that is not there yet; with `state`.")
+    .query("rows", digits(), "How many rows of it are there already: 0 for the secrets, and in Parquet.")
 }
 
 pub(in crate::http) fn backup() -> About {
     carried("backup", "All records as of one moment, as `plaudit backup` keeps them", "application/octet-stream")
+        .says("One at a time. What breaks off before its end is not whole.")
 }
 
 fn carried(id: &'static str, summary: &'static str, content_type: &'static str) -> About {
     about(DATA, id, Access::Admin, summary)
-        .says("One at a time. What breaks off before its end is not whole.")
         .gives_other(200, content_type, "It, as it is read.")
         .with(&["Cache-Control"])
         .refuses(&[codes::WRONG_STATE, codes::STORAGE_FAILED])

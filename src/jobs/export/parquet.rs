@@ -16,6 +16,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, Type};
 
 use super::rows::{Cell, Column, Of, put_hex};
+use super::sink::RowSink;
 
 /// Rows of a group at most.
 const ROWS: usize = 128 * 1024;
@@ -24,10 +25,10 @@ const TEXTS: usize = 16 << 20;
 
 /// Writes rows of the same columns.
 pub(super) struct Groups<'a> {
-    to: &'a mut dyn Write,
-    file: SerializedFileWriter<Written>,
+    to: &'a mut dyn RowSink,
+    file: SerializedFileWriter<Buffer>,
     /// What the file's writer has written and `to` has not got.
-    written: Written,
+    written: Buffer,
     columns: Vec<Gathered>,
     rows: usize,
     texts: usize,
@@ -47,11 +48,23 @@ enum Values {
     Texts(Vec<u8>, Vec<usize>),
 }
 
-/// A buffer that the file's writer owns and we empty.
+/// A buffer that another's writer owns and we empty.
 #[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Buffer(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Written {
+impl Buffer {
+    /// Hands over what is in it, if that is as much as `least`.
+    pub(super) fn pass_on(&self, least: usize, take: impl FnOnce(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let mut written = self.0.lock();
+        if written.len() >= least {
+            take(&written)?;
+            written.clear();
+        }
+        Ok(())
+    }
+}
+
+impl Write for Buffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -63,7 +76,7 @@ impl Write for Written {
 }
 
 impl<'a> Groups<'a> {
-    pub(super) fn new(columns: &[Column], to: &'a mut dyn Write) -> io::Result<Self> {
+    pub(super) fn new(columns: &[Column], to: &'a mut dyn RowSink) -> io::Result<Self> {
         let fields = columns.iter().map(|column| field(*column).map(Arc::new)).collect::<Result<_, _>>();
         let schema =
             Type::group_type_builder("plaudit").with_fields(fields.map_err(failed)?).build().map_err(failed)?;
@@ -84,7 +97,7 @@ impl<'a> Groups<'a> {
                 Of::Bool | Of::Text => properties,
             };
         }
-        let written = Written::default();
+        let written = Buffer::default();
         let file = SerializedFileWriter::new(written.clone(), Arc::new(schema), Arc::new(properties.build()));
         let gathered = columns.iter().map(|column| Gathered::new(column.of)).collect();
         Ok(Self { to, file: file.map_err(failed)?, written, columns: gathered, rows: 0, texts: 0 })
@@ -133,10 +146,7 @@ impl<'a> Groups<'a> {
     }
 
     fn pass_on(&mut self) -> io::Result<()> {
-        let mut written = self.written.0.lock();
-        self.to.write_all(&written)?;
-        written.clear();
-        Ok(())
+        self.written.pass_on(0, |written| self.to.write_all(written))
     }
 }
 

@@ -1,12 +1,10 @@
 //! Rows to lines, by hand: millions a second.
 
-use std::io::{self, Write};
+use std::io;
 
 use super::Format;
-use super::parquet::Groups;
-
-/// Lines are gathered to this much before they are written.
-const GATHERED: usize = 128 * 1024;
+use super::parquet::{Buffer, Groups};
+use super::sink::RowSink;
 
 /// A value of a row.
 #[derive(Clone, Copy, Debug)]
@@ -80,43 +78,67 @@ impl Column {
 /// Writes rows of the same columns.
 pub(super) struct Rows<'a> {
     out: Out<'a>,
-    rows: u64,
+    /// Rows so far.
+    count: u64,
+    /// So many of the first are there already.
+    has: u64,
+    /// Lines are gathered to so many bytes.
+    most: usize,
 }
 
 enum Out<'a> {
     Json {
-        to: &'a mut dyn Write,
+        to: &'a mut dyn RowSink,
         lines: Vec<u8>,
         /// What stands in front of each cell.
         heads: Vec<Vec<u8>>,
     },
-    Csv(Box<csv::Writer<&'a mut dyn Write>>),
+    Csv {
+        to: &'a mut dyn RowSink,
+        csv: Box<csv::Writer<Buffer>>,
+        /// What `csv` has written, and `to` has not got.
+        lines: Buffer,
+    },
     Parquet(Box<Groups<'a>>),
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn new(format: Format, columns: &[Column], to: &'a mut dyn Write) -> io::Result<Self> {
+    pub(super) fn new(format: Format, columns: &[Column], to: &'a mut dyn RowSink) -> io::Result<Self> {
+        let (has, most) = (to.has(), to.gathers());
         let out = match format {
             Format::Jsonl => {
                 let head = |(at, column): (usize, &Column)| {
                     format!("{}\"{}\":", if at == 0 { "{" } else { "," }, column.name).into_bytes()
                 };
                 let heads = columns.iter().enumerate().map(head).collect();
-                Out::Json { to, lines: Vec::with_capacity(GATHERED + 4096), heads }
+                Out::Json { to, lines: Vec::with_capacity(most + 4096), heads }
             }
             Format::Csv => {
-                let mut csv = csv::WriterBuilder::new().buffer_capacity(GATHERED).from_writer(to);
-                csv.write_record(columns.iter().map(|column| column.name))?;
-                Out::Csv(Box::new(csv))
+                let lines = Buffer::default();
+                let mut csv = csv::Writer::from_writer(lines.clone());
+                if has == 0 {
+                    csv.write_record(columns.iter().map(|column| column.name))?;
+                }
+                Out::Csv { to, csv: Box::new(csv), lines }
             }
+            // Its end names all that is before it: it is written whole or not at all.
+            Format::Parquet if has > 0 => return Err(io::Error::other("Parquet is never gone on with")),
             Format::Parquet => Out::Parquet(Box::new(Groups::new(columns, to)?)),
         };
-        Ok(Self { out, rows: 0 })
+        Ok(Self { out, count: 0, has, most })
+    }
+
+    /// Whether the next row is there already, and its cells don't matter.
+    pub(super) fn skips(&self) -> bool {
+        self.count < self.has
     }
 
     /// Writes a row: as many cells as there are columns.
     pub(super) fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()> {
-        self.rows += 1;
+        self.count += 1;
+        if self.count <= self.has {
+            return Ok(());
+        }
         match &mut self.out {
             Out::Json { to, lines, heads } => {
                 debug_assert_eq!(cells.len(), heads.len());
@@ -125,12 +147,12 @@ impl<'a> Rows<'a> {
                     json(lines, *cell);
                 }
                 lines.extend_from_slice(b"}\n");
-                if lines.len() >= GATHERED {
-                    to.write_all(lines)?;
+                if lines.len() >= self.most {
+                    to.write_rows(lines, self.count)?;
                     lines.clear();
                 }
             }
-            Out::Csv(csv) => {
+            Out::Csv { to, csv, lines } => {
                 let mut number = itoa::Buffer::new();
                 for cell in cells {
                     match cell {
@@ -146,6 +168,9 @@ impl<'a> Rows<'a> {
                     }
                 }
                 csv.write_record(None::<&[u8]>)?;
+                // Into memory: so a piece ends where a row does.
+                csv.flush()?;
+                lines.pass_on(self.most, |lines| to.write_rows(lines, self.count))?;
             }
             Out::Parquet(groups) => groups.row(cells)?,
         }
@@ -154,17 +179,24 @@ impl<'a> Rows<'a> {
 
     /// How many rows so far.
     pub(super) fn count(&self) -> u64 {
-        self.rows
+        self.count
     }
 
     /// Writes what is gathered; says how many rows there were.
     pub(super) fn end(self) -> io::Result<u64> {
+        if self.skips() {
+            let why = format!("{} rows were there already, and the table has {}", self.has, self.count);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
         match self.out {
-            Out::Json { to, lines, .. } => to.write_all(&lines)?,
-            Out::Csv(mut csv) => csv.flush()?,
+            Out::Json { to, lines, .. } => to.write_rows(&lines, self.count)?,
+            Out::Csv { to, mut csv, lines } => {
+                csv.flush()?;
+                lines.pass_on(0, |lines| to.write_rows(lines, self.count))?;
+            }
             Out::Parquet(groups) => groups.end()?,
         }
-        Ok(self.rows)
+        Ok(self.count)
     }
 }
 
@@ -201,61 +233,4 @@ pub(super) fn put_hex(into: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use ::parquet::file::reader::{FileReader, SerializedFileReader};
-    use ::parquet::record::Field;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn a_row_is_read_back_by_others(texts in prop::collection::vec(any::<(String, u64, bool, [u8; 3])>(), 0..20)) {
-            let columns = [
-                Column::text("text"), Column::id("id"), Column::number("number"), Column::yes("yes"), Column::hex("hex"),
-                Column::time("none"),
-            ];
-            for format in Format::ALL {
-                let mut out = Vec::new();
-                let mut rows = Rows::new(format, &columns, &mut out).unwrap();
-                for (text, n, yes, hex) in &texts {
-                    let cells =
-                        [Cell::Text(text), Cell::Id(*n), Cell::Number(*n), Cell::Bool(*yes), Cell::Hex(hex), Cell::Null];
-                    rows.row(&cells).unwrap();
-                }
-                prop_assert_eq!(rows.end().unwrap(), texts.len() as u64);
-                let hex = |hex: &[u8; 3]| super::super::hex(hex);
-                match format {
-                    Format::Jsonl => {
-                        let lines: Vec<serde_json::Value> =
-                            out.split_inclusive(|b| *b == b'\n').map(|l| serde_json::from_slice(l).unwrap()).collect();
-                        let expected: Vec<_> = texts.iter().map(|(text, n, yes, bytes)| serde_json::json!({
-                            "text": text, "id": n.to_string(), "number": n, "yes": yes, "hex": hex(bytes), "none": null,
-                        })).collect();
-                        prop_assert_eq!(lines, expected);
-                    }
-                    Format::Csv => {
-                        let mut read = csv::Reader::from_reader(out.as_slice());
-                        let lines: Vec<Vec<String>> =
-                            read.records().map(|r| r.unwrap().iter().map(str::to_owned).collect()).collect();
-                        let expected: Vec<Vec<String>> = texts.iter().map(|(text, n, yes, bytes)| vec![
-                            text.clone(), n.to_string(), n.to_string(), yes.to_string(), hex(bytes), String::new(),
-                        ]).collect();
-                        prop_assert_eq!(lines, expected);
-                    }
-                    Format::Parquet => {
-                        let read = SerializedFileReader::new(bytes::Bytes::from(out)).unwrap();
-                        let rows = read.get_row_iter(None).unwrap().map(Result::unwrap);
-                        let lines: Vec<Vec<Field>> =
-                            rows.map(|row| row.get_column_iter().map(|(_, cell)| cell.clone()).collect()).collect();
-                        let expected: Vec<Vec<Field>> = texts.iter().map(|(text, n, yes, bytes)| vec![
-                            Field::Str(text.clone()), Field::Long(n.cast_signed()), Field::Long(n.cast_signed()),
-                            Field::Bool(*yes), Field::Str(hex(bytes)), Field::Null,
-                        ]).collect();
-                        prop_assert_eq!(lines, expected);
-                    }
-                }
-            }
-        }
-    }
-}
+mod tests;

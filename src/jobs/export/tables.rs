@@ -1,13 +1,13 @@
 //! The tables' rows, each as it is read.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::Write;
 use std::ops::ControlFlow;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::rows::{Cell, Column, Rows};
+use super::sink::RowSink;
 use super::voters::{Entry, Voters};
 use super::{Format, Source, Tick, writing};
 use crate::closed::SlotPages;
@@ -43,7 +43,7 @@ struct Ballot<'a> {
 }
 
 impl View<'_> {
-    pub(super) fn seasons(&self, out: &mut dyn Write) -> Result<u64, Fault> {
+    pub(super) fn seasons(&self, out: &mut dyn RowSink) -> Result<u64, Fault> {
         let columns = [Column::number("number"), Column::text("id"), Column::text("name")];
         let mut rows = Rows::new(self.format, &columns, out).map_err(|why| writing(&why))?;
         for season in self.all_seasons()? {
@@ -53,7 +53,7 @@ impl View<'_> {
         rows.end().map_err(|why| writing(&why))
     }
 
-    pub(super) fn slots(&self, out: &mut dyn Write) -> Result<u64, Fault> {
+    pub(super) fn slots(&self, out: &mut dyn RowSink) -> Result<u64, Fault> {
         let columns = [
             Column::number("number"),
             Column::text("season_id"),
@@ -101,7 +101,7 @@ impl View<'_> {
         rows.end().map_err(|why| writing(&why))
     }
 
-    pub(super) fn clips(&self, out: &mut dyn Write) -> Result<u64, Fault> {
+    pub(super) fn clips(&self, out: &mut dyn RowSink) -> Result<u64, Fault> {
         let columns = [
             Column::number("number"),
             Column::text("id"),
@@ -152,7 +152,7 @@ impl View<'_> {
         rows.end().map_err(|why| writing(&why))
     }
 
-    pub(super) fn voters(&self, out: &mut dyn Write, tick: Tick<'_>) -> Result<u64, Fault> {
+    pub(super) fn voters(&self, out: &mut dyn RowSink, tick: Tick<'_>) -> Result<u64, Fault> {
         let columns = [
             Column::hex("voter"),
             Column::text("user_id"),
@@ -182,7 +182,7 @@ impl View<'_> {
             if voter == VoterId::NOBODY {
                 return Ok(());
             }
-            let name = if self.named { Some(self.source.key.public(voter)) } else { None };
+            let name = (self.named && !rows.skips()).then(|| self.source.key.public(voter));
             let ban = bans.get(&voter);
             let cells = [
                 Cell::Hex(&voter.0),
@@ -198,7 +198,7 @@ impl View<'_> {
         rows.end().map_err(|why| writing(&why))
     }
 
-    pub(super) fn votes(&self, out: &mut dyn Write, tick: Tick<'_>) -> Result<u64, Fault> {
+    pub(super) fn votes(&self, out: &mut dyn RowSink, tick: Tick<'_>) -> Result<u64, Fault> {
         let columns = [
             Column::id("sequence"),
             Column::time("created_at"),
@@ -256,7 +256,7 @@ impl View<'_> {
     }
 
     /// Voids, those that were lifted and those without effect too. Which votes are under one says the table of votes.
-    pub(super) fn voids(&self, out: &mut dyn Write) -> Result<u64, Fault> {
+    pub(super) fn voids(&self, out: &mut dyn RowSink) -> Result<u64, Fault> {
         let columns = [
             Column::id("id"),
             Column::text("season_id"),
@@ -346,7 +346,7 @@ impl View<'_> {
         Ok(voided)
     }
 
-    pub(super) fn comments(&self, out: &mut dyn Write, tick: Tick<'_>) -> Result<u64, Fault> {
+    pub(super) fn comments(&self, out: &mut dyn RowSink, tick: Tick<'_>) -> Result<u64, Fault> {
         let columns = [
             Column::id("id"),
             Column::text("clip_id"),
@@ -367,7 +367,7 @@ impl View<'_> {
         self.source.tables.each_comment(|comment| {
             let clip = clips.get(comment.place.clip.index()).ok_or_else(|| lost("clip", comment.place.clip.0))?;
             let known = comment.author != VoterId::NOBODY;
-            let user = (self.named && known).then(|| self.source.key.public(comment.author));
+            let user = (self.named && known && !rows.skips()).then(|| self.source.key.public(comment.author));
             let cells = [
                 Cell::Id(comment.place.id),
                 Cell::Text(clip.id.as_str()),
@@ -389,13 +389,15 @@ impl View<'_> {
         rows.end().map_err(|why| writing(&why))
     }
 
-    pub(super) fn records(&self, out: &mut dyn Write) -> Result<u64, Fault> {
+    pub(super) fn records(&self, out: &mut dyn RowSink) -> Result<u64, Fault> {
         let columns = [Column::text("tree"), Column::hex("key"), Column::text("record")];
         let mut rows = Rows::new(Format::Jsonl, &columns, out).map_err(|why| writing(&why))?;
         let mut text = String::new();
         self.source.each_record(&mut |tree, key, record| {
             text.clear();
-            BASE64_STANDARD.encode_string(record, &mut text);
+            if !rows.skips() {
+                BASE64_STANDARD.encode_string(record, &mut text);
+            }
             rows.row(&[Cell::Text(tree), Cell::Hex(key), Cell::Text(&text)]).map_err(|why| writing(&why))
         })?;
         rows.end().map_err(|why| writing(&why))

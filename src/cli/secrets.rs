@@ -17,6 +17,7 @@ use serde::Deserialize;
 use crate::config::PushApp;
 use crate::domain::VoterKey;
 use crate::error::Fault;
+use crate::store::{IN_THE_MAKING, unfinished};
 
 const FILE: &str = "secrets.toml";
 
@@ -70,12 +71,20 @@ pub(super) fn new() -> Result<Secrets, Fault> {
     parse(&fresh()?, Path::new("new secrets"))
 }
 
+/// The same again, of their file's text.
+pub(super) fn of(text: &str) -> Result<Secrets, Fault> {
+    parse(text, Path::new("the secrets of a store in the making"))
+}
+
 /// Whether `dir` holds a store, whole or not.
 pub(super) fn holds_store(dir: &Path) -> bool {
     STORE_PARTS.iter().any(|part| dir.join(part).exists())
 }
 
 fn lost(dir: &Path) -> Fault {
+    if dir.join(IN_THE_MAKING).exists() {
+        return unfinished(dir);
+    }
     Fault::Inconsistent {
         why: format!(
             "{} holds a store, but its {FILE} is gone; without it every voter would be somebody new. Bring the file \

@@ -13,6 +13,8 @@
 //! `check` is the beginning of BLAKE3 over the check before it, length, kind and body. A running server sends one whole backup
 //! in the same frames. Never: decides whether a store may be overwritten.
 
+mod finished;
+
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -42,6 +44,26 @@ const SECRETS: u8 = 4;
 const END: u8 = 5;
 
 type Check = [u8; 16];
+
+pub use finished::FinishedBackup;
+
+/// A place in what a store is made of: a file of backups, or an export's of records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Place {
+    /// Pieces, records or events in front of it.
+    pub taken: u64,
+    /// Bytes of the file in front of it.
+    pub bytes: u64,
+    /// The check of the last frame in front of it, which vouches for all of them; zeros where there are no frames.
+    pub check: Check,
+}
+
+impl Place {
+    /// A name that no other content of as many bytes has, where there are frames.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.bytes, hex(&self.check))
+    }
+}
 
 /// Whose backup it is.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -152,19 +174,26 @@ fn tree_of(name: &str) -> u8 {
     u8::from(name == "tables")
 }
 
+/// What is called with each piece, and the place behind it.
+pub type VisitPiece<'a> = &'a mut dyn FnMut(Piece<'_>, Place) -> Result<(), Fault>;
+
 /// Takes frames apart as they come, wherever they are cut.
 #[derive(Debug, Default)]
 pub struct Frames {
     left: Vec<u8>,
-    check: Check,
-    /// Bytes of whole frames so far.
-    whole: u64,
+    /// Behind the last whole frame so far.
+    place: Place,
     ends: u64,
 }
 
 impl Frames {
     /// Takes the next bytes. Fails where a frame is not what was written.
     pub fn take(&mut self, bytes: &[u8], visit: &mut dyn FnMut(Piece<'_>) -> Result<(), Fault>) -> Result<(), Fault> {
+        self.take_placed(bytes, &mut |piece, _| visit(piece))
+    }
+
+    /// The same, with the place behind each piece.
+    fn take_placed(&mut self, bytes: &[u8], visit: VisitPiece<'_>) -> Result<(), Fault> {
         self.left.extend_from_slice(bytes);
         let text = std::mem::take(&mut self.left);
         let mut rest = text.as_slice();
@@ -174,16 +203,17 @@ impl Frames {
                 return Err(self.damaged());
             }
             let Some((body, behind)) = behind.split_at_checked(long) else { break };
-            let found = check(&self.check, &start[..5], &[body]);
+            let found = check(&self.place.check, &start[..5], &[body]);
             let piece = piece(start[4], body).filter(|_| found == start[5..HEADER]);
             let piece = piece.ok_or_else(|| self.damaged())?;
-            if self.whole == 0 && !matches!(&piece, Piece::Head(head) if head.plaudit_backup == BACKUP_VERSION) {
+            if self.place.bytes == 0 && !matches!(&piece, Piece::Head(head) if head.plaudit_backup == BACKUP_VERSION) {
                 return Err(Fault::Setting("this is no backup that this version of plaudit reads".into()));
             }
             self.ends += u64::from(matches!(piece, Piece::End(_)));
-            visit(piece)?;
-            self.check = found;
-            self.whole += (HEADER + long) as u64;
+            let Place { taken, bytes, .. } = self.place;
+            let place = Place { taken: taken + 1, bytes: bytes + (HEADER + long) as u64, check: found };
+            visit(piece, place)?;
+            self.place = place;
             rest = behind;
         }
         self.left.extend_from_slice(rest);
@@ -202,10 +232,10 @@ impl Frames {
     }
 
     fn damaged(&self) -> Fault {
-        if self.whole == 0 {
-            return Fault::Setting("this is no backup of plaudit".into());
+        match self.place.bytes {
+            0 => Fault::Setting("this is no backup of plaudit".into()),
+            whole => Fault::Setting(format!("the backup is damaged behind its first {whole} bytes")),
         }
-        Fault::Setting(format!("the backup is damaged behind its first {} bytes", self.whole))
     }
 }
 
@@ -262,7 +292,8 @@ impl BackupFile {
             TryLockError::Error(why) => doing(why),
         })?;
         let (mut known, mut head, mut secrets) = (HashMap::new(), None, None);
-        let frames = read(&mut file, &mut |piece| {
+        let mut frames = Frames::default();
+        read(&mut file, &mut frames, &mut |_| {}, &mut |piece, _| {
             match piece {
                 Piece::Head(found) => head = Some(found),
                 Piece::Put(tree, key, record) => drop(known.insert(name(tree, key), own_check(record))),
@@ -272,13 +303,13 @@ impl BackupFile {
             }
             Ok(())
         })?;
-        if frames.whole == 0 && !frames.may_be_begun() {
+        if frames.place.bytes == 0 && !frames.may_be_begun() {
             return Err(frames.damaged());
         }
         // What was cut within a frame.
-        file.set_len(frames.whole).map_err(doing)?;
+        file.set_len(frames.place.bytes).map_err(doing)?;
         file.seek(SeekFrom::End(0)).map_err(doing)?;
-        let frames = FrameWriter { out: file, check: frames.check, gathered: Vec::new() };
+        let frames = FrameWriter { out: file, check: frames.place.check, gathered: Vec::new() };
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
         Ok(Self { dir, frames, known, seen: HashSet::new(), head, secrets, written: 0 })
     }
@@ -342,61 +373,22 @@ fn own_check(record: &[u8]) -> Check {
     record.get(8..codec::HEADER).and_then(|check| check.try_into().ok()).unwrap_or_default()
 }
 
-fn read(file: &mut File, visit: &mut dyn FnMut(Piece<'_>) -> Result<(), Fault>) -> Result<Frames, Fault> {
-    let mut frames = Frames::default();
+/// Reads a file of frames to its end. `tick` hears of bytes.
+fn read(
+    file: &mut dyn Read,
+    frames: &mut Frames,
+    tick: &mut dyn FnMut(u64),
+    visit: VisitPiece<'_>,
+) -> Result<(), Fault> {
     let mut bytes = vec![0; GATHERED];
     loop {
         let got = file.read(&mut bytes).map_err(|why| Fault::io("reading the backup", &why))?;
         if got == 0 {
-            return Ok(frames);
-        }
-        frames.take(&bytes[..got], visit)?;
-    }
-}
-
-/// The last whole backup of a file, piece by piece; older ones of it are folded in on the way. Says how it ended, and in words what
-/// stands behind it that can't be used.
-pub fn read_backup(
-    path: &Path,
-    visit: &mut dyn FnMut(Piece<'_>) -> Result<(), Fault>,
-) -> Result<(BackupEnd, Option<String>), Fault> {
-    let doing = |why: io::Error| Fault::io(format!("reading {}", path.display()), &why);
-    let mut file = File::open(path).map_err(doing)?;
-    let (mut ends, mut behind) = (0_u64, 0_u64);
-    let looked = read(&mut file, &mut |piece| {
-        behind += 1;
-        if matches!(piece, Piece::End(_)) {
-            (ends, behind) = (ends + 1, 0);
-        }
-        Ok(())
-    });
-    let left = match looked {
-        Err(why) if ends == 0 => return Err(why),
-        Err(why) => Some(why.to_string()),
-        Ok(frames) if behind > 0 || !frames.left.is_empty() => Some("a later backup was never finished".to_owned()),
-        Ok(_) => None,
-    };
-    if ends == 0 {
-        return Err(Fault::Setting(format!("{} holds no backup that was finished", path.display())));
-    }
-    file.seek(SeekFrom::Start(0)).map_err(doing)?;
-    let mut last = None;
-    let again = read(&mut file, &mut |piece| {
-        if ends == 0 {
             return Ok(());
         }
-        if let Piece::End(end) = &piece {
-            ends -= 1;
-            last = Some(end.clone());
-        }
-        visit(piece)
-    });
-    match (again, &left) {
-        (Err(why), None) => return Err(why),
-        (Err(why), Some(_)) if ends > 0 => return Err(why),
-        _ => {}
+        tick(got as u64);
+        frames.take_placed(&bytes[..got], visit)?;
     }
-    Ok((last.expect("there is one"), left))
 }
 
 #[cfg(test)]
@@ -429,16 +421,21 @@ mod tests {
 
     fn restored(path: &Path) -> (Model, u64) {
         let mut model = Model::new();
-        let (end, _) = read_backup(path, &mut |piece| {
+        let backup = FinishedBackup::look(path, &mut |_| {}).unwrap();
+        let apply = &mut |piece: Piece<'_>, _| {
             match piece {
                 Piece::Put("tables", key, value) => drop(model.insert(key.into(), value.into())),
                 Piece::Gone("tables", key) => drop(model.remove(key)),
                 _ => {}
             }
             Ok(())
-        })
-        .unwrap();
-        (model, end.sequence)
+        };
+        backup.each(Place::default(), &mut |_| {}, apply).unwrap();
+        (model, backup.end.sequence)
+    }
+
+    fn is_refused(path: &Path) -> bool {
+        FinishedBackup::look(path, &mut |_| {}).is_err()
     }
 
     /// How many bytes of the file the last finished backup ends at.
@@ -447,7 +444,7 @@ mod tests {
         for byte in std::fs::read(path).unwrap() {
             let before = frames.ends;
             frames.take(&[byte], &mut |_| Ok(())).unwrap();
-            at = if frames.ends > before { frames.whole } else { at };
+            at = if frames.ends > before { frames.place.bytes } else { at };
         }
         at
     }
@@ -476,7 +473,7 @@ mod tests {
                 }
                 match &last {
                     Some(last) => prop_assert_eq!(&restored(&path), last),
-                    None => prop_assert!(read_backup(&path, &mut |_| Ok(())).is_err()),
+                    None => prop_assert!(is_refused(&path)),
                 }
             }
         }
@@ -491,7 +488,7 @@ mod tests {
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
             std::fs::write(&path, bytes).unwrap();
-            prop_assert!(read_backup(&path, &mut |_| Ok(())).is_err());
+            prop_assert!(is_refused(&path));
         }
     }
 

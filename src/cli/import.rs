@@ -7,10 +7,10 @@ use std::path::Path;
 
 use super::args::Import;
 use super::data::{bar, report};
-use super::restore::{id, made, say_start};
+use super::restore::{made, say_start};
 use super::{Done, secrets};
 use crate::domain::SeasonId;
-use crate::engine::{self, Begun, Building};
+use crate::engine::{Begun, Building};
 use crate::error::Fault;
 use crate::jobs::export::{Format, SECRETS, Table, read_manifest};
 use crate::jobs::foreign::{self, Foreign, Heard, RowsIn, Taken};
@@ -38,23 +38,14 @@ pub(super) fn run(args: &Import) -> Result<Done, Fault> {
     let records = manifest.tables.iter().find(|written| written.table == Table::Records);
     let records = records.ok_or_else(|| Fault::Setting("the export has no records".into()))?;
     let dir = &args.store.data_dir;
-    // It has every file's hash.
-    let name = blake3::hash(&serde_json::to_vec(&manifest).expect("our own types always serialise"));
-    let plan = Begun::new(name.to_hex().to_string(), id(&manifest.store)?, id(&manifest.voter_key)?);
-    let begun = Begun::read(dir).filter(|begun| begun.source == plan.source);
-    let mut building = Building::begin(dir, begun.unwrap_or(plan))?;
+    let mut building = Building::begin(dir, Begun::of_export(dir, &manifest)?)?;
     let place = building.place();
     say_start(&building, place.taken, "records")?;
     let bar = bar("records");
     bar.set_length(records.rows);
     bar.set_position(place.taken);
     bar.reset_eta();
-    let filled = engine::read_records(&args.from.join(&records.file), place, &mut |tree, key, record, place| {
-        bar.inc(1);
-        building.put(tree, key, record)?;
-        building.reached(place)
-    });
-    building.sound(filled)?;
+    building.take_export(&args.from, records, &mut |records| bar.inc(records))?;
     bar.finish_and_clear();
     let found = building.finish(manifest.sequence, Some(records.rows), &text)?;
     report(args.json, &manifest, &made(&found))

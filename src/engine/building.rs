@@ -3,6 +3,7 @@
 
 mod begun;
 mod records;
+mod sources;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +15,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use begun::Begun;
-pub use records::read_records;
 
 use super::verify::{Verified, verify_stores};
 use crate::codec;

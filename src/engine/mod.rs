@@ -40,7 +40,7 @@ pub use api::{
     Ack, Allowance, BanView, ClipView, CommentSettings, Counts, QueueView, Receipt, SeasonView, Settings, SlotClips,
     SlotView, VotePage, VotePlace, VoteView,
 };
-pub use building::{Begun, Building, Start, read_records};
+pub use building::{Begun, Building, Start};
 pub use comment::{CommentDraft, CommentQuery, Liked, Posted};
 pub use compact::{Compacted, Compaction};
 pub use data::stopped_source;

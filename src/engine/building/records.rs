@@ -17,7 +17,7 @@ const LINE_MAX: u64 = 256 * 1024;
 pub(super) type VisitPlaced<'a> = &'a mut dyn FnMut(&'static str, &[u8], &[u8], Place) -> Result<(), Fault>;
 
 /// Visits the records of an export's file behind a place; what is in front of it is not read.
-pub fn read_records(path: &Path, mut place: Place, visit: VisitPlaced<'_>) -> Result<(), Fault> {
+pub(super) fn read_records(path: &Path, mut place: Place, visit: VisitPlaced<'_>) -> Result<(), Fault> {
     #[derive(serde::Deserialize)]
     struct Row<'a> {
         tree: &'a str,

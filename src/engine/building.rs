@@ -23,7 +23,7 @@ use crate::error::Fault;
 use crate::jobs::backup::Place;
 use crate::jobs::export::SECRETS;
 use crate::log::{Appender, block};
-use crate::store::{Home, Store, sync_dir};
+use crate::store::{Home, Marker, Store, sync_dir};
 use begun::{Found, Held, taken};
 
 /// So many bytes of records are taken between two flushes: a run that is cut short does at most so much again.
@@ -58,7 +58,7 @@ impl Building {
     /// another, to begin anew where something was begun.
     pub fn begin(dir: &Path, mut plan: Begun) -> Result<Self, Fault> {
         let (mut held, found) = Held::take(dir)?;
-        if dir.join("MARKER").exists() {
+        if dir.join(Marker::FILE).exists() {
             return Err(taken(dir));
         }
         let start = match found {

@@ -8,6 +8,8 @@
 mod parse;
 mod rows;
 mod source;
+#[cfg(test)]
+mod tests;
 mod time;
 
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -32,6 +32,8 @@ pub struct Appender {
     given: Seq,
     /// Of these the ones that the log still holds, in its last block.
     held: VecDeque<Logged>,
+    /// Blocks between two commits, and events in one at most.
+    every: (usize, Seq),
 }
 
 impl Appender {
@@ -39,7 +41,7 @@ impl Appender {
     pub fn open(log: Arc<dyn Store>, tables: Arc<dyn Store>, genesis: Chain) -> Result<Self, Fault> {
         let Recovered { tables, transitions, end, blocks, .. } = recover(log.as_ref(), tables, genesis)?;
         let (builder, last, held) = (Builder::default(), end.seq, VecDeque::new());
-        Ok(Self { log, tables, transitions, builder, last, end, blocks, given: last, held })
+        Ok(Self { log, tables, transitions, builder, last, end, blocks, given: last, held, every: (BLOCKS, Seq::MAX) })
     }
 
     /// For who gives the very events that the log begins with once more, from the first on: they are not added, and held against
@@ -55,6 +57,13 @@ impl Appender {
         }
         self.given = 0;
         Ok(self)
+    }
+
+    /// With smaller blocks and more commits, so that a test of a few events has many of them.
+    #[cfg(test)]
+    pub(crate) fn in_steps_of(mut self, blocks: usize, events: Seq) -> Self {
+        self.every = (blocks, events);
+        self
     }
 
     /// The last event that it has, on the disk or not.
@@ -75,7 +84,7 @@ impl Appender {
             self.given = seq;
             return Ok(Ok(seq));
         }
-        if self.builder.is_full() {
+        if self.builder.is_full() || self.last - self.end.seq >= self.every.1 {
             self.end_block()?;
         }
         if let Err(refusal) = judge(&self.transitions, seq, at, &event) {
@@ -117,7 +126,7 @@ impl Appender {
         self.end = Mark { seq: self.last, block: first, chain };
         self.tables.end_block(freeze_block(&Link { first, last: self.last, previous, chain }))?;
         self.blocks.push(first);
-        if self.blocks.len() < BLOCKS && !self.tables.is_heavy() { Ok(()) } else { self.commit() }
+        if self.blocks.len() < self.every.0 && !self.tables.is_heavy() { Ok(()) } else { self.commit() }
     }
 
     /// The log before the tables, the tables before what they contain goes from the log.

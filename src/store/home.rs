@@ -219,18 +219,21 @@ impl Home {
     }
 }
 
-/// What a directory has while a store is made in it: of what, and how far it is. Behind it no marker is missed.
+/// What a directory has while a store is made in it: of what, and how far it is.
 pub const IN_THE_MAKING: &str = "RESTORING";
 
-/// That a store is not whole yet.
-pub fn unfinished(dir: &Path) -> Fault {
+/// Refuses a store in the making; one that has its marker is made.
+pub fn check_made(dir: &Path) -> Result<(), Fault> {
+    if !dir.join(IN_THE_MAKING).exists() || dir.join(Marker::FILE).exists() {
+        return Ok(());
+    }
     let why = "is a store in the making: run the import or restore that was begun there again, and it goes on";
-    Fault::Inconsistent { why: format!("{} {why}", dir.display()) }
+    Err(Fault::Inconsistent { why: format!("{} {why}", dir.display()) })
 }
 
 fn unmarked(dir: &Path) -> Fault {
-    if dir.join(IN_THE_MAKING).exists() {
-        return unfinished(dir);
+    if let Err(unfinished) = check_made(dir) {
+        return unfinished;
     }
     Fault::Inconsistent { why: format!("{} has stores and no MARKER: restore it from a backup", dir.display()) }
 }

@@ -9,6 +9,7 @@ mod commenting;
 mod compacting;
 mod observing;
 mod offline;
+mod resuming;
 mod running;
 mod serving;
 mod settings;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::running::{err, out, plaudit, run, wait_until};
 
-const COMMENTS: u64 = 16_000;
+const COMMENTS: u64 = 12_000;
 
 /// Files of another site: some votes, and comments enough for several notes of how far it is.
 fn make_tables(dir: &Path) -> (PathBuf, PathBuf) {
@@ -18,6 +18,10 @@ fn make_tables(dir: &Path) -> (PathBuf, PathBuf) {
     for n in 0..300 {
         let weight = if n % 50 == 7 { "none" } else { "1" };
         writeln!(votes, "c{},,u{n},{weight},{},1700000000000", n % 4, n % 4 % 2 + 1).unwrap();
+    }
+    // Rejects enough for some to be in their file when it is killed.
+    for n in 0..400 {
+        writeln!(votes, "c{},,u{n},none,1,1700000000000", n % 4).unwrap();
     }
     let mut comments = "id,clip_id,user_id,comment_text,created_at\n".to_owned();
     let text = "åäö€".repeat(120);
@@ -155,7 +159,11 @@ fn other_tables_another_map_and_another_season_are_begun_anew() {
 
     // Rows of the first run are another's to these, and so nothing is touched.
     let refused = run(args(0, &["--season", "other"]));
-    assert!(refused.status.code() == Some(1) && err(&refused).contains("rejects-0 is there"), "{}", err(&refused));
+    assert!(
+        refused.status.code() == Some(1) && err(&refused).contains("rejects-0 is there, with rows of another run"),
+        "{}",
+        err(&refused)
+    );
     assert_eq!(fs::read(db.join("RESTORING")).unwrap(), begun);
 
     for (n, last) in [(1, &["--season", "other"][..]), (2, &["--map", "flagged=suspicious"]), (3, &[])] {
@@ -180,6 +188,10 @@ fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let to = to.join(entry.file_name());
-        if entry.path().is_dir() { copy(&entry.path(), &to) } else { drop(fs::copy(entry.path(), to).unwrap()) }
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
     }
 }

@@ -61,7 +61,7 @@ pub struct Foreign<'a> {
     /// Makes voters.
     pub key: VoterKey,
     /// What columns are called there, by what they are called here.
-    pub columns: HashMap<String, String>,
+    pub columns: BTreeMap<String, String>,
     /// Where to; `None`: it is only looked at.
     pub to: Option<Appender>,
     /// Takes file, line and reason of each row that is not taken.
@@ -99,7 +99,7 @@ impl<'a> Foreign<'a> {
     pub fn new(
         season: SeasonId,
         key: VoterKey,
-        columns: HashMap<String, String>,
+        columns: BTreeMap<String, String>,
         to: Option<Appender>,
         rejects: Box<dyn Write + 'a>,
         hear: Hear<'a>,

@@ -80,7 +80,7 @@ impl Appender {
     pub fn add(&mut self, at: u64, event: Event) -> Result<Result<Seq, Refusal>, Fault> {
         let seq = self.given + 1;
         if seq <= self.last {
-            self.compare(Logged { seq, at, event })?;
+            self.compare(&Logged { seq, at, event })?;
             self.given = seq;
             return Ok(Ok(seq));
         }
@@ -97,8 +97,8 @@ impl Appender {
     }
 
     /// Holds an event that was given once more against the log's.
-    fn compare(&mut self, logged: Logged) -> Result<(), Fault> {
-        if self.held.front().is_none_or(|held| held.seq > logged.seq) || self.held.pop_front().as_ref() == Some(&logged)
+    fn compare(&mut self, logged: &Logged) -> Result<(), Fault> {
+        if self.held.front().is_none_or(|held| held.seq > logged.seq) || self.held.pop_front().as_ref() == Some(logged)
         {
             return Ok(());
         }

@@ -42,13 +42,13 @@ impl Building {
         // Of a file that has grown, so much may be taken from here on.
         self.note(|begun| begun.source = backup.name())?;
         let filled = backup.each(self.place(), tick, &mut |piece, place| {
-            self.apply(piece)?;
+            self.apply(&piece)?;
             self.reached(place)
         });
         self.sound(filled)
     }
 
-    pub(super) fn apply(&mut self, piece: Piece<'_>) -> Result<(), Fault> {
+    pub(super) fn apply(&mut self, piece: &Piece<'_>) -> Result<(), Fault> {
         match piece {
             Piece::Put(tree, key, record) => self.put(tree, key, record),
             Piece::Gone(tree, key) => self.remove(tree, key),

@@ -18,7 +18,7 @@ const AT_ONCE: usize = 64 * 1024;
 /// A file being read.
 pub(super) struct Rows {
     path: PathBuf,
-    rows: csv::Reader<Bounded>,
+    reader: csv::Reader<Bounded>,
     reach: Rc<Reach>,
     /// Bytes that were told of.
     told: u64,
@@ -55,20 +55,20 @@ impl Rows {
         let file = File::open(path).map_err(|why| Fault::io(format!("opening {}", path.display()), &why))?;
         let reach = Rc::<Reach>::default();
         let bounded = Bounded { file, reach: Rc::clone(&reach) };
-        let rows = csv::ReaderBuilder::new().flexible(true).buffer_capacity(AT_ONCE).from_reader(bounded);
-        Ok(Self { path: path.into(), rows, reach, told: 0 })
+        let reader = csv::ReaderBuilder::new().flexible(true).buffer_capacity(AT_ONCE).from_reader(bounded);
+        Ok(Self { path: path.into(), reader, reach, told: 0 })
     }
 
     /// The first row.
     pub(super) fn names(&mut self) -> Result<StringRecord, Fault> {
-        self.rows.headers().cloned().map_err(|why| failed(&self.path, &self.reach, 1, &why))
+        self.reader.headers().cloned().map_err(|why| failed(&self.path, &self.reach, 1, &why))
     }
 
     /// Reads the next row: its line, and whether it is text; `None` behind the last.
     pub(super) fn next(&mut self, row: &mut StringRecord) -> Result<Option<(u64, bool)>, Fault> {
-        let (line, byte) = (self.rows.position().line(), self.rows.position().byte());
+        let (line, byte) = (self.reader.position().line(), self.reader.position().byte());
         self.reach.row.set(byte);
-        match self.rows.read_record(row) {
+        match self.reader.read_record(row) {
             Ok(true) => Ok(Some((row.position().map_or(line, csv::Position::line), true))),
             Ok(false) => Ok(None),
             Err(why) if why.is_io_error() => Err(failed(&self.path, &self.reach, line, &why)),

@@ -1,6 +1,6 @@
 //! What an import is made of, by name, and the file of rows that it did not take. Never: what is in a row.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -40,7 +40,7 @@ pub fn rows_in(file: &mut dyn Read) -> Result<RowsIn, Fault> {
 /// of bytes.
 pub fn name(
     season: &SeasonId,
-    columns: &HashMap<String, String>,
+    columns: &BTreeMap<String, String>,
     files: &[Option<&Path>],
     tick: &mut dyn FnMut(u64),
 ) -> Result<String, Fault> {
@@ -50,7 +50,7 @@ pub fn name(
         hasher.update(&(text.len() as u64).to_be_bytes()).update(text);
     };
     part(season.as_str().as_bytes());
-    for (ours, theirs) in columns.iter().collect::<BTreeMap<_, _>>() {
+    for (ours, theirs) in columns {
         part(ours.as_bytes());
         part(theirs.as_bytes());
     }

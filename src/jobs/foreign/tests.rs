@@ -55,7 +55,7 @@ impl Files {
             Ok(())
         });
         let (season, key) = (SeasonId::new("s").unwrap(), VoterKey::new([3; 32]));
-        let mut foreign = Foreign::new(season, key, HashMap::new(), Some(to), Box::new(&mut rejects), hear)?;
+        let mut foreign = Foreign::new(season, key, BTreeMap::new(), Some(to), Box::new(&mut rejects), hear)?;
         foreign.votes(&self.path("votes"))?;
         foreign.comments(&self.path("comments"))?;
         let (taken, _) = foreign.finish()?;
@@ -168,10 +168,11 @@ fn other_events_than_the_logs_are_found_at_the_seam() {
 fn what_decides_the_events_is_in_the_name() {
     let files = Files::new();
     let season = |text| SeasonId::new(text).unwrap();
-    let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect::<HashMap<_, _>>();
+    let map =
+        |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect::<BTreeMap<_, _>>();
     let (votes, comments) = (files.path("votes"), files.path("comments"));
     let both = [Some(votes.as_path()), Some(comments.as_path())];
-    let name = |season: &SeasonId, map: &HashMap<String, String>, of: &[Option<&Path>]| {
+    let name = |season: &SeasonId, map: &BTreeMap<String, String>, of: &[Option<&Path>]| {
         name(season, map, of, &mut |_| {}).unwrap()
     };
     let plain = name(&season("s"), &map(&[]), &both);
@@ -208,7 +209,7 @@ fn look(votes: &str) -> Result<Taken, Fault> {
             }
             Ok(())
         });
-        let mut foreign = Foreign::new(season, key, HashMap::new(), None, Box::new(std::io::sink()), hear)?;
+        let mut foreign = Foreign::new(season, key, BTreeMap::new(), None, Box::new(std::io::sink()), hear)?;
         foreign.votes(&path)?;
         foreign.finish()?.0
     };

@@ -171,7 +171,7 @@ pub(super) fn restore(from: &Path, to: &Path, every: usize, cut_behind: u64) -> 
             return Err(cut());
         }
         left -= 1;
-        building.apply(piece)?;
+        building.apply(&piece)?;
         building.reached(place)
     });
     if building.sound(came).is_err() {

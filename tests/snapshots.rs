@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use plaudit::clock::ManualClock;
 use plaudit::domain::{CommentText, Profile, VoteKind};
-use plaudit::engine::{Building, CommentDraft, Engine, KEPT_MS, Settings};
+use plaudit::engine::{Begun, Building, CommentDraft, Engine, KEPT_MS, Settings};
 use plaudit::error::Reject;
 use plaudit::jobs::export::{Format, Line, Source, Splitter, stream};
 use support::{NOON, key, settings, voter};
@@ -58,9 +58,16 @@ fn carried(source: &Source) -> (u64, u64) {
     let manifest = stream(source, source.manifest(Format::Jsonl, false), &mut out, &mut |_| Ok(())).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let store = u128::from_str_radix(&manifest.store, 16).unwrap().to_be_bytes();
-    let building = Building::begin(dir.path(), store, key().fingerprint()).unwrap();
-    source.each_record(&mut |tree, key, record| building.put(tree, key, record)).unwrap();
-    let found = building.finish(manifest.sequence, b"").unwrap();
+    let plan = Begun::new("what is read".into(), store, key().fingerprint());
+    let mut building = Building::begin(dir.path(), plan).unwrap();
+    let mut records = 0;
+    source
+        .each_record(&mut |tree, key, record| {
+            records += 1;
+            building.put(tree, key, record)
+        })
+        .unwrap();
+    let found = building.finish(manifest.sequence, Some(records), b"").unwrap();
     assert_eq!((found.problems, found.last), (vec![], source.end.seq));
 
     // The rows and the records are of the same moment: the rows' votes are the recount's.

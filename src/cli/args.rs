@@ -176,6 +176,7 @@ pub(super) struct Remote {
 #[command(
     after_help = "Holds every file of the export against its manifest, makes the store in an empty --data-dir, and recounts all\n\
     of it before it counts as one. Sequences, certificates and voters are what they were.\n\
+    Run it again after an interruption: it goes on. Of other files, or another season or columns, it begins anew.\n\
     A CSV file of votes has clip_id, voter_key, user_id, vote_weight, vote_type, slot_position, flagged, created_at; one of\n\
     comments id, clip_id, user_id, username, avatar_url, comment_text, parent_comment_id, is_deleted, created_at.\n\n\
     Example: plaudit import --from out --data-dir new/db"
@@ -195,7 +196,7 @@ pub(super) struct Import {
     /// The season that all of it is put into
     #[arg(long, value_name = "ID", default_value = "imported", help_heading = "Another site's tables")]
     pub(super) season: String,
-    /// File for rows that can't be taken, with line and reason; must not be there yet
+    /// File for rows that can't be taken, with line and reason; another run's are not written over
     #[arg(long, value_name = "FILE", default_value = "rejects.csv", help_heading = "Another site's tables")]
     pub(super) rejects: PathBuf,
     /// Check the export, and make nothing
@@ -231,8 +232,11 @@ pub(super) struct Backup {
 }
 
 #[derive(Args, Debug)]
-#[command(after_help = "Makes the store in an empty --data-dir, and recounts all of it before it counts as one.\n\n\
-    Example: plaudit restore --from plaudit.backup --data-dir new/db")]
+#[command(
+    after_help = "Makes the store in an empty --data-dir, and recounts all of it before it counts as one. Run it again after\n\
+    an interruption: it goes on, also when the file has grown by another backup since; with another file it begins anew.\n\n\
+    Example: plaudit restore --from plaudit.backup --data-dir new/db"
+)]
 pub(super) struct Restore {
     #[command(flatten)]
     pub(super) store: DataDir,

@@ -12,7 +12,9 @@ mod demo;
 mod doctor;
 mod export;
 mod help;
+mod import;
 pub mod process;
+mod restore;
 mod results;
 mod secrets;
 mod serve;
@@ -55,9 +57,9 @@ pub fn main() -> ExitCode {
         Command::Doctor(doctor) => log_to(&doctor.common).and_then(|()| doctor::run(&doctor)),
         Command::Completions(completions) => log_to(&completions.common).and_then(|()| completions::run(&completions)),
         Command::Export(export) => log_to(&export.common).and_then(|()| export::export(&export)),
-        Command::Import(import) => log_to(&import.common).and_then(|()| data::import(&import)),
+        Command::Import(import) => log_to(&import.common).and_then(|()| import::run(&import)),
         Command::Backup(backup) => log_to(&backup.common).and_then(|()| data::backup(&backup)),
-        Command::Restore(restore) => log_to(&restore.common).and_then(|()| data::restore(&restore)),
+        Command::Restore(restore) => log_to(&restore.common).and_then(|()| restore::run(&restore)),
         Command::Compact(compact) => log_to(&compact.common).and_then(|()| upkeep::compact(&compact)),
         Command::UpgradeCheck(check) => log_to(&check.common).and_then(|()| upkeep::upgrade_check(&check)),
     };

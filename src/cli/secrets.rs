@@ -17,6 +17,7 @@ use serde::Deserialize;
 use crate::config::PushApp;
 use crate::domain::VoterKey;
 use crate::error::Fault;
+use crate::store::check_made;
 
 const FILE: &str = "secrets.toml";
 
@@ -53,6 +54,8 @@ pub(super) fn load(dir: &Path) -> Result<Secrets, Fault> {
 /// The secrets of the store in `dir`, and whether they were made just now. Makes the directory, parents included.
 pub(super) fn load_or_make(dir: &Path) -> Result<(Secrets, bool), Fault> {
     fs::create_dir_all(dir).map_err(|why| Fault::io(format!("making {}", dir.display()), &why))?;
+    // Its secrets are those of what it is made of, and come with its marker.
+    check_made(dir)?;
     if let Some(secrets) = read(dir)? {
         return Ok((secrets, false));
     }
@@ -70,12 +73,20 @@ pub(super) fn new() -> Result<Secrets, Fault> {
     parse(&fresh()?, Path::new("new secrets"))
 }
 
+/// The same again, of their file's text.
+pub(super) fn of(text: &str) -> Result<Secrets, Fault> {
+    parse(text, Path::new("the secrets of a store in the making"))
+}
+
 /// Whether `dir` holds a store, whole or not.
 pub(super) fn holds_store(dir: &Path) -> bool {
     STORE_PARTS.iter().any(|part| dir.join(part).exists())
 }
 
 fn lost(dir: &Path) -> Fault {
+    if let Err(unfinished) = check_made(dir) {
+        return unfinished;
+    }
     Fault::Inconsistent {
         why: format!(
             "{} holds a store, but its {FILE} is gone; without it every voter would be somebody new. Bring the file \
@@ -229,6 +240,19 @@ mod tests {
         assert!(matches!(load(dir.path()), Err(Fault::Inconsistent { .. })));
         assert!(matches!(load_or_make(dir.path()), Err(Fault::Inconsistent { .. })));
         assert!(!dir.path().join(FILE).exists());
+    }
+
+    #[test]
+    fn a_store_in_the_making_is_given_none() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("RESTORING"), "").unwrap();
+        let why = load_or_make(dir.path()).err().expect("must be refused").to_string();
+        assert!(why.contains("in the making"), "{why}");
+        assert!(!dir.path().join(FILE).exists());
+        // Killed at the very end, between the marker and the file's removal, it is a store.
+        fs::write(dir.path().join("MARKER"), "").unwrap();
+        let why = load_or_make(dir.path()).err().expect("its secrets are gone").to_string();
+        assert!(why.contains("secrets.toml is gone"), "{why}");
     }
 
     #[test]

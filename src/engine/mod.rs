@@ -4,6 +4,7 @@
 //! answers, the hub pushes, the applier folds, the boards follow, and a keeper runs what can wait. Opening recovers; closing applies everything first.
 
 mod api;
+mod building;
 mod certify;
 mod comment;
 mod compact;
@@ -40,9 +41,10 @@ pub use api::{
     Ack, Allowance, BanView, ClipView, CommentSettings, Counts, QueueView, Receipt, SeasonView, Settings, SlotClips,
     SlotView, VotePage, VotePlace, VoteView,
 };
+pub use building::{Begun, Building, Start};
 pub use comment::{CommentDraft, CommentQuery, Liked, Posted};
 pub use compact::{Compacted, Compaction};
-pub use data::{Building, read_records, stopped_source};
+pub use data::stopped_source;
 pub use history::{SlotHistory, SlotStep, StepKind};
 pub use kept::{KEPT_MS, Reading};
 pub use leaderboard::{Leaderboard, Moment, Ranked, RankedClip, Standing};

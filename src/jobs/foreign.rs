@@ -1,17 +1,29 @@
 //! Votes and comments of another site's tables, as CSV: rows to events, one log of them. Slots and clips are made as rows name
 //! them. A slot at a time, in the order of positions: one of a season takes votes at once. So the file is read once to see what
 //! is in it, and once a slot. What can't be taken goes to the rejects, with its line and the reason.
+//!
+//! The same files, season, columns and key make the same events in the same order: where it was cut short it is begun from the
+//! front, and the log leaves out those that it has.
+
+mod parse;
+mod rows;
+mod source;
+#[cfg(test)]
+mod tests;
+mod time;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
 use csv::StringRecord;
+use parse::Row;
+use rows::Rows;
+pub use source::{RowsIn, name, rows_in};
 
 use crate::domain::{
-    Clip, ClipDraft, ClipId, ClipNo, CommentPost, CommentRef, CommentText, DEPTH_MAX, Event, FrozenBy, NetworkHash,
-    Origin, Profile, Season, SeasonId, SeasonNo, Slot, SlotNo, Vote, VoteKind, VoterId, VoterKey, day_of,
+    Clip, ClipDraft, ClipId, ClipNo, CommentRef, Event, FrozenBy, NetworkHash, Origin, Season, SeasonId, SeasonNo, Seq,
+    Slot, SlotNo, Vote, VoterId, VoterKey, day_of,
 };
 use crate::error::Fault;
 use crate::log::Appender;
@@ -19,6 +31,9 @@ use crate::log::Appender;
 /// Clips and slots at most: a server takes no more either.
 const CLIPS_MAX: usize = 65_536;
 const SLOTS_MAX: usize = 16_384;
+
+/// Who hears of bytes that were read hears of so many at once.
+const PIECE: u64 = 64 * 1024;
 
 /// Columns that a table of votes must have, and one of comments.
 const VOTES: [&str; 4] = ["clip_id", "vote_weight", "slot_position", "created_at"];
@@ -46,41 +61,53 @@ pub struct Foreign<'a> {
     /// Makes voters.
     pub key: VoterKey,
     /// What columns are called there, by what they are called here.
-    pub columns: HashMap<String, String>,
+    pub columns: BTreeMap<String, String>,
     /// Where to; `None`: it is only looked at.
     pub to: Option<Appender>,
     /// Takes file, line and reason of each row that is not taken.
     pub rejects: csv::Writer<Box<dyn Write + 'a>>,
     /// What was done so far.
     pub taken: Taken,
+    /// Hears how far it is.
+    hear: Hear<'a>,
     /// By id: its number and its slot's position.
     clips: HashMap<String, (ClipNo, u32)>,
     seq: u64,
+    /// The last event that `hear` was told is kept.
+    kept: u64,
 }
 
-struct Row {
-    clip: String,
-    voter: VoterId,
-    kind: VoteKind,
-    weight: u16,
-    position: u32,
-    risk: u8,
-    at: u64,
+/// How far it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Heard {
+    /// So many more bytes of files were read.
+    Read(u64),
+    /// So many more are going to be.
+    ToRead(u64),
+    /// Everything up to this event is on the disk.
+    Kept(Seq),
 }
+
+/// An error of it ends the import.
+pub type Hear<'a> = Box<dyn FnMut(Heard) -> Result<(), Fault> + 'a>;
+
+/// The first line of rejects.
+const REJECTS: [&str; 3] = ["file", "line", "reason"];
 
 impl<'a> Foreign<'a> {
     /// With nothing taken yet.
     pub fn new(
         season: SeasonId,
         key: VoterKey,
-        columns: HashMap<String, String>,
+        columns: BTreeMap<String, String>,
         to: Option<Appender>,
         rejects: Box<dyn Write + 'a>,
+        hear: Hear<'a>,
     ) -> Result<Self, Fault> {
         let mut rejects = csv::Writer::from_writer(rejects);
-        rejects.write_record(["file", "line", "reason"]).map_err(|why| not_written(&why))?;
+        rejects.write_record(REJECTS).map_err(|why| not_written(&why))?;
         let (taken, clips) = (Taken::default(), HashMap::new());
-        Ok(Self { season, key, columns, to, rejects, taken, clips, seq: 0 })
+        Ok(Self { season, key, columns, to, rejects, taken, hear, clips, seq: 0, kept: 0 })
     }
 
     /// Takes a table of votes.
@@ -114,7 +141,8 @@ impl<'a> Foreign<'a> {
             Event::SeasonCreated(Season { no: SeasonNo(0), id: self.season.clone(), name: self.season.to_string() }),
         )?;
         // Numbers are given in the order of creation.
-        let mut next = 0;
+        let (mut next, long) = (0, length(file)?);
+        (self.hear)(Heard::ToRead(long * slots.len() as u64))?;
         let last = slots.keys().next_back().copied();
         for (no, (position, clips)) in (0..).map(SlotNo).zip(&slots) {
             self.event(0, Event::SlotCreated(Slot { no, season: SeasonNo(0), position: *position }))?;
@@ -186,8 +214,16 @@ impl<'a> Foreign<'a> {
             self.seq += 1;
             return Ok(self.seq);
         };
-        to.add(at, event)?
-            .map_err(|refusal| Fault::Inconsistent { why: format!("an event is out of turn: {refusal:?}") })
+        let seq = to
+            .add(at, event)?
+            .map_err(|refusal| Fault::Inconsistent { why: format!("an event is out of turn: {refusal:?}") })?;
+        let committed = to.committed();
+        // Once more given, they are kept already; that is known.
+        if committed > self.kept && seq >= committed {
+            self.kept = committed;
+            (self.hear)(Heard::Kept(committed))?;
+        }
+        Ok(seq)
     }
 
     fn reject(&mut self, file: &Path, line: u64, why: &str) -> Result<(), Fault> {
@@ -203,170 +239,34 @@ impl<'a> Foreign<'a> {
         needs: &[&str],
         visit: &mut dyn FnMut(&mut Self, u64, &StringRecord, &HashMap<String, usize>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        let opened = File::open(file).map_err(|why| Fault::io(format!("opening {}", file.display()), &why))?;
-        let mut rows = csv::ReaderBuilder::new().flexible(true).from_reader(opened);
-        let wrong = |why: csv::Error| Fault::Setting(format!("{}: {why}", file.display()));
+        let mut rows = Rows::open(file)?;
         let places: HashMap<String, usize> =
-            rows.headers().map_err(wrong)?.iter().enumerate().map(|(at, name)| (name.trim().to_owned(), at)).collect();
+            rows.names()?.iter().enumerate().map(|(at, name)| (name.trim().to_owned(), at)).collect();
         let named = |name: &&str| self.columns.get(*name).map_or(*name, String::as_str).to_owned();
         if let Some(absent) = needs.iter().map(named).find(|name| !places.contains_key(name)) {
             return Err(Fault::Setting(format!("{} has no column {absent}: --map names them", file.display())));
         }
         let mut row = StringRecord::new();
-        loop {
-            let line = rows.position().line();
-            match rows.read_record(&mut row) {
-                Ok(true) => visit(self, row.position().map_or(line, csv::Position::line), &row, &places)?,
-                Ok(false) => return Ok(()),
-                Err(why) if why.is_io_error() => return Err(wrong(why)),
-                Err(_) => self.reject(file, line, "it is not UTF-8")?,
+        while let Some((line, is_text)) = rows.next(&mut row)? {
+            if is_text {
+                visit(self, line, &row, &places)?;
+            } else {
+                self.reject(file, line, "it is not UTF-8")?;
+            }
+            if let Some(bytes) = rows.take_read(PIECE) {
+                (self.hear)(Heard::Read(bytes))?;
             }
         }
+        rows.take_read(0).map_or(Ok(()), |bytes| (self.hear)(Heard::Read(bytes)))
     }
+}
 
-    /// A column's text; empty where there is none.
-    fn get<'r>(&self, row: &'r StringRecord, places: &HashMap<String, usize>, name: &str) -> &'r str {
-        let column = self.columns.get(name).map_or(name, String::as_str);
-        places.get(column).and_then(|at| row.get(*at)).map_or("", str::trim)
-    }
-
-    fn row(&self, row: &StringRecord, places: &HashMap<String, usize>) -> Result<Row, String> {
-        let get = |name| self.get(row, places, name);
-        let clip = get("clip_id");
-        ClipId::new(clip).map_err(|why| why.to_string())?;
-        let kind = match get("vote_type") {
-            "" => VoteKind::Standard,
-            text => VoteKind::parse(text).map_err(|why| why.to_string())?,
-        };
-        let weight = get("vote_weight").parse().ok().filter(|weight: &u16| (1..=10_000).contains(weight));
-        let position = get("slot_position").parse().ok().filter(|position: &u32| (1..=1_000_000).contains(position));
-        Ok(Row {
-            clip: clip.to_owned(),
-            voter: self.voter(get("user_id"), get("voter_key"))?,
-            kind,
-            weight: weight.ok_or("vote_weight: a whole number from 1 to 10000")?,
-            position: position.ok_or("slot_position: a whole number from 1 to 1000000")?,
-            risk: match get("flagged") {
-                "t" | "true" | "1" => Origin::FLAGGED_FROM,
-                "f" | "false" | "0" | "" => 0,
-                _ => return Err("flagged: true or false".into()),
-            },
-            at: unix_ms(get("created_at")).ok_or("created_at: no time")?,
-        })
-    }
-
-    fn voter(&self, user: &str, device: &str) -> Result<VoterId, String> {
-        match (user, device) {
-            ("", "") => Err("neither user_id nor voter_key".into()),
-            ("", device) => Ok(self.key.device(device.as_bytes())),
-            (user, _) => Ok(self.key.user(user)),
-        }
-    }
-
-    fn comment(
-        &self,
-        row: &StringRecord,
-        places: &HashMap<String, usize>,
-        known: &HashMap<String, (CommentRef, u8)>,
-    ) -> Result<(String, u64, CommentPost), String> {
-        let get = |name| self.get(row, places, name);
-        let (clip, _) = self.clips.get(get("clip_id")).copied().ok_or("no vote names its clip")?;
-        let (parent, depth) = match get("parent_comment_id") {
-            "" => (0, 0),
-            parent => {
-                let (place, depth) = known.get(parent).ok_or("its parent is not in front of it")?;
-                (place.id, depth + 1)
-            }
-        };
-        if depth > DEPTH_MAX || known.get(get("parent_comment_id")).is_some_and(|(place, _)| place.clip != clip) {
-            return Err("it answers too deep, or another clip's comment".into());
-        }
-        if known.contains_key(get("id")) {
-            return Err("a duplicate: its id came before".into());
-        }
-        if matches!(get("is_deleted"), "t" | "true" | "1") {
-            return Err("it is deleted".into());
-        }
-        let text = CommentText::new(get("comment_text")).map_err(|why| why.to_string())?;
-        let post = CommentPost {
-            clip,
-            parent,
-            depth,
-            author: self.voter(get("user_id"), get("voter_key"))?,
-            profile: Profile::cut(Some(get("username")), Some(get("avatar_url"))),
-            text: text.as_str().to_owned(),
-            held: false,
-            request: None,
-        };
-        Ok((get("id").to_owned(), unix_ms(get("created_at")).ok_or("created_at: no time")?, post))
-    }
+/// Bytes of a file.
+pub fn length(file: &Path) -> Result<u64, Fault> {
+    let found = std::fs::metadata(file).map_err(|why| Fault::io(format!("looking at {}", file.display()), &why))?;
+    Ok(found.len())
 }
 
 fn not_written(why: &csv::Error) -> Fault {
     Fault::Io { doing: "writing the rejects".into(), why: why.to_string() }
-}
-
-/// Reads a time as Postgres writes it, RFC 3339, or Unix milliseconds.
-fn unix_ms(text: &str) -> Option<u64> {
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.parse().ok();
-    }
-    let number = |from: usize, to: usize| -> Option<i64> {
-        let digits = text.get(from..to)?;
-        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
-    };
-    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    let marks: Vec<u8> = [4, 7, 10, 13, 16].iter().filter_map(|at| text.as_bytes().get(*at).copied()).collect();
-    let separated = matches!(marks.as_slice(), [b'-', b'-', b' ' | b'T' | b't', b':', b':']);
-    let fits = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second < 61;
-    if !separated || !fits || year < 1970 {
-        return None;
-    }
-    let mut rest = text.get(19..)?;
-    let mut millis = 0;
-    if let Some(fraction) = rest.strip_prefix('.') {
-        let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
-        millis = format!("{:0<3.3}", &fraction[..digits]).parse().ok()?;
-        rest = &fraction[digits..];
-    }
-    let offset = match rest {
-        "" | "Z" | "z" => 0,
-        zone => {
-            let sign = if zone.starts_with('-') { -1 } else { 1 };
-            let digits: String = zone.strip_prefix(['+', '-'])?.chars().filter(|c| *c != ':').collect();
-            let plain = matches!(digits.len(), 2 | 4) && digits.bytes().all(|byte| byte.is_ascii_digit());
-            let (hours, minutes) = if plain { digits.split_at(2) } else { return None };
-            sign * (hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().unwrap_or(0))
-        }
-    };
-    // Days from 1970-01-01 by the civil calendar, years counted from March.
-    let (shifted, place) = (year - i64::from(month <= 2), (month + 9) % 12);
-    let days = shifted * 365 + shifted / 4 - shifted / 100 + shifted / 400 + (place * 153 + 2) / 5 + day - 1 - 719_468;
-    let minutes = (days * 24 + hour) * 60 + minute - offset;
-    u64::try_from((minutes * 60 + second) * 1_000 + millis).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_read_as_postgres_and_others_write_them() {
-        for (text, ms) in [
-            ("1970-01-01 00:00:00+00", Some(0)),
-            ("2023-11-14 22:13:20.123456+00", Some(1_700_000_000_123)),
-            ("2023-11-14T23:13:20.5+01:00", Some(1_700_000_000_500)),
-            ("2023-11-14T22:13:20Z", Some(1_700_000_000_000)),
-            ("2024-02-29 12:00:00", Some(1_709_208_000_000)),
-            ("1700000000000", Some(1_700_000_000_000)),
-            ("", None),
-            ("yesterday", None),
-            ("2023-13-14 22:13:20", None),
-            ("2023-11-14 22:13:20+x", None),
-            ("1969-01-01 00:00:00", None),
-        ] {
-            assert_eq!(unix_ms(text), ms, "{text}");
-        }
-    }
 }

@@ -5,6 +5,7 @@
 //! BALLAST    room for a clean stop on a full disk
 //! log/       the write-ahead log
 //! tables/    what the log was folded into
+//! RESTORING  of what a store is being made, and how far it is; goes once the marker is there
 //! *.new/     another generation of either before it takes its place, *.old/ one that was replaced: see `generation.rs`
 //! ```
 //!
@@ -218,7 +219,22 @@ impl Home {
     }
 }
 
+/// What a directory has while a store is made in it: of what, and how far it is.
+pub const IN_THE_MAKING: &str = "RESTORING";
+
+/// Refuses a store in the making; one that has its marker is made.
+pub fn check_made(dir: &Path) -> Result<(), Fault> {
+    if !dir.join(IN_THE_MAKING).exists() || dir.join(Marker::FILE).exists() {
+        return Ok(());
+    }
+    let why = "is a store in the making: run the import or restore that was begun there again, and it goes on";
+    Err(Fault::Inconsistent { why: format!("{} {why}", dir.display()) })
+}
+
 fn unmarked(dir: &Path) -> Fault {
+    if let Err(unfinished) = check_made(dir) {
+        return unfinished;
+    }
     Fault::Inconsistent { why: format!("{} has stores and no MARKER: restore it from a backup", dir.display()) }
 }
 

@@ -36,6 +36,8 @@ pub struct Marker {
 impl Marker {
     /// The version of the data directory's layout that this program writes and reads.
     pub const FORMAT: u8 = FORMAT;
+    /// Its file's name.
+    pub const FILE: &str = FILE;
 
     /// The marker of a new store, with a random id.
     pub fn new(voter_key: [u8; 16]) -> Result<Self, Fault> {

@@ -26,7 +26,7 @@ pub use disk::SledStore;
 pub use durable::make_flushes_real;
 pub use faulty::FaultyDisk;
 pub use files::sync_dir;
-pub use home::Home;
+pub use home::{Home, IN_THE_MAKING, check_made};
 pub use marker::Marker;
 pub use memory::MemoryStore;
 pub use versions::{END, Snapshot, Versions};

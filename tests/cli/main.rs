@@ -9,6 +9,7 @@ mod commenting;
 mod compacting;
 mod observing;
 mod offline;
+mod remaking;
 mod resuming;
 mod running;
 mod serving;

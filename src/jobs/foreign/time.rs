@@ -1,0 +1,66 @@
+//! Times as other programs write them. Never: the clock's.
+
+/// Reads a time as Postgres writes it, RFC 3339, or Unix milliseconds.
+pub(super) fn unix_ms(text: &str) -> Option<u64> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().ok();
+    }
+    let number = |from: usize, to: usize| -> Option<i64> {
+        let digits = text.get(from..to)?;
+        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+    };
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    let marks: Vec<u8> = [4, 7, 10, 13, 16].iter().filter_map(|at| text.as_bytes().get(*at).copied()).collect();
+    let separated = matches!(marks.as_slice(), [b'-', b'-', b' ' | b'T' | b't', b':', b':']);
+    let fits = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second < 61;
+    if !separated || !fits || year < 1970 {
+        return None;
+    }
+    let mut rest = text.get(19..)?;
+    let mut millis = 0;
+    if let Some(fraction) = rest.strip_prefix('.') {
+        let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
+        millis = format!("{:0<3.3}", &fraction[..digits]).parse().ok()?;
+        rest = &fraction[digits..];
+    }
+    let offset = match rest {
+        "" | "Z" | "z" => 0,
+        zone => {
+            let sign = if zone.starts_with('-') { -1 } else { 1 };
+            let digits: String = zone.strip_prefix(['+', '-'])?.chars().filter(|c| *c != ':').collect();
+            let plain = matches!(digits.len(), 2 | 4) && digits.bytes().all(|byte| byte.is_ascii_digit());
+            let (hours, minutes) = if plain { digits.split_at(2) } else { return None };
+            sign * (hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().unwrap_or(0))
+        }
+    };
+    // Days from 1970-01-01 by the civil calendar, years counted from March.
+    let (shifted, place) = (year - i64::from(month <= 2), (month + 9) % 12);
+    let days = shifted * 365 + shifted / 4 - shifted / 100 + shifted / 400 + (place * 153 + 2) / 5 + day - 1 - 719_468;
+    let minutes = (days * 24 + hour) * 60 + minute - offset;
+    u64::try_from((minutes * 60 + second) * 1_000 + millis).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_postgres_and_others_write_them() {
+        for (text, ms) in [
+            ("1970-01-01 00:00:00+00", Some(0)),
+            ("2023-11-14 22:13:20.123456+00", Some(1_700_000_000_123)),
+            ("2023-11-14T23:13:20.5+01:00", Some(1_700_000_000_500)),
+            ("2023-11-14T22:13:20Z", Some(1_700_000_000_000)),
+            ("2024-02-29 12:00:00", Some(1_709_208_000_000)),
+            ("1700000000000", Some(1_700_000_000_000)),
+            ("", None),
+            ("yesterday", None),
+            ("2023-13-14 22:13:20", None),
+            ("2023-11-14 22:13:20+x", None),
+            ("1969-01-01 00:00:00", None),
+        ] {
+            assert_eq!(unix_ms(text), ms, "{text}");
+        }
+    }
+}

@@ -66,6 +66,8 @@ fn say_if_anew(begun: &Begun, manifest: &Manifest, state: &str) {
 fn of_server(args: &Export, target: &str, bar: &ProgressBar) -> Result<Manifest, Fault> {
     // Where it was asked to go on last, and how often it had to begin anew: a server that restarts again and again ends it too.
     let (mut tries, mut anew, mut last): (u32, u32, Option<(String, Place)>) = (0, 0, None);
+    // Something came, now or before: then it is worth asking again, also where nobody answers for a while.
+    let mut came = false;
     loop {
         let begun = Begun::find(&args.to)?;
         begun.check(args.format, args.pseudonymous)?;
@@ -99,11 +101,10 @@ fn of_server(args: &Export, target: &str, bar: &ProgressBar) -> Result<Manifest,
             bar.inc(bytes.len() as u64);
             splitter.take(bytes, &mut |line| incoming.take(line))
         });
-        let came = incoming.came;
+        came |= incoming.came;
         let why = match incoming.end(fetched) {
             Ended::Whole(folder) => return folder.finish(),
-            // Something came, now or before: it is worth asking again.
-            Ended::Broken(why) if came || tries > 0 => why,
+            Ended::Broken(why) if came => why,
             Ended::Broken(why) | Ended::Failed(why) => return Err(why),
         };
         if tries >= TRIES {

@@ -206,3 +206,35 @@ fn another_state_begins_anew_and_another_export_is_refused() {
     let why = Folder::open(other.path(), manifest(Format::Jsonl), "state").unwrap_err().to_string();
     assert!(why.contains("is not empty"), "{why}");
 }
+
+#[test]
+fn what_was_there_before_goes_in_front_of_new_notes() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join(BEGUN), "nobody can read these").unwrap();
+    fs::write(dir.path().join("seasons.jsonl"), "rows of before").unwrap();
+    // It can't be removed, as by one who was killed in front of that.
+    fs::create_dir(dir.path().join("secrets.toml")).unwrap();
+    let refused = Folder::open(dir.path(), manifest(Format::Jsonl), "state").unwrap_err().to_string();
+    assert!(refused.contains("removing secrets.toml"), "{refused}");
+    assert_eq!(Begun::find(dir.path()).unwrap().place(), None, "no notes that the secrets would stay beside");
+    fs::remove_dir(dir.path().join("secrets.toml")).unwrap();
+    fs::write(dir.path().join("secrets.toml"), "secret").unwrap();
+    fill(open(dir.path(), Format::Jsonl), Format::Jsonl);
+    assert!(files(dir.path()) == uncut(Format::Jsonl).1);
+}
+
+#[test]
+fn notes_lead_nowhere_else() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path().join("out");
+    let mut folder = open(&dir, Format::Jsonl);
+    folder.put_table(Table::Seasons, |out| write(Format::Jsonl, out, None, &mut |_| {})).unwrap();
+    drop(folder);
+    let notes = fs::read_to_string(dir.join(BEGUN)).unwrap();
+    let rows = fs::read(dir.join("seasons.jsonl")).unwrap();
+    fs::write(dir.join(BEGUN), notes.replace("seasons.jsonl", "../stranger")).unwrap();
+    fs::write(scratch.path().join(format!("stranger{PART}")), &rows).unwrap();
+    let begun = Begun::find(&dir).unwrap();
+    assert_eq!(begun.place().unwrap().1.unwrap().table, Table::Seasons, "it is written again");
+    assert!(scratch.path().join(format!("stranger{PART}")).exists(), "and nothing out there is renamed");
+}

@@ -104,7 +104,12 @@ fn what_a_kill_or_a_power_cut_leaves_is_gone_on_with() {
         let (dir, images) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let part = format!("{}{PART}", Table::Seasons.file(format));
         let mut folder = open(dir.path(), format);
+        let is_noted = || fs::read_to_string(dir.path().join(BEGUN)).unwrap().contains("\"part\"");
         let image = |n: u64| {
+            // Another thread notes, in its own time; how far it is by some row is nobody's promise.
+            for _ in (0..200).take_while(|_| n > 12 && !is_noted()) {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
             let image = images.path().join(n.to_string());
             fs::create_dir(&image).unwrap();
             // In this order: the notes of before, and a part that may have grown since.

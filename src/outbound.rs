@@ -107,8 +107,9 @@ impl Outbound {
         let status = answer.status();
         let mut body = answer.into_body();
         if !status.is_success() {
-            let said = Limited::new(body, 4096).collect().await.map(http_body_util::Collected::to_bytes);
-            let said = said.unwrap_or_default();
+            // What it says matters less than that it refused, and may never come.
+            let said = tokio::time::timeout(patience, Limited::new(body, 4096).collect()).await;
+            let said = said.ok().and_then(Result::ok).map(http_body_util::Collected::to_bytes).unwrap_or_default();
             let why = failed(format!("{status} {}", String::from_utf8_lossy(&said)));
             return Err(Cut::Refused(status.as_u16(), why));
         }
@@ -184,6 +185,26 @@ mod tests {
         assert_eq!(client.answer(post(&url), LONG, 3).await, Ok((422, Bytes::from_static(b"yes"))));
         assert!(client.answer(post(&url), LONG, 2).await.is_err());
         server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_refusal_whose_reason_never_comes_is_one() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut sent = Vec::new();
+            while !sent.ends_with(b"\r\n\r\n") {
+                assert!(stream.read_buf(&mut sent).await.unwrap() > 0);
+            }
+            stream.write_all(b"HTTP/1.1 503 No\r\ncontent-length: 3\r\n\r\nye").await.unwrap();
+            stream
+        });
+        let client = Outbound::new().unwrap();
+        let request = Request::get(&url).body(Full::default()).unwrap();
+        let cut = client.each_part(request, Duration::from_millis(200), &mut |_| Ok(())).await.unwrap_err();
+        assert!(matches!(cut, Cut::Refused(503, _)), "{cut:?}");
+        drop(server.await.unwrap());
     }
 
     #[tokio::test]

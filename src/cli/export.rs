@@ -13,7 +13,9 @@ use super::args::Export;
 use super::data::{bar, fetch, report, stopped};
 use super::{Done, results};
 use crate::error::Fault;
-use crate::jobs::export::{Begun, Folder, Line, Manifest, Place, RowSink, Splitter, Table, Written, decode_lines};
+use crate::jobs::export::{
+    Begun, Folder, Format, Line, Manifest, Place, RowSink, Splitter, Table, VERSION, Written, decode_lines,
+};
 use crate::outbound::Cut;
 
 /// So often it asks a server again without having got any further...
@@ -22,6 +24,8 @@ const TRIES: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Pieces of a table between the connection and what checks them.
 const PIECES: usize = 8;
+/// A state's name is no longer.
+const STATE_MAX: usize = 64;
 
 /// Writes a store's tables, or a locked slot's certificate and ballots.
 pub(super) fn export(args: &Export) -> Result<Done, Fault> {
@@ -34,7 +38,8 @@ pub(super) fn export(args: &Export) -> Result<Done, Fault> {
         None => of_stopped(args, &bar)?,
     };
     bar.finish_and_clear();
-    let rows: u64 = manifest.tables.iter().map(|written| written.rows).sum();
+    // A server's word: none of its numbers is trusted to be small.
+    let rows = manifest.tables.iter().fold(0_u64, |rows, written| rows.saturating_add(written.rows));
     report(args.json, &manifest, &format!("exported {rows} rows as of event {}", manifest.sequence))
 }
 
@@ -66,6 +71,8 @@ fn say_if_anew(begun: &Begun, manifest: &Manifest, state: &str) {
 fn of_server(args: &Export, target: &str, bar: &ProgressBar) -> Result<Manifest, Fault> {
     // Where it was asked to go on last, and how often it had to begin anew: a server that restarts again and again ends it too.
     let (mut tries, mut anew, mut last): (u32, u32, Option<(String, Place)>) = (0, 0, None);
+    // Something came, now or before: then it is worth asking again, also where nobody answers for a while.
+    let mut came = false;
     loop {
         let begun = Begun::find(&args.to)?;
         begun.check(args.format, args.pseudonymous)?;
@@ -93,17 +100,16 @@ fn of_server(args: &Export, target: &str, bar: &ProgressBar) -> Result<Manifest,
             path = format!("{path}&state={state}&table={}&rows={rows}", table.name());
         }
         last.clone_from(&place);
-        let mut incoming = Incoming::new(begun, place);
+        let mut incoming = Incoming::new(begun, place, (args.format, args.pseudonymous));
         let mut splitter = Splitter::default();
         let fetched = fetch(target, &args.remote, &path, &mut |bytes| {
             bar.inc(bytes.len() as u64);
             splitter.take(bytes, &mut |line| incoming.take(line))
         });
-        let came = incoming.came;
+        came |= incoming.came;
         let why = match incoming.end(fetched) {
             Ended::Whole(folder) => return folder.finish(),
-            // Something came, now or before: it is worth asking again.
-            Ended::Broken(why) if came || tries > 0 => why,
+            Ended::Broken(why) if came => why,
             Ended::Broken(why) | Ended::Failed(why) => return Err(why),
         };
         if tries >= TRIES {
@@ -122,6 +128,8 @@ struct Incoming {
     /// What the directory had, until the server says whether it goes on with that.
     begun: Option<Begun>,
     asked: Option<(String, Place)>,
+    /// What was asked for: how rows are written, and whether the secrets, names and records are left out.
+    form: (Format, bool),
     /// Between two tables.
     folder: Option<Folder>,
     table: Option<Writing>,
@@ -160,9 +168,9 @@ enum Ended {
 }
 
 impl Incoming {
-    fn new(begun: Begun, asked: Option<(String, Place)>) -> Self {
+    fn new(begun: Begun, asked: Option<(String, Place)>, form: (Format, bool)) -> Self {
         let (folder, table, unwritten) = (None, None, None);
-        Self { begun: Some(begun), asked, folder, table, unwritten, ends: false, came: false }
+        Self { begun: Some(begun), asked, form, folder, table, unwritten, ends: false, came: false }
     }
 
     fn take(&mut self, line: Line<'_>) -> Result<(), Fault> {
@@ -170,6 +178,9 @@ impl Incoming {
         match line {
             Line::Export { manifest, state, from } => {
                 let begun = self.begun.take().ok_or_else(unexpected)?;
+                if !self.is_asked_for(&manifest, &state) {
+                    return Err(unexpected());
+                }
                 self.folder = Some(match from {
                     None => {
                         say_if_anew(&begun, &manifest, &state);
@@ -210,6 +221,16 @@ impl Incoming {
             }
         }
         Ok(())
+    }
+
+    /// Before any of it is in the directory: another form may show what was to be left out, tables that the server says are whole
+    /// would never come, and the state is part of the next request's path.
+    fn is_asked_for(&self, manifest: &Manifest, state: &str) -> bool {
+        manifest.plaudit_export == VERSION
+            && (manifest.format, manifest.pseudonymous) == self.form
+            && manifest.tables.is_empty()
+            && (1..=STATE_MAX).contains(&state.len())
+            && state.bytes().all(|byte| byte.is_ascii_alphanumeric())
     }
 
     fn send(&mut self, sent: Sent) -> Result<(), Fault> {
@@ -303,4 +324,42 @@ fn broken() -> Fault {
 
 fn unexpected() -> Fault {
     Fault::Setting("what came is no export of this version of plaudit".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let (chain, store, voter_key) = (String::new(), "one".into(), String::new());
+        let (plaudit_export, format, pseudonymous) = (VERSION, Format::Jsonl, true);
+        Manifest { plaudit_export, sequence: 1, chain, store, voter_key, format, pseudonymous, tables: Vec::new() }
+    }
+
+    /// An answer to whoever asked for a pseudonymous export in JSON lines begins so; whether it was taken.
+    fn takes(manifest: Manifest, state: &str) -> bool {
+        let scratch = tempfile::tempdir().unwrap();
+        let to = scratch.path().join("out");
+        let begun = Begun::find(&to).unwrap();
+        let mut incoming = Incoming::new(begun, None, (Format::Jsonl, true));
+        let taken = incoming.take(Line::Export { manifest, state: state.into(), from: None });
+        assert_eq!(to.exists(), taken.is_ok(), "what is refused leaves nothing");
+        taken.is_ok()
+    }
+
+    #[test]
+    fn an_answer_that_is_not_what_was_asked_for_is_refused_before_anything_is_written() {
+        assert!(takes(manifest(), "0123abcd"));
+        // It would come with the secrets.
+        assert!(!takes(Manifest { pseudonymous: false, ..manifest() }, "0123abcd"));
+        assert!(!takes(Manifest { format: Format::Csv, ..manifest() }, "0123abcd"));
+        assert!(!takes(Manifest { plaudit_export: VERSION + 1, ..manifest() }, "0123abcd"));
+        // A table that never comes would count as whole, under whatever name.
+        let (file, blake3) = ("../votes".into(), String::new());
+        let tables = vec![Written { table: Table::Seasons, file, rows: 0, bytes: 0, blake3 }];
+        assert!(!takes(Manifest { tables, ..manifest() }, "0123abcd"));
+        for state in ["", "a&table=votes", "a b", &"a".repeat(STATE_MAX + 1)] {
+            assert!(!takes(manifest(), state), "{state:?}");
+        }
+    }
 }

@@ -140,7 +140,7 @@ pub(in crate::http) fn export() -> About {
     .query(
         "format",
         one_of(&["jsonl", "csv", "parquet"]),
-        "What the tables' rows are; Parquet comes as lines of base64.",
+        "What the tables' rows are; Parquet comes as lines of base64, as do the secrets in any of them.",
     )
     .query("pseudonymous", one_of(&["0", "1", "false", "true"]), "Without secrets, names and pictures.")
     .query("state", text_of(), "To go on with an export of this state.")

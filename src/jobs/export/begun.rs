@@ -109,11 +109,15 @@ impl Begun {
         // In order, and without a gap: whoever goes on goes on behind all of them.
         let wanted = Table::all(notes.manifest.pseudonymous);
         let tables = std::mem::take(&mut notes.manifest.tables);
+        // Only names of ours, as in a manifest.
+        let format = notes.manifest.format;
+        let named = |written: &Written| written.file == written.table.file(format);
+        let whole = |written: &&Written| named(written) && whole(written);
         let of = |table| tables.iter().find(|written| written.table == table).filter(whole).cloned();
         notes.manifest.tables = wanted.map_while(of).collect();
         let next = notes.next();
         let part = notes.part.take().filter(|part| Some(part.table) == next);
-        let part = part.filter(|part| part.table.goes_on(notes.manifest.format) && part.rows > 0);
+        let part = part.filter(|part| named(part) && part.table.goes_on(format) && part.rows > 0);
         if let Some(part) = part
             && let Some(going) = Going::find(&self.dir, &part)?
         {
@@ -177,9 +181,9 @@ impl Begun {
                 return Err(Fault::Setting(format!("{} holds an export by now", self.dir.display())));
             }
         }
-        let notes = Notes { manifest, state: state.to_owned(), part: None };
-        notes.put(&self.dir)?;
-        // Of other formats too: notes that nobody can read any more may have left some, and nothing that tells secrets stays.
+        // In front of the new notes, so that none ever stand beside a file of before them: it would be taken for one of theirs. And a
+        // full disk has room for them then. Of other formats too: notes that nobody can read any more may have left some, and nothing
+        // that tells secrets stays.
         for (table, format) in Table::ALL.into_iter().flat_map(|table| Format::ALL.map(|format| (table, format))) {
             let name = table.file(format);
             for name in [format!("{name}{PART}"), name] {
@@ -191,6 +195,8 @@ impl Begun {
                 }
             }
         }
+        let notes = Notes { manifest, state: state.to_owned(), part: None };
+        notes.put(&self.dir)?;
         Ok(Folder::over(Self { part: None, ..self }, notes))
     }
 

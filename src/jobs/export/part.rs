@@ -1,7 +1,8 @@
 //! A table on its way into its file, by a thread of its own: the rows are made while earlier ones are hashed and written.
 //!
 //! Now and then another makes sure of what there is: what whole rows have reached is synced, and only then noted; so whatever cuts it
-//! short, the notes tell of bytes that are on the disk. Rows go on being written meanwhile, as fast as the disk takes them. Never: renames the file, or knows which tables there are.
+//! short, the notes tell of bytes that are on the disk. Rows go on being written meanwhile, as fast as the disk takes them. Never: renames
+//! the file, or knows which tables there are.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};

@@ -6,6 +6,9 @@ use super::Format;
 use super::parquet::{Buffer, Groups};
 use super::sink::RowSink;
 
+/// Rows that are skipped between two looks whether anyone still takes them.
+const LOOKED: u64 = 8_192;
+
 /// A value of a row.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Cell<'a> {
@@ -137,7 +140,7 @@ impl<'a> Rows<'a> {
     pub(super) fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()> {
         self.count += 1;
         if self.count <= self.has {
-            return Ok(());
+            return if self.count.is_multiple_of(LOOKED) { self.look() } else { Ok(()) };
         }
         match &mut self.out {
             Out::Json { to, lines, heads } => {
@@ -175,6 +178,14 @@ impl<'a> Rows<'a> {
             Out::Parquet(groups) => groups.row(cells)?,
         }
         Ok(())
+    }
+
+    /// Fails when nobody takes them any more: nothing is written for as long as rows are there already.
+    fn look(&mut self) -> io::Result<()> {
+        match &mut self.out {
+            Out::Json { to, .. } | Out::Csv { to, .. } => to.flush(),
+            Out::Parquet(_) => Ok(()),
+        }
     }
 
     /// How many rows so far.

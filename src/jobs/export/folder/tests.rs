@@ -104,7 +104,12 @@ fn what_a_kill_or_a_power_cut_leaves_is_gone_on_with() {
         let (dir, images) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let part = format!("{}{PART}", Table::Seasons.file(format));
         let mut folder = open(dir.path(), format);
+        let is_noted = || fs::read_to_string(dir.path().join(BEGUN)).unwrap().contains("\"part\"");
         let image = |n: u64| {
+            // Another thread notes, in its own time; how far it is by some row is nobody's promise.
+            for _ in (0..200).take_while(|_| n > 12 && !is_noted()) {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
             let image = images.path().join(n.to_string());
             fs::create_dir(&image).unwrap();
             // In this order: the notes of before, and a part that may have grown since.
@@ -205,4 +210,36 @@ fn another_state_begins_anew_and_another_export_is_refused() {
     fs::write(other.path().join("votes.jsonl"), "mine").unwrap();
     let why = Folder::open(other.path(), manifest(Format::Jsonl), "state").unwrap_err().to_string();
     assert!(why.contains("is not empty"), "{why}");
+}
+
+#[test]
+fn what_was_there_before_goes_in_front_of_new_notes() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join(BEGUN), "nobody can read these").unwrap();
+    fs::write(dir.path().join("seasons.jsonl"), "rows of before").unwrap();
+    // It can't be removed, as by one who was killed in front of that.
+    fs::create_dir(dir.path().join("secrets.toml")).unwrap();
+    let refused = Folder::open(dir.path(), manifest(Format::Jsonl), "state").unwrap_err().to_string();
+    assert!(refused.contains("removing secrets.toml"), "{refused}");
+    assert_eq!(Begun::find(dir.path()).unwrap().place(), None, "no notes that the secrets would stay beside");
+    fs::remove_dir(dir.path().join("secrets.toml")).unwrap();
+    fs::write(dir.path().join("secrets.toml"), "secret").unwrap();
+    fill(open(dir.path(), Format::Jsonl), Format::Jsonl);
+    assert!(files(dir.path()) == uncut(Format::Jsonl).1);
+}
+
+#[test]
+fn notes_lead_nowhere_else() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path().join("out");
+    let mut folder = open(&dir, Format::Jsonl);
+    folder.put_table(Table::Seasons, |out| write(Format::Jsonl, out, None, &mut |_| {})).unwrap();
+    drop(folder);
+    let notes = fs::read_to_string(dir.join(BEGUN)).unwrap();
+    let rows = fs::read(dir.join("seasons.jsonl")).unwrap();
+    fs::write(dir.join(BEGUN), notes.replace("seasons.jsonl", "../stranger")).unwrap();
+    fs::write(scratch.path().join(format!("stranger{PART}")), &rows).unwrap();
+    let begun = Begun::find(&dir).unwrap();
+    assert_eq!(begun.place().unwrap().1.unwrap().table, Table::Seasons, "it is written again");
+    assert!(scratch.path().join(format!("stranger{PART}")).exists(), "and nothing out there is renamed");
 }

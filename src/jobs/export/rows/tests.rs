@@ -8,6 +8,34 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Has more rows than come, and nobody takes any.
+struct Left;
+
+impl Write for Left {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        panic!("all of them are there already")
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl RowSink for Left {
+    fn has(&self) -> u64 {
+        1_000_000
+    }
+}
+
+#[test]
+fn rows_that_are_there_already_are_not_gone_through_for_one_who_has_left() {
+    for format in [Format::Jsonl, Format::Csv] {
+        let mut left = Left;
+        let mut rows = Rows::new(format, &[Column::number("n")], &mut left).unwrap();
+        assert!((0..LOOKED).any(|n| rows.row(&[Cell::Number(n)]).is_err()), "{format:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn a_row_is_read_back_by_others(texts in prop::collection::vec(any::<(String, u64, bool, [u8; 3])>(), 0..20)) {

@@ -58,7 +58,7 @@ fn source() -> Source {
         log: LogPart::From(0, log),
         key: VoterKey::new([1; 32]),
         store_id: [1; 16],
-        secrets: b"voter_key = \"x\"\n".to_vec(),
+        secrets: b"voter_key = \"x\" # no line's end".to_vec(),
         scratch: std::env::temp_dir(),
         state: "a-state".into(),
     }

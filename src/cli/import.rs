@@ -92,7 +92,7 @@ fn import_foreign(args: &Import) -> Result<Done, Fault> {
             Box::new(|heard| {
                 hear(heard);
                 match heard {
-                    Heard::Kept(last) => building.note(|begun| begun.place.taken = last),
+                    Heard::Kept(last) => building.kept(last),
                     _ => Ok(()),
                 }
             }),

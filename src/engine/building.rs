@@ -2,6 +2,7 @@
 //! never half done: everything is recounted before its marker is written, so that nothing takes a part of it for a store.
 
 mod begun;
+mod pace;
 mod records;
 mod sources;
 #[cfg(test)]
@@ -25,8 +26,9 @@ use crate::jobs::export::SECRETS;
 use crate::log::{Appender, block};
 use crate::store::{Home, Marker, Store, sync_dir};
 use begun::{Found, Held, taken};
+use pace::Pace;
 
-/// So many bytes of records are taken between two flushes: a run that is cut short does at most so much again.
+/// So many bytes of records are taken between two flushes, or more where flushes are slow: a run that is cut short does these again.
 const EVERY: usize = 8 << 20;
 /// What a record is charged beside its bytes.
 const RECORD_COST: usize = 64;
@@ -84,7 +86,7 @@ impl Building {
             }
             other => other,
         })?;
-        let filling = Filling { log: home.log(), tables: home.tables(), since: 0, every: EVERY };
+        let filling = Filling { log: home.log(), tables: home.tables(), since: 0, every: EVERY, pace: Pace::new() };
         Ok(Self { dir: dir.into(), home, held, begun: plan, start, filling })
     }
 
@@ -117,7 +119,17 @@ impl Building {
         })
     }
 
-    /// Notes a change of what is kept beside the place; or a place in front of which all is on the disk already.
+    /// All up to an event of the appender's is on the disk: now and then that is noted.
+    pub fn kept(&mut self, last: Seq) -> Result<(), Fault> {
+        if !self.filling.pace.is_due() {
+            return Ok(());
+        }
+        self.begun.place.taken = last;
+        let (begun, held) = (&self.begun, &mut self.held);
+        self.filling.pace.spend(|| held.write(Some(begun)))
+    }
+
+    /// Notes a change of what is kept beside the place.
     pub fn note(&mut self, change: impl FnOnce(&mut Begun)) -> Result<(), Fault> {
         let mut begun = self.begun.clone();
         change(&mut begun);
@@ -194,6 +206,7 @@ struct Filling {
     /// Bytes since the last flush.
     since: usize,
     every: usize,
+    pace: Pace,
 }
 
 impl Filling {
@@ -215,11 +228,15 @@ impl Filling {
     /// Both stores, then the place. A crash may keep more of either than is in front of the place, and never less; whatever it kept
     /// is written again in the same order, so that each key ends as the last piece that names it says.
     fn reached(&mut self, place: Place, note: &mut dyn FnMut(Place) -> Result<(), Fault>) -> Result<(), Fault> {
-        if self.since < self.every {
+        if self.since < self.every || !self.pace.is_due() {
             return Ok(());
         }
-        self.flush()?;
-        note(place)?;
+        let (log, tables) = (&self.log, &self.tables);
+        self.pace.spend(|| {
+            tables.flush()?;
+            log.flush()?;
+            note(place)
+        })?;
         self.since = 0;
         Ok(())
     }

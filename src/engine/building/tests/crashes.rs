@@ -27,7 +27,8 @@ fn apply(filling: &mut Filling, (is_log, key, value): Step) -> Result<(), Fault>
 
 /// Steps behind a place, until the `cut`-th or the first that fails. Notes are on the disk at once, as a renamed file's name is.
 fn run(disk: &FaultyDisk, steps: &[Step], noted: &mut Place, every: usize, cut: usize) -> Result<(), Fault> {
-    let mut filling = Filling { log: disk.open("log"), tables: disk.open("tables"), since: 0, every };
+    let mut filling =
+        Filling { log: disk.open("log"), tables: disk.open("tables"), since: 0, every, pace: Pace::always() };
     let from = usize::try_from(noted.taken).unwrap();
     for (at, step) in steps.iter().enumerate().skip(from).take(cut) {
         apply(&mut filling, *step)?;

@@ -140,7 +140,7 @@ pub(super) fn records_in(dir: &Path) -> Records {
 /// One run, cut behind so many records; says whether it came to the end.
 pub(super) fn import(from: &Path, manifest: &Manifest, to: &Path, every: usize, cut_behind: u64) -> bool {
     let mut building = Building::begin(to, Begun::of_export(to, manifest).unwrap()).unwrap();
-    building.filling.every = every;
+    (building.filling.every, building.filling.pace) = (every, Pace::always());
     let mut taken = 0;
     let records = &manifest.tables[0];
     let came = read_records(&from.join(&records.file), building.place(), &mut |tree, key, record, place| {
@@ -162,7 +162,7 @@ pub(super) fn import(from: &Path, manifest: &Manifest, to: &Path, every: usize, 
 pub(super) fn restore(from: &Path, to: &Path, every: usize, cut_behind: u64) -> bool {
     let backup = FinishedBackup::look(from, &mut |_| {}).unwrap();
     let mut building = Building::begin(to, Begun::of_backup(to, &backup).unwrap()).unwrap();
-    building.filling.every = every;
+    (building.filling.every, building.filling.pace) = (every, Pace::always());
     let mut left = cut_behind;
     // As take_backup has it, but for the cut.
     building.note(|begun| begun.source = backup.name()).unwrap();

@@ -90,7 +90,7 @@
 //! store/versions.rs        what the applier changes from then on is copied first; the reader takes the copies
 //! jobs/export, backup.rs   a table, a record at a time, to whoever reads (http/pieces.rs); its end lets the applier forget the copies
 //! engine/kept.rs           an export that broke off: kept for two minutes, so that whoever asks again gets the rest of the same moment
-//! engine/data.rs           and back: an empty directory, the records, a recount, the marker last
+//! engine/building.rs       and back: an empty directory, the records, now and then how far it is, a recount, the marker last
 //! engine/compact.rs        a stopped store's files made anew: copied, compared, exchanged in one step (store/generation.rs)
 //! engine/upgrade.rs        what serving it would change, and nothing is
 //! ```

@@ -1,17 +1,17 @@
 //! The command `backup`, and what the commands that carry a whole store about share: a stopped store in a directory, the way to a
-//! running server's admin routes, bars and reports. None writes over anything that is there.
+//! running server's admin routes, and reports. None writes over anything that is there.
 
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::args::{Backup, Remote};
+use super::bars::bar;
 use super::{Done, print, secrets};
 use crate::engine;
 use crate::error::Fault;
@@ -30,12 +30,16 @@ pub(super) fn backup(args: &Backup) -> Result<Done, Fault> {
     let bar = bar("bytes");
     let mut end = None;
     let mut take = |piece: Piece<'_>| {
+        if let Piece::Coming(bytes) = piece {
+            bar.set_length(bytes);
+        }
         end = file.take(piece)?.or(end.take());
         Ok(())
     };
     if let Some(source) = source {
         take(Piece::Head(head_of(&source)))?;
         take(Piece::Secrets(&source.secrets))?;
+        bar.set_length(source.estimated_bytes()?);
         let mut records = 0;
         source.each_record(&mut |tree, key, record| {
             records += 1;
@@ -86,15 +90,6 @@ pub(super) fn fetch(
     let runtime = runtime.map_err(|why| Cut::Taking(Fault::io("starting the runtime", &why)))?;
     let client = Outbound::new().map_err(Cut::Taking)?;
     runtime.block_on(client.each_part(request, PATIENCE, take))
-}
-
-/// A bar on standard error; indicatif hides it where that is no terminal.
-pub(super) fn bar(unit: &str) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = format!("{{elapsed}} [{{wide_bar}}] {{human_pos}}/{{human_len}} {unit}, {{per_sec}}, {{eta}} left");
-    ProgressBar::no_length().with_style(ProgressStyle::with_template(&style).expect("the template is a constant"))
 }
 
 pub(super) fn report(json: bool, result: &impl Serialize, text: &str) -> Result<Done, Fault> {

@@ -6,7 +6,8 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use super::args::Import;
-use super::data::{bar, report};
+use super::bars::bar;
+use super::data::report;
 use super::restore::{made, say_start};
 use super::{Done, secrets};
 use crate::domain::SeasonId;

@@ -5,6 +5,7 @@
 //! read; [`help`] prints them.
 
 mod args;
+mod bars;
 pub mod bench;
 mod completions;
 mod data;
@@ -13,6 +14,7 @@ mod doctor;
 mod export;
 mod help;
 mod import;
+mod incoming;
 pub mod process;
 mod restore;
 mod results;

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use super::Done;
 use super::args::Restore;
-use super::data::{bar, report};
+use super::bars::bar;
+use super::data::report;
 use crate::engine::{Begun, Building, Start, Verified};
 use crate::error::Fault;
 use crate::jobs::backup::FinishedBackup;

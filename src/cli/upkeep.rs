@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::args::{Compact, UpgradeCheck};
-use super::data::{bar, report};
+use super::bars::bar;
+use super::data::report;
 use super::{Done, print, secrets};
 use crate::engine::{self, Compaction, Upgrade};
 use crate::error::Fault;

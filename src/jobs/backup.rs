@@ -8,6 +8,7 @@
 //!   3     a record that has gone: tree, length of the key, key
 //!   4     the file of secrets, as it is
 //!   5     end of a backup: JSON; what stands behind the last of them was never finished
+//!   6     about how many bytes of records are to come, u64: in what a server sends, and in no file
 //! ```
 //!
 //! `check` is the beginning of BLAKE3 over the check before it, length, kind and body. A running server sends one whole backup
@@ -40,6 +41,7 @@ const PUT: u8 = 2;
 const GONE: u8 = 3;
 const SECRETS: u8 = 4;
 const END: u8 = 5;
+const COMING: u8 = 6;
 
 type Check = [u8; 16];
 
@@ -102,6 +104,8 @@ pub enum Piece<'a> {
     Secrets(&'a [u8]),
     /// Everything before it is whole.
     End(BackupEnd),
+    /// About so many bytes of records are to come: for progress.
+    Coming(u64),
 }
 
 /// Writes a whole backup of a source.
@@ -109,6 +113,7 @@ pub fn write_backup(source: &Source, out: &mut dyn Write) -> Result<BackupEnd, F
     let mut frames = FrameWriter { out, check: [0; 16], gathered: Vec::new() };
     frames.json(HEAD, &head_of(source))?;
     frames.add(SECRETS, &[&source.secrets])?;
+    frames.add(COMING, &[&source.estimated_bytes()?.to_be_bytes()])?;
     let mut end = BackupEnd { sequence: source.end.seq, ..BackupEnd::default() };
     source.each_record(&mut |tree, key, record| {
         end.records += 1;
@@ -251,6 +256,7 @@ fn piece(kind: u8, body: &[u8]) -> Option<Piece<'_>> {
         GONE => named().map(|(tree, key, _)| Piece::Gone(tree, key))?,
         SECRETS => Piece::Secrets(body),
         END => Piece::End(serde_json::from_slice(body).ok()?),
+        COMING => Piece::Coming(u64::from_be_bytes(body.try_into().ok()?)),
         _ => return None,
     })
 }

@@ -31,6 +31,10 @@ use crate::fold::{Mark, Tables};
 use crate::log::block;
 use crate::store::{Store, Value};
 
+/// What records take for a vote and for a comment, about.
+const VOTE_BYTES: u64 = 40;
+const COMMENT_BYTES: u64 = 400;
+
 /// The version of exports that this program writes and reads.
 pub const VERSION: u32 = 1;
 
@@ -262,13 +266,24 @@ impl Source {
 
     /// About how many rows of votes and comments there are: for progress.
     pub fn estimate(&self) -> Result<u64, Fault> {
-        let mut rows = 0;
-        self.tables.each_total(|_, votes, _| rows += votes)?;
-        self.tables.each_comment_count(|_, comments| rows += comments)?;
-        Ok(rows)
+        let (votes, comments) = self.counts()?;
+        Ok(votes + comments)
     }
 
-    /// Writes a table, but for the rows that `out` has; says how many rows it has in all. `tick` hears of rows of votes and comments.
+    /// About how many bytes its records have: for progress.
+    pub fn estimated_bytes(&self) -> Result<u64, Fault> {
+        let (votes, comments) = self.counts()?;
+        Ok(votes * VOTE_BYTES + comments * COMMENT_BYTES)
+    }
+
+    fn counts(&self) -> Result<(u64, u64), Fault> {
+        let (mut votes, mut comments) = (0, 0);
+        self.tables.each_total(|_, count, _| votes += count)?;
+        self.tables.each_comment_count(|_, count| comments += count)?;
+        Ok((votes, comments))
+    }
+
+    /// Writes a table, but for the rows that `out` has; says how many rows it has in all. `tick` hears of rows of voters, votes and comments.
     pub fn write(&self, table: Table, of: &Manifest, out: &mut dyn RowSink, tick: Tick<'_>) -> Result<u64, Fault> {
         let view = tables::View { source: self, format: of.format, named: !of.pseudonymous };
         match table {

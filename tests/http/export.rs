@@ -27,7 +27,7 @@ impl Came {
         let mut came = Self { sequence: 0, state, from: None, format, tables, now: None, ended: None };
         let mut take = |line: Line<'_>| {
             match line {
-                Line::Export { manifest, state, from } => {
+                Line::Export { manifest, state, from, .. } => {
                     (came.sequence, came.state, came.from) = (manifest.sequence, state, from);
                     came.format = manifest.format;
                 }

@@ -52,7 +52,7 @@ impl Building {
         match piece {
             Piece::Put(tree, key, record) => self.put(tree, key, record),
             Piece::Gone(tree, key) => self.remove(tree, key),
-            Piece::Head(_) | Piece::Secrets(_) | Piece::End(_) => Ok(()),
+            Piece::Head(_) | Piece::Secrets(_) | Piece::End(_) | Piece::Coming(_) => Ok(()),
         }
     }
 }

@@ -56,7 +56,7 @@ impl BackupFile {
                 Piece::Put(tree, key, record) => drop(known.insert(name(tree, key), own_check(record))),
                 Piece::Gone(tree, key) => drop(known.remove(&name(tree, key))),
                 Piece::Secrets(text) => secrets = Some(blake3::hash(text)),
-                Piece::End(_) => {}
+                Piece::End(_) | Piece::Coming(_) => {}
             }
             Ok(())
         })?;
@@ -98,8 +98,8 @@ impl BackupFile {
                 }
                 self.seen.insert(name);
             }
-            // One that is whole has none of these.
-            Piece::Gone(..) => {}
+            // One that is whole has none of the first; the other is of what is under way.
+            Piece::Gone(..) | Piece::Coming(_) => {}
             Piece::End(end) => {
                 let mut gone: Vec<Vec<u8>> =
                     self.known.keys().filter(|name| !self.seen.contains(*name)).cloned().collect();

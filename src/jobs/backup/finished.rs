@@ -39,7 +39,7 @@ impl FinishedBackup {
                     (whole, behind) = (Some((secrets.clone(), end)), 0);
                     ends.push(place);
                 }
-                Piece::Put(..) | Piece::Gone(..) => {}
+                Piece::Put(..) | Piece::Gone(..) | Piece::Coming(_) => {}
             }
             Ok(())
         });

@@ -2,7 +2,7 @@
 //! it, and at last the manifest. A text without that is not whole.
 //!
 //! ```text
-//! {"export":{…},"state":"…","from":{"table":"votes","rows":200000}}
+//! {"export":{…},"state":"…","about":300000,"from":{"table":"votes","rows":200000}}
 //! {"table":"votes","file":"votes.jsonl"}
 //! …rows…
 //! {"rows":204096,"blake3":"…"}
@@ -38,6 +38,8 @@ const MARKED: u64 = 1 << 20;
 struct Opening {
     export: Manifest,
     state: String,
+    #[serde(default)]
+    about: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     from: Option<Place>,
 }
@@ -89,7 +91,8 @@ fn stream_marked(
     tick: Tick<'_>,
 ) -> Result<Manifest, Fault> {
     let mut manifest = of;
-    line(out, &Opening { export: manifest.clone(), state: source.state.clone(), from }).map_err(|why| writing(&why))?;
+    let (state, about) = (source.state.clone(), source.estimate()?);
+    line(out, &Opening { export: manifest.clone(), state, about, from }).map_err(|why| writing(&why))?;
     for table in Table::all(manifest.pseudonymous).filter(|table| from.is_none_or(|from| from.table <= *table)) {
         let file = table.file(manifest.format);
         line(out, &Named { table, file: file.clone() }).map_err(|why| writing(&why))?;
@@ -214,6 +217,8 @@ pub enum Line<'a> {
         manifest: Manifest,
         /// [`Source::state`].
         state: String,
+        /// About how many rows of votes and comments there are: for progress.
+        about: u64,
         /// What is in front of this is not in it.
         from: Option<Place>,
     },
@@ -284,8 +289,8 @@ fn read(line: &[u8]) -> Result<Line<'static>, Fault> {
     }
     Ok(match HEADS.iter().position(|head| line.starts_with(head)) {
         Some(0) => {
-            let Opening { export, state, from } = of(line)?;
-            Line::Export { manifest: export, state, from }
+            let Opening { export, state, about, from } = of(line)?;
+            Line::Export { manifest: export, state, about, from }
         }
         Some(1) => Line::Table(of::<Named>(line)?.table),
         Some(2) => {

@@ -193,7 +193,7 @@ impl View<'_> {
                 ban.copied().flatten().into(),
             ];
             rows.row(&cells).map_err(|why| writing(&why))?;
-            if rows.count().is_multiple_of(TICK) { tick(0) } else { Ok(()) }
+            if rows.count().is_multiple_of(TICK) { tick(TICK) } else { Ok(()) }
         })?;
         rows.end().map_err(|why| writing(&why))
     }

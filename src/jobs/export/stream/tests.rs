@@ -169,7 +169,7 @@ fn what_is_there_is_not_sent_again() {
     let rest = String::from_utf8(text(&source, Format::Csv, false, Some(from))).unwrap();
     assert!(rest.len() < whole.len());
     let lines: Vec<&str> = rest.lines().collect();
-    assert!(lines[0].ends_with(r#""state":"a-state","from":{"table":"votes","rows":50}}"#), "{}", lines[0]);
+    assert!(lines[0].ends_with(r#""state":"a-state","about":120,"from":{"table":"votes","rows":50}}"#), "{}", lines[0]);
     assert_eq!(lines[1], r#"{"table":"votes","file":"votes.csv"}"#);
     let rows =
         lines[2..].iter().take_while(|line| !line.starts_with("{\"end\"")).filter(|line| !is_head(line.as_bytes()));

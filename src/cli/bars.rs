@@ -14,15 +14,14 @@ pub(super) fn bar(unit: &'static str) -> ProgressBar {
 }
 
 fn style(unit: &'static str) -> ProgressStyle {
-    let count = move |number: u64| match unit {
-        "bytes" => HumanBytes(number).to_string(),
-        _ => format!("{} {unit}", HumanCount(number)),
-    };
+    let is_bytes = unit == "bytes";
+    let count = move |number| if is_bytes { HumanBytes(number).to_string() } else { HumanCount(number).to_string() };
+    let unit = if is_bytes { String::new() } else { format!(" {unit}") };
     let done = move |state: &ProgressState, to: &mut dyn Write| {
         // Where what there is is only about known, there may be more.
         let all = state.len().filter(|all| *all >= state.pos());
         let of = all.map_or(String::new(), |all| format!(" of {}", count(all)));
-        let _ = write!(to, "{}{of}", count(state.pos()));
+        let _ = write!(to, "{}{of}{unit}", count(state.pos()));
     };
     let rate = move |state: &ProgressState, to: &mut dyn Write| {
         #[expect(
@@ -183,11 +182,11 @@ mod tests {
         let mut rows = Rows::begin(&bar, 1_000, &[whole(Table::Seasons, 1)]);
         rows.table(Table::Voters);
         rows.at(199);
-        assert!(look().contains("voters: 200 rows of 2,000 rows, "), "{}", look());
+        assert!(look().contains("voters: 200 of 2,000 rows, "), "{}", look());
         rows.ended(299);
         rows.table(Table::Votes);
         rows.at(500);
-        assert!(look().contains("votes: 800 rows of 1,300 rows, "), "{}", look());
+        assert!(look().contains("votes: 800 of 1,300 rows, "), "{}", look());
         rows.ended(1_000);
         rows.table(Table::Records);
         rows.at(8);

@@ -32,6 +32,28 @@ test('the newer of answer and push is true', () => {
   assert.equal(one.shown, 9, 'an older push changes nothing');
 });
 
+test('an answer to a question for everything changes nothing that is newer', () => {
+  const one = fresh();
+  const early = one.mark();
+  one.pushed(7, 7, 12);
+  one.loaded({ votes: 5, weight: 5, voted: true }, early);
+  assert.deepEqual([one.shown, one.voted], [7, true], 'the push came behind what was asked for, or says the same');
+  const [first, second] = [one.mark(), one.mark()];
+  one.loaded({ votes: 9, weight: 9, voted: true }, second);
+  one.loaded({ votes: 8, weight: 8, voted: false }, first);
+  assert.deepEqual([one.shown, one.score, one.voted], [9, 9, true], 'the one that was asked first comes last');
+  const before = one.mark();
+  one.begin(false);
+  one.loaded({ votes: 9, weight: 9, voted: true }, before);
+  assert.deepEqual([one.shown, one.isOn], [8, false], 'a wish under way');
+  const during = one.mark();
+  one.settled(answer(8, 20));
+  one.loaded({ votes: 9, weight: 9, voted: true }, during);
+  assert.deepEqual([one.shown, one.voted], [8, false], 'a wish that was answered meanwhile');
+  one.loaded({ votes: 8, weight: 11, voted: false }, one.mark());
+  assert.deepEqual([one.shown, one.score], [8, 11]);
+});
+
 test('a refusal takes back the wish and nothing else', () => {
   const one = fresh();
   one.begin(true);

@@ -158,6 +158,29 @@ test('a restart of the server heals without a reload', async (t) => {
   assert.equal(await page.evaluate(() => globalThis.same), true);
 });
 
+test('an answer that comes late takes back nothing that was pushed', async (t) => {
+  const server = await serve(t);
+  const page = await viewer(t, await browser(t), server.url);
+  const votes = card(page, 'Neon Rain').locator('.votes');
+  await says(votes, '0');
+  let reached, release;
+  const [read, released] = [new Promise((so) => { reached = so; }), new Promise((so) => { release = so; })];
+  await page.route('**/api/vote?season=*', async (route) => {
+    const response = await route.fetch();
+    reached();
+    await released;
+    await route.fulfill({ response });
+  });
+  // The page asks for everything anew; the server has answered before the vote.
+  await operate(server, 'seasons/demo/slots/1/extend', { votingEndsAt: Date.now() + HOUR });
+  await read;
+  await vote(server, 'clip-1', 'ada');
+  await says(votes, '1');
+  release();
+  await page.locator('#clock').waitFor({ state: 'visible' });
+  assert.equal((await votes.innerText()).trim(), '1 vote');
+});
+
 test('a round ends before the viewers’ eyes, and its result is there', async (t) => {
   const server = await serve(t);
   const page = await viewer(t, await browser(t), server.url);

@@ -52,6 +52,7 @@ async function load() {
 }
 
 async function loadClips() {
+  const marks = new Map([...cards].map(([id, card]) => [id, card.ballot.mark()]));
   const clips = await call('GET', `/api/vote?season=${encodeURIComponent(season.id)}&slot=${slot.position}`);
   const mine = clips.length ? await whatIsMine(clips.map((clip) => clip.id)) : [];
   const keep = new Set(clips.map((clip) => clip.id));
@@ -61,7 +62,9 @@ async function loadClips() {
     const known = cards.get(clip.id);
     if (known) {
       known.comments = clip.comment_count;
-      if (known.ballot.wish === null) Object.assign(known.ballot, { votes: clip.vote_count, weight: clip.weighted_score, voted });
+      const mark = marks.get(clip.id);
+      // None: another answer made the card meanwhile.
+      if (mark) known.ballot.loaded({ votes: clip.vote_count, weight: clip.weighted_score, voted }, mark);
       continue;
     }
     const ballot = new Ballot(clip.id, { votes: clip.vote_count, weight: clip.weighted_score, voted });

@@ -2,7 +2,7 @@
 
 export class Ballot {
   constructor(clip, { votes, weight = null, voted = false }) {
-    Object.assign(this, { clip, votes, weight, voted, seq: 0, wish: null, wishes: 1 });
+    Object.assign(this, { clip, votes, weight, voted, seq: 0, wish: null, wishes: 1, turns: 0, asked: 0, told: 0 });
   }
 
   // What is shown: the wish counts at once, on top of what was known when it was made.
@@ -25,7 +25,22 @@ export class Ballot {
   begin(on, weight = 1) {
     if (this.wish !== null || on === this.voted) return false;
     Object.assign(this, { wish: on, wishes: weight, waits: null });
+    this.turns += 1;
     return true;
+  }
+
+  // Where this stands when all is asked for anew; its answer comes with it to `loaded`.
+  mark() {
+    return { seq: this.seq, turns: this.turns, asked: (this.asked += 1) };
+  }
+
+  // What a request that was sent at the mark was answered. It may be older than what was pushed since: that stays, for where the
+  // answer is the newer one a push of it is on its way. So may it be than a later request's answer, or than a wish.
+  loaded({ votes, weight = null, voted }, mark) {
+    if (mark.asked < this.told) return;
+    this.told = mark.asked;
+    if (mark.turns === this.turns && this.wish === null) this.voted = voted;
+    if (mark.seq === this.seq && this.wish === null) Object.assign(this, { votes, weight });
   }
 
   // A count that was pushed. While a wish is under way it may hold that vote already, or not yet: it waits.
@@ -43,6 +58,7 @@ export class Ballot {
   settled({ voteCount, weightedScore, eventId }) {
     this.voted = this.wish;
     this.wish = null;
+    this.turns += 1;
     const at = Number(eventId);
     if (at >= this.seq) Object.assign(this, { votes: voteCount, weight: weightedScore, seq: at });
     this.take();
@@ -52,6 +68,7 @@ export class Ballot {
   refused(stands) {
     if (stands !== undefined) this.voted = stands;
     this.wish = null;
+    this.turns += 1;
     this.take();
   }
 

@@ -41,9 +41,10 @@ button.addEventListener('click', async () => {
 });
 
 async function load() {
+  const mark = ballot.mark();
   try {
     const [{ counts }, { voted }] = await Promise.all([call('GET', `/api/vote/counts?clipIds=${encodeURIComponent(id)}`), call('GET', `/api/vote/mine?clipIds=${encodeURIComponent(id)}`)]);
-    if (ballot.wish === null) Object.assign(ballot, { votes: counts[id]?.voteCount ?? null, voted: voted.includes(id) });
+    ballot.loaded({ votes: counts[id]?.voteCount ?? null, voted: voted.includes(id) }, mark);
     problem.textContent = '';
   } catch (refusal) {
     problem.textContent = reason(refusal);

@@ -26,7 +26,7 @@ impl Engine {
     /// touched.
     ///
     /// While the comments of an erasure of theirs are still searched for, asking again gives that one; later it begins another, for
-    /// what came since. Who has [`OF_ONE_MAX`] that have not ended waits for the first of them to end.
+    /// what came since. Who has [`OF_ONE_MAX`] that have not ended is refused until the first of them ends.
     pub async fn erase(&self, voter: VoterId) -> Result<Seq, Reject> {
         let core = &*self.core;
         core.takes_writes()?;
@@ -85,7 +85,13 @@ impl Core {
             return Ok(Some(*id));
         }
         let full = erasures.unsearched() >= WAITING_MAX || erasures.len() >= BEGUN_MAX;
-        if full || theirs.len() >= OF_ONE_MAX { Err(self.overloaded()) } else { Ok(None) }
+        if theirs.len() >= OF_ONE_MAX {
+            // For days, perhaps: no moment to come again after.
+            let why = "eight erasures of this voter's have not ended yet: each ends once the rounds voted in are locked and \
+                       two midnights have passed, and then there is room for another";
+            return Err(Reject::WrongState { state: "erasing", why: why.into() });
+        }
+        if full { Err(self.overloaded()) } else { Ok(None) }
     }
 }
 

@@ -372,6 +372,24 @@ async fn erase(server: &TestServer, sub: &str) -> Value {
 }
 
 #[tokio::test]
+async fn who_has_eight_erasures_that_have_not_ended_is_told_why_there_is_no_ninth() {
+    let server = TestServer::with(Setup::default());
+    let mut begun = std::collections::BTreeSet::new();
+    for _ in 0..8 {
+        begun.insert(erase(&server, "ada").await.to_string());
+        until("the search is over", async || {
+            let told = own(&server, "ada").await;
+            list(&told, "erasures").iter().all(|erasure| erasure["commentsEmptied"] == true)
+        })
+        .await;
+    }
+    assert_eq!(begun.len(), 8);
+    let told = server.call("DELETE", "/api/me").user("ada").send().await.refuses(409, "WRONG_STATE");
+    assert!(told["message"].as_str().unwrap().contains("two midnights"), "{told}");
+    erase(&server, "ben").await;
+}
+
+#[tokio::test]
 async fn who_is_not_known_can_erase_nobody() {
     let server = TestServer::staged(1).await;
     let phone = |method: &str, path: &str| server.call(method, path).header("user-agent", "phone");

@@ -34,9 +34,9 @@ pub(in crate::http) fn erase_voter() -> About {
 fn erasure(about: About) -> About {
     about
         .says(
-            "Names, pictures, comments' texts and hashes of networks go; in locked slots the voter's id goes too, in open ones when they              lock. Votes, likes and reports count on, and a vote for the same clip is still a second one. Answered once it is on the              disk; the rest follows, over restarts. What the voter does afterwards is not touched. A ban stays.",
+            "Names, pictures, comments' texts and hashes of networks go; in locked slots the voter's id goes too, in open ones when they              lock. Votes, likes and reports count on, and a vote for the same clip is still a second one. Answered once it is on the              disk; the rest follows, over restarts. What the voter does afterwards is not touched. A ban stays. Of one voter eight may be under way at most: 409 behind that.",
         )
         .gives::<me::Erasure>(202, "It has begun.")
         .with(&["Cache-Control"])
-        .refuses(&[codes::STORAGE_FAILED])
+        .refuses(&[codes::WRONG_STATE, codes::STORAGE_FAILED])
 }

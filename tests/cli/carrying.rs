@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::running::{Running, err, out, run, serve, wait_until};
+use crate::running::{Running, done, err, out, run, serve, verified, wait_until};
 
 /// A token of each voter, by the store's own command.
 fn token(dir: &Path, sub: &str) -> String {
@@ -30,16 +30,6 @@ fn load(server: &Running, dir: &Path, from: u32, to: u32) {
         let comment = format!(r#"{{"clipId":"{clip}","content":"number {who}, \"quoted\", and more"}}"#);
         assert_eq!(server.ask("POST", "/api/comments", &bearer, &comment).0, 201);
     }
-}
-
-fn done(args: &[&str]) -> String {
-    let ended = run(args);
-    assert_eq!(ended.status.code(), Some(0), "{args:?}: {}{}", out(&ended), err(&ended));
-    out(&ended)
-}
-
-fn verified(dir: &Path) -> Value {
-    serde_json::from_str(&done(&["verify", "--json", "--data-dir", dir.to_str().unwrap()])).unwrap()
 }
 
 const ADMIN: &str = "the admin token of these tests, long enough for anyone";

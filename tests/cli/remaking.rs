@@ -8,7 +8,7 @@ use std::process::{Child, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::running::{err, out, plaudit, run, wait_until};
+use crate::running::{done, err, out, plaudit, run, verified, wait_until};
 
 const COMMENTS: u64 = 12_000;
 
@@ -83,16 +83,6 @@ fn killed_and_done(args: &[&str], dir: &Path) -> String {
     assert!(noted > 0 && behind >= noted, "{behind}, and {noted} were noted");
     assert!(!dir.join("RESTORING").exists());
     out(&ended)
-}
-
-fn done(args: &[&str]) -> String {
-    let ended = run(args);
-    assert_eq!(ended.status.code(), Some(0), "{args:?}: {}{}", out(&ended), err(&ended));
-    out(&ended)
-}
-
-fn verified(dir: &Path) -> Value {
-    serde_json::from_str(&done(&["verify", "--json", "--data-dir", dir.to_str().unwrap()])).unwrap()
 }
 
 #[test]

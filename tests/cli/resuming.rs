@@ -11,7 +11,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::running::{Running, err, out, plaudit, run, serve, wait_until};
+use crate::running::{Running, done, err, out, plaudit, run, serve, wait_until};
 
 const ADMIN: &str = "the admin token of these tests, long enough for anyone";
 /// So many votes are some megabytes of rows.
@@ -27,12 +27,6 @@ fn store(scratch: &Path) -> PathBuf {
 
 fn start(dir: &Path) -> Running {
     serve(dir, &["--admin-token", ADMIN, "--rate-limit", "off", "--rounds", "manual"])
-}
-
-fn done(args: &[&str]) -> String {
-    let ended = run(args);
-    assert_eq!(ended.status.code(), Some(0), "{args:?}: {}{}", out(&ended), err(&ended));
-    out(&ended)
 }
 
 /// What becomes of a connection's answer.

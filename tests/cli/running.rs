@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 /// Far longer than anything here takes; what hangs must fail and not hang the tests.
 const GIVE_UP: Duration = Duration::from_mins(1);
@@ -182,4 +183,16 @@ pub(crate) fn wait_until(mut holds: impl FnMut() -> bool, what: &dyn Fn() -> Str
         assert!(began.elapsed() < GIVE_UP, "waited in vain for {}", what());
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// What a command prints that ends well.
+pub(crate) fn done(args: &[&str]) -> String {
+    let ended = run(args);
+    assert_eq!(ended.status.code(), Some(0), "{args:?}: {}{}", out(&ended), err(&ended));
+    out(&ended)
+}
+
+/// What `verify` says of a store.
+pub(crate) fn verified(dir: &Path) -> Value {
+    serde_json::from_str(&done(&["verify", "--json", "--data-dir", dir.to_str().unwrap()])).unwrap()
 }

@@ -74,6 +74,7 @@ impl Core {
             self.queue.clone(),
             Arc::clone(&self.progress),
             Arc::clone(&self.tables),
+            Arc::clone(&self.metrics),
         )
     }
 
@@ -104,9 +105,12 @@ mod tests {
 
     use super::*;
     use crate::clock::{Clock, ManualClock};
-    use crate::domain::{ClipDraft, ClipId, SeasonId, SlotStatus, VoteKind, VoterKey};
-    use crate::engine::Settings;
+    use crate::domain::{ClipDraft, ClipId, CommentText, Profile, SeasonId, SlotStatus, VoteKind, VoterKey};
+    use crate::engine::{CommentDraft, Settings};
+    use crate::fold::comments::CommentId;
     use crate::fold::erasures;
+    use crate::fold::ranges::Item;
+    use crate::jobs::ERASURE_RETRY_MS;
     use crate::store::FaultyDisk;
 
     const NOON: u64 = 1_800_014_400_000;
@@ -192,12 +196,50 @@ mod tests {
         let engine = open(&disk, &clock);
         assert_eq!(engine.allowance(voter).used, 3, "no budget comes back with a restart");
         clock.advance(DAY_MS);
+        // The day after.
+        wait(|| engine.erasures_begun() == 0).await;
+        engine.close().unwrap();
+    }
+
+    /// Its own job and the engine's meet the damage once each while the clock stands, and go on once it is mended.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_cant_be_read_is_counted_and_tried_again_later() {
+        let (disk, clock) = (FaultyDisk::new(3), Arc::new(ManualClock::at(NOON)));
+        let engine = open(&disk, &clock);
+        staged(&engine).await;
+        let author = VoterKey::new([7; 32]).user("v");
+        let text = CommentText::new("Mine").unwrap();
+        let draft = CommentDraft { clip: "c", parent: None, author, profile: Profile::default(), text, request: None };
+        engine.post_comment(draft).await.unwrap();
+        engine.drain().await.unwrap();
+        let spoil = || {
+            let turned = |value: &[u8]| Some(value.iter().rev().copied().collect());
+            disk.alter("tables", &CommentId::bytes(0), turned)
+        };
+        assert!(spoil(), "the first page of comments' ids is there");
+
+        engine.erase(author).await.unwrap();
+        let failures = || engine.core.metrics.read_failures.get();
+        wait(|| failures() == 1).await;
+        let mut job = engine.core.erase_job();
+        for _ in 0..10 {
+            job.step(clock.now_ms());
+        }
+        assert_eq!(failures(), 2, "once each");
+        assert!(spoil(), "mended");
+        assert_eq!(engine.core.stage.erasures().unsearched(), 1);
+        clock.advance(ERASURE_RETRY_MS);
+        wait(|| engine.core.stage.erasures().unsearched() == 0).await;
+        assert_eq!(failures(), 2);
+        engine.close().unwrap();
+    }
+
+    async fn wait(held: impl Fn() -> bool) {
         let waited = tokio::time::timeout(Duration::from_mins(1), async {
-            while engine.erasures_begun() > 0 {
+            while !held() {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         });
-        waited.await.expect("it ends the day after");
-        engine.close().unwrap();
+        waited.await.expect("it comes");
     }
 }

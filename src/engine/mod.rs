@@ -180,7 +180,7 @@ impl Engine {
         let seal: Arc<dyn Seal> = Arc::new(SortedBallots::new(Arc::clone(&tables)));
         let rounds = Rounds::new(Arc::clone(&stage), queue.clone(), Arc::clone(&seal), settings.rounds);
         let rounds = Arc::new(parking_lot::Mutex::new(rounds));
-        let voids = VoidJob::new(queue.clone(), Arc::clone(&progress), Arc::clone(&tables));
+        let voids = VoidJob::new(queue.clone(), Arc::clone(&progress), Arc::clone(&tables), Arc::clone(&metrics));
         let voids = Arc::new(parking_lot::Mutex::new(voids));
         let bounds = Bounds::for_voters(settings.max_voters);
         let boards = Arc::new(Boards::new(Arc::clone(&tables), bounds, clock.now_ms()));

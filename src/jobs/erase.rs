@@ -20,6 +20,7 @@ use crate::fold::comments::{CommentId, Mark};
 use crate::fold::erasures;
 use crate::fold::ranges::{Backwards, Forwards};
 use crate::log::{Body, Entry, Outcome, Progress, Queue};
+use crate::metrics::Metrics;
 use crate::stage::{Erasing, Scene, Stage};
 use crate::store::Store;
 
@@ -31,6 +32,9 @@ const FOUND_MAX: usize = 64;
 const IN_FLIGHT: usize = 32;
 /// Erasures whose end is looked at in a step.
 const ENDS_A_STEP: usize = 64;
+/// How long it rests, in milliseconds, behind a record that can't be read: it will hardly be mended within a step, and each try is
+/// logged and counted.
+pub const RETRY_MS: u64 = 10_000;
 
 /// The job.
 #[derive(Debug)]
@@ -41,11 +45,14 @@ pub struct EraseJob {
     queue: Queue,
     progress: Arc<Progress>,
     tables: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
     search: Option<Search>,
     /// An end, or clips' names, on their way.
     asked: Option<Answer>,
     /// The erasure whose end was looked at last.
     looked: Seq,
+    /// When a read failed last, in Unix milliseconds.
+    failed: Option<u64>,
 }
 
 type Answer = oneshot::Receiver<Outcome>;
@@ -88,21 +95,28 @@ impl EraseJob {
         queue: Queue,
         progress: Arc<Progress>,
         tables: Arc<dyn Store>,
+        metrics: Arc<Metrics>,
     ) -> Self {
-        Self { stage, ballots, comments, queue, progress, tables, search: None, asked: None, looked: 0 }
+        let (search, asked, looked, failed) = (None, None, 0, None);
+        Self { stage, ballots, comments, queue, progress, tables, metrics, search, asked, looked, failed }
     }
 
-    /// Does a little. What can't be read is tried again.
+    /// Does a little. What can't be read is tried again after [`RETRY_MS`].
     pub fn step(&mut self, now_ms: u64) -> Pace {
         if self.progress.failure().is_some() || self.stage.erasures().is_empty() {
             self.search = None;
             return Pace::Rests;
         }
+        // A clock that was set back doesn't make it rest for longer.
+        if self.failed.is_some_and(|at| now_ms.abs_diff(at) < RETRY_MS) {
+            return Pace::Rests;
+        }
         match self.turn(now_ms) {
             Ok(pace) => pace,
             Err(failure) => {
+                self.metrics.read_failures.inc();
                 tracing::error!("what an erasure is to empty can't be read: {failure}");
-                self.search = None;
+                (self.search, self.failed) = (None, Some(now_ms));
                 Pace::Rests
             }
         }

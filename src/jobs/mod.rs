@@ -11,7 +11,7 @@ mod rounds;
 mod voids;
 
 pub use certify::SortedBallots;
-pub use erase::EraseJob;
+pub use erase::{EraseJob, RETRY_MS as ERASURE_RETRY_MS};
 pub use forget::Forget;
 pub use reconcile::{Drift, Reconcile};
 pub use rounds::{RoundSettings, Rounds, Seal, Sealed, Unsealed, tallied};

@@ -17,6 +17,7 @@ use crate::domain::{Event, NAMED_AT_ONCE, NamedVote, NamedVotes, Seq, VoidPlan};
 use crate::error::{Fault, Reject};
 use crate::fold::{NAMED_MAX, Refusal};
 use crate::log::{self, Body, Entry, Progress, Queue};
+use crate::metrics::Metrics;
 use crate::store::Store;
 
 /// Clips that a void may take votes from: what it did to each is in one record.
@@ -33,6 +34,7 @@ pub struct VoidJob {
     queue: Queue,
     progress: Arc<Progress>,
     tables: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
     state: State,
 }
 
@@ -79,8 +81,8 @@ impl Job {
 
 impl VoidJob {
     /// Searches the tables.
-    pub fn new(queue: Queue, progress: Arc<Progress>, tables: Arc<dyn Store>) -> Self {
-        Self { queue, progress, tables, state: State::Idle }
+    pub fn new(queue: Queue, progress: Arc<Progress>, tables: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
+        Self { queue, progress, tables, metrics, state: State::Idle }
     }
 
     /// Whether one is under way.
@@ -148,7 +150,7 @@ impl VoidJob {
             State::Waiting(job, void) => {
                 match Search::new(Arc::clone(&self.tables), job.plan.slot, job.plan.by, void) {
                     Ok(search) => (State::Searching(job, void, search), Pace::Busy),
-                    Err(failure) => Self::unreadable(job, void, &failure),
+                    Err(failure) => self.unreadable(job, void, &failure),
                 }
             }
             State::Searching(job, void, mut search) => match search.step() {
@@ -158,7 +160,7 @@ impl VoidJob {
                     Some(why) => (State::Dropping(job, void, None, why), Pace::Busy),
                 },
                 Ok(Found::TooMany) => (State::Dropping(job, void, None, too_many()), Pace::Busy),
-                Err(failure) => Self::unreadable(job, void, &failure),
+                Err(failure) => self.unreadable(job, void, &failure),
             },
             State::Naming(job, void, votes, answers) => self.name(job, void, votes, answers, now_ms),
             State::Taking(mut job, void, mut answer) => match heard(&mut answer) {
@@ -233,7 +235,8 @@ impl VoidJob {
         (State::Idle, Pace::Rests)
     }
 
-    fn unreadable(job: Job, void: Seq, failure: &Fault) -> (State, Pace) {
+    fn unreadable(&self, job: Job, void: Seq, failure: &Fault) -> (State, Pace) {
+        self.metrics.read_failures.inc();
         tracing::error!("the votes of void {void} can't be read: {failure}");
         (State::Dropping(job, void, None, Reject::StorageFailed), Pace::Busy)
     }

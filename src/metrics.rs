@@ -150,6 +150,8 @@ pub struct Looked {
     pub free_bytes: Option<u64>,
     /// Bytes of memory that the process holds, where the system says so.
     pub resident_bytes: Option<u64>,
+    /// Erasures of voters that have not ended.
+    pub erasures: usize,
 }
 
 macro_rules! metrics {
@@ -296,6 +298,8 @@ impl Metrics {
                 registry.register_with_unit(name, help, Unit::Bytes, gauge);
             }
         }
+        let erasures = ConstGauge::new(i64::try_from(looked.erasures).unwrap_or(i64::MAX));
+        registry.register("erasures_unfinished", "Erasures of voters that have not ended", erasures);
         let mut text = String::new();
         encode(&mut text, &registry).expect("writing to a string");
         text
@@ -319,7 +323,7 @@ mod tests {
         metrics.votes.inc_by(3);
         metrics.flush.observe(Duration::from_millis(2));
         metrics.results.count(VoteResult::Duplicate);
-        let looked = Looked { log_bytes: 7, resident_bytes: resident_bytes(), ..Looked::default() };
+        let looked = Looked { log_bytes: 7, resident_bytes: resident_bytes(), erasures: 2, ..Looked::default() };
         let text = metrics.render("durable", &looked);
         for line in [
             "plaudit_votes_total 3",
@@ -329,6 +333,7 @@ mod tests {
             "plaudit_vote_attempts_total{result=\"counted\"} 0",
             "plaudit_storage_log_bytes 7",
             "plaudit_resident_memory_bytes ",
+            "plaudit_erasures_unfinished 2",
         ] {
             assert!(text.contains(line), "{line} in\n{text}");
         }

@@ -310,6 +310,7 @@ impl Engine {
             tables_bytes: self.core.tables.disk_bytes(),
             free_bytes: disk.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
             resident_bytes: resident_bytes(),
+            erasures: self.erasures_begun(),
         }
     }
 }

@@ -172,7 +172,7 @@ mod tests {
         let id = engine.core.stage.erasures().of(voter)[0].0;
         engine.lock_slot("s", 1).await.unwrap();
         let swept = || erasures::find(engine.core.tables.as_ref(), id).unwrap().is_some_and(|state| state.pass.swept);
-        let waited = tokio::time::timeout(Duration::from_mins(1), async {
+        let waited = tokio::time::timeout(Duration::from_mins(5), async {
             while !swept() {
                 engine.drain().await.unwrap();
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -192,7 +192,7 @@ mod tests {
         let engine = open(&disk, &clock);
         assert_eq!(engine.allowance(voter).used, 3, "no budget comes back with a restart");
         clock.advance(DAY_MS);
-        let waited = tokio::time::timeout(Duration::from_mins(1), async {
+        let waited = tokio::time::timeout(Duration::from_mins(5), async {
             while engine.erasures_begun() > 0 {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }

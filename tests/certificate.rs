@@ -67,14 +67,25 @@ async fn vote(engine: &Engine, n: u64) -> Vec<Leaf> {
 
 /// The certificate, once it is there.
 async fn certified(engine: &Engine) -> Certificate {
-    for _ in 0..5_000 {
-        match engine.certificate("s", 1, None) {
-            Ok(certificate) => return certificate,
-            Err(Reject::NotReady { .. }) => tokio::time::sleep(Duration::from_millis(2)).await,
-            Err(other) => panic!("{other}"),
+    until("the ballots are sorted", || match engine.certificate("s", 1, None) {
+        Ok(certificate) => Some(certificate),
+        Err(Reject::NotReady { .. }) => None,
+        Err(other) => panic!("{other}"),
+    })
+    .await
+}
+
+/// Waits until there is something.
+async fn until<T>(what: &str, found: impl Fn() -> Option<T>) -> T {
+    let waited = tokio::time::timeout(Duration::from_mins(3), async {
+        loop {
+            if let Some(found) = found() {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
-    }
-    panic!("the ballots are not sorted");
+    });
+    waited.await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
 }
 
 fn check(certificate: &Certificate, leaves: &[Leaf]) {
@@ -111,13 +122,11 @@ fn keys_of(store: &dyn Store, slot: SlotNo) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
 
 /// Waits until the blocks of slot 0 are gone.
 async fn cleared(disk: &FaultyDisk) {
-    for _ in 0..5_000 {
-        if keys_of(disk.open("tables").as_ref(), SlotNo(0)).0.is_empty() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    panic!("the blocks are still there");
+    until("the blocks are gone", || is_cleared(disk).then_some(())).await;
+}
+
+fn is_cleared(disk: &FaultyDisk) -> bool {
+    keys_of(disk.open("tables").as_ref(), SlotNo(0)).0.is_empty()
 }
 
 #[tokio::test]
@@ -236,12 +245,8 @@ async fn a_crash_anywhere_in_the_rewrite_ends_in_the_same_certificate() {
         // From here on: the freeze, the lock, the pages, the switch, the removal.
         disk.fail_at(1 + k % 40);
         let _ = engine.lock_slot("s", 1).await;
-        for _ in 0..200 {
-            if engine.failure().is_some() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        until("the failure, or the end of it all", || (engine.failure().is_some() || is_cleared(&disk)).then_some(()))
+            .await;
         cut += u64::from(engine.failure().is_some());
         drop(engine);
         disk.crash(k);
@@ -271,14 +276,8 @@ async fn a_crash_anywhere_in_the_rewrite_ends_in_the_same_certificate() {
 
 /// Waits until the frozen slot 0 is sorted; gives how it closed.
 async fn sealed(disk: &FaultyDisk) -> Closing {
-    for _ in 0..5_000 {
-        let closing = lookup::closing(disk.open("tables").as_ref(), SlotNo(0)).unwrap();
-        if let Some(closing) = closing.filter(|closing| closing.sorted.is_some()) {
-            return closing;
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    panic!("the ballots are not sorted");
+    let closing = || lookup::closing(disk.open("tables").as_ref(), SlotNo(0)).unwrap();
+    until("the ballots are sorted", || closing().filter(|closing| closing.sorted.is_some())).await
 }
 
 #[tokio::test]
@@ -293,13 +292,8 @@ async fn a_slot_that_opens_again_is_sorted_again_with_all_its_votes() {
     assert!(!keys_of(disk.open("tables").as_ref(), SlotNo(0)).0.is_empty(), "the blocks stand until the lock");
     engine.reopen_slot("s", 1, None).await.unwrap();
     engine.drain().await.unwrap();
-    for _ in 0..5_000 {
-        if keys_of(disk.open("tables").as_ref(), SlotNo(0)).1.is_empty() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    assert_eq!(keys_of(disk.open("tables").as_ref(), SlotNo(0)).1, Vec::<Vec<u8>>::new(), "its pages go");
+    let has_pages = || !keys_of(disk.open("tables").as_ref(), SlotNo(0)).1.is_empty();
+    until("its pages go", || (!has_pages()).then_some(())).await;
     assert_eq!(verified(&disk), "");
     let late = engine.vote(voter(7_000), "c2", VoteKind::Mega).await.unwrap();
     let c = Scope::new("s", 1).voter(voter(7_000));

@@ -402,6 +402,8 @@ async fn a_retry_with_its_key_finds_its_comment_before_and_after_a_restart() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_request_with_a_key_in_flight_is_told_so() {
     let (engine, disk, _) = engine().await;
+    // Nothing is left to be applied: the flush that is held is the first one's.
+    engine.drain().await.unwrap();
     disk.hold_flushes(true);
     let first = tokio::spawn({
         let engine = engine.clone();
@@ -427,13 +429,12 @@ async fn a_clip_that_is_looked_at_is_in_memory_for_an_hour() {
     let held = |wanted: (usize, usize)| {
         let engine = engine.clone();
         async move {
-            for _ in 0..2_000 {
-                if engine.comments_held() == wanted {
-                    return;
+            let waited = tokio::time::timeout(std::time::Duration::from_mins(3), async {
+                while engine.comments_held() != wanted {
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
                 }
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
-            panic!("{:?} held, {wanted:?} wanted", engine.comments_held());
+            });
+            assert!(waited.await.is_ok(), "{:?} held, {wanted:?} wanted", engine.comments_held());
         }
     };
     held((0, 0)).await;
@@ -489,11 +490,12 @@ async fn a_disk_that_fails_at_the_kth_write_loses_no_comment_that_was_answered()
             && engine.create_slot("season-1", None).await.is_ok()
             && engine.add_clip("season-1", 1, Some(plaudit::domain::ClipId::new("c0").unwrap()), draft()).await.is_ok()
     }
-    /// Whether the life came to its end in spite of the failure.
+    /// Whether the life came to its end in front of the failure.
     async fn one_failure(k: u64) -> bool {
         let disk = FaultyDisk::new(k);
         disk.fail_at(k);
         let (posted, liked, ended) = life(&disk).await;
+        assert_eq!(ended, disk.ops() < k, "k = {k}: a life ends well where it meets no failure, and there alone");
         disk.crash(k);
         verify(&disk);
         let (engine, _) = open(&disk, CommentSettings::default());
@@ -523,5 +525,6 @@ async fn a_disk_that_fails_at_the_kth_write_loses_no_comment_that_was_answered()
         cut_short += u64::from(!one.await.unwrap());
     }
     println!("{operations} operations, {cut_short} runs cut short");
-    assert!(cut_short * 10 >= operations * 7, "{cut_short} of {operations} runs met their failure");
+    // The applier may step between any two events, or once for several.
+    assert!(cut_short * 3 >= operations, "{cut_short} of {operations} runs met their failure");
 }

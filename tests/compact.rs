@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use plaudit::domain::{
     Clip, ClipDraft, ClipId, ClipNo, Event, Retraction, Season, SeasonId, SeasonNo, Slot, SlotNo, Vote, VoteKind,
@@ -74,17 +75,42 @@ fn id(no: u32) -> ClipId {
     ClipId::new(&format!("clip-{no}")).unwrap()
 }
 
+/// The files as they are at one moment: sled's own threads may write while they are copied, and then it is done once more.
 fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let (path, to) = (entry.path(), to.join(entry.file_name()));
-        match path.is_dir() {
-            true => copy(&path, &to),
-            // A part that sled writes under another name may be gone by now.
-            false if path.extension().is_some_and(|end| end == "generating") => {}
-            false => drop(fs::copy(&path, &to).unwrap()),
+    loop {
+        let before = looks(from);
+        fs::create_dir(to).unwrap();
+        // A directory comes before what is in it.
+        let came = before.iter().try_for_each(|(place, is_file)| match is_file {
+            None => fs::create_dir(to.join(place)),
+            Some(_) => fs::copy(from.join(place), to.join(place)).map(drop),
+        });
+        if looks(from) == before {
+            return came.unwrap();
+        }
+        fs::remove_dir_all(to).unwrap();
+    }
+}
+
+/// Everything under a directory, files with their length and when they were written, but for parts that sled writes under another
+/// name.
+fn looks(dir: &Path) -> BTreeMap<PathBuf, Option<(u64, SystemTime)>> {
+    let mut all = BTreeMap::new();
+    let mut left = vec![PathBuf::new()];
+    while let Some(within) = left.pop() {
+        // What is gone since it was listed shows in the next look.
+        for entry in fs::read_dir(dir.join(&within)).into_iter().flatten().map(Result::unwrap) {
+            let place = within.join(entry.file_name());
+            let Ok(meta) = fs::metadata(dir.join(&place)) else { continue };
+            if meta.is_dir() {
+                all.insert(place.clone(), None);
+                left.push(place);
+            } else if place.extension().is_none_or(|end| end != "generating") {
+                all.insert(place, Some((meta.len(), meta.modified().unwrap())));
+            }
         }
     }
+    all
 }
 
 /// Everything in it, log and tables.

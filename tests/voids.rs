@@ -403,14 +403,16 @@ async fn who_waits_for_a_void_hears_of_the_engines_end() {
     votes(&engine).await;
     let (id, asking) = begun(&engine, 0).await;
     engine.close().unwrap();
-    let heard = tokio::time::timeout(Duration::from_mins(1), asking).await.expect("somebody answers").unwrap();
+    let heard = tokio::time::timeout(Duration::from_mins(5), asking).await.expect("somebody answers").unwrap();
     assert!(engine.void(asked(VoidBy::Flagged)).await.is_err());
     drop(engine);
     sound(&disk);
-    // It may have come through before the end. Else the next start ends it.
+    // It may have come through before the end, or its last event was on its way then. Else the next start ends it.
     let engine = open(&disk);
-    let status = engine.voids(None).unwrap()[0].status;
-    assert_eq!((engine.voids(None).unwrap()[0].id, status == VoidStatus::InForce), (id, heard.is_ok()));
+    let void = engine.voids(None).unwrap().remove(0);
+    assert_eq!(void.id, id);
+    let dropped = void.status == VoidStatus::Dropped && heard.is_err();
+    assert!(dropped || void.status == VoidStatus::InForce, "{heard:?}, and then {void:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -176,7 +176,7 @@ mod tests {
         let id = engine.core.stage.erasures().of(voter)[0].0;
         engine.lock_slot("s", 1).await.unwrap();
         let swept = || erasures::find(engine.core.tables.as_ref(), id).unwrap().is_some_and(|state| state.pass.swept);
-        let waited = tokio::time::timeout(Duration::from_mins(1), async {
+        let waited = tokio::time::timeout(Duration::from_mins(5), async {
             while !swept() {
                 engine.drain().await.unwrap();
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -235,7 +235,7 @@ mod tests {
     }
 
     async fn wait(held: impl Fn() -> bool) {
-        let waited = tokio::time::timeout(Duration::from_mins(1), async {
+        let waited = tokio::time::timeout(Duration::from_mins(5), async {
             while !held() {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }

@@ -40,10 +40,16 @@ mod platform {
     use std::collections::BTreeMap;
     use std::fs;
     use std::path::Path;
+    use std::thread;
+    use std::time::Duration;
 
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter_all_threads};
 
     use crate::error::Fault;
+
+    /// How often a task is looked at that has too few filters, and how long in between.
+    const LOOKS: usize = 100;
+    const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
     pub(super) fn make_flushes_real() -> Result<(), Fault> {
         let filter = filter().map_err(|why| not_durable("building the system-call filter", &why))?;
@@ -58,19 +64,31 @@ mod platform {
         let doing = "listing this process's threads";
         for task in fs::read_dir("/proc/self/task").map_err(|why| not_durable(doing, &why))? {
             let task = task.map_err(|why| not_durable(doing, &why))?.path();
-            // A thread that has ended meanwhile has no status, and needs no filter.
-            match filters_of(&task) {
-                Err(_) if !task.exists() => {}
-                Err(fault) => return Err(fault),
-                // More than one: a thread may have installed another since.
-                Ok(now) if now > before => {}
-                Ok(now) => {
-                    let task = task.display();
-                    return Err(Fault::NotDurable(format!("{task} has {now} filters, as many as before")));
-                }
+            let look = || match filters_of(&task) {
+                Err(_) if !task.exists() => Ok(None),
+                found => found.map(Some),
+            };
+            if let Some(now) = too_few(before, look)? {
+                let task = task.display();
+                return Err(Fault::NotDurable(format!("{task} has {now} filters, as many as before")));
             }
         }
         Ok(())
+    }
+
+    /// How many filters a task has, if that stays too few. `None` of a look: the task has ended, and needs no filter. The kernel
+    /// passes over one that is about to end, which is gone a moment later and calls nothing any more.
+    fn too_few(before: u32, look: impl Fn() -> Result<Option<u32>, Fault>) -> Result<Option<u32>, Fault> {
+        let mut last = None;
+        for _ in 0..LOOKS {
+            match look()? {
+                // More than one: a thread may have installed another since.
+                Some(now) if now <= before => last = Some(now),
+                _ => return Ok(None),
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+        Ok(last)
     }
 
     fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
@@ -120,6 +138,18 @@ mod platform {
             let now = filters_of(Path::new("/proc/thread-self")).unwrap();
             assert!(matches!(prove(now), Err(Fault::NotDurable(_))));
             assert!(prove(now - 1).is_ok());
+        }
+
+        #[test]
+        fn a_thread_that_is_about_to_end_needs_none() {
+            let looks = std::cell::Cell::new(0);
+            let ending = || {
+                looks.set(looks.get() + 1);
+                Ok(Some(1).filter(|_| looks.get() < 3))
+            };
+            assert_eq!((too_few(1, ending).unwrap(), looks.get()), (None, 3));
+            assert_eq!(too_few(1, || Ok(Some(1))).unwrap(), Some(1), "it stays");
+            assert_eq!(too_few(1, || Ok(Some(2))).unwrap(), None);
         }
     }
 }

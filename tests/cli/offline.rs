@@ -4,11 +4,11 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::running::{Running, plaudit, serve};
+use crate::running::{GIVE_UP, Running, plaudit, serve};
 
 /// A server in memory, started in an empty directory that it must leave empty.
 struct Offline {
@@ -105,7 +105,7 @@ fn a_reset_brings_the_season_back_and_keeps_connections() {
 
     assert_eq!(offline.ask("POST", "/api/test/reset", &Value::Null), (204, Value::Null));
     assert_eq!(exchange(&mut kept, "GET /livez"), 200);
-    events.get_ref().set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    events.get_ref().set_read_timeout(Some(GIVE_UP)).unwrap();
     // The stream has ended as streams do, with an empty chunk.
     read_until(&mut events, "\r\n0\r\n");
 
@@ -144,9 +144,14 @@ fn read_until(from: &mut impl BufRead, end: &str) -> String {
     text
 }
 
+const DAY_MS: u64 = 86_400_000;
+
 #[test]
 fn a_moved_clock_ends_days_and_rounds() {
     let offline = Offline::start(&["--daily-limit", "10"]);
+    // Not just before a midnight of the machine's.
+    let noon = (offline.now() / DAY_MS + 1) * DAY_MS + DAY_MS / 2;
+    assert_eq!(offline.ask("POST", "/api/test/clock", &json!({"nowMs": noon})).0, 200);
     assert_eq!(offline.ask("POST", "/api/vote", &json!({"clipId": "clip-1", "voteType": "mega"})).0, 200);
     let (status, limited) = offline.ask("POST", "/api/vote", &json!({"clipId": "clip-2"}));
     assert_eq!((status, &limited["error"]), (429, &json!("DAILY_LIMIT")));

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 
 use crate::running::{done, err, out, plaudit, run, verified, wait_until};
@@ -52,13 +52,23 @@ fn stopped(args: &[&str], dir: &Path) -> Child {
         let mut child = plaudit().args(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let id = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
         wait_until(|| noted(dir) > 0 || child.try_wait().unwrap().is_some(), &|| "a note of how far it is".into());
-        if child.try_wait().unwrap().is_none() && kill_process(id, Signal::STOP).is_ok() && noted(dir) > 0 {
-            return child;
+        if child.try_wait().unwrap().is_none() && kill_process(id, Signal::STOP).is_ok() && stands_still(id) {
+            // Nothing changes any more: it is in the middle, or was at its end when the signal came.
+            if noted(dir) > 0 {
+                return child;
+            }
         }
         let _ended = child.kill();
         child.wait().unwrap();
     }
     panic!("{args:?} was always at its end before it could be stopped");
+}
+
+/// Waits until every thread of a child stands still; `false`: it has ended instead, and is still to be waited for.
+fn stands_still(id: Pid) -> bool {
+    let either = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    let status = waitid(WaitId::Pid(id), either).unwrap().expect("waited for it");
+    status.stopped()
 }
 
 /// Kills it as it stands; what is there is no store. Then the same once more: it goes on, and is done.

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// Far longer than anything here takes; what hangs must fail and not hang the tests.
-const GIVE_UP: Duration = Duration::from_mins(1);
+pub(crate) const GIVE_UP: Duration = Duration::from_mins(5);
 
 /// The binary, with no settings from the tests' own environment.
 pub(crate) fn plaudit() -> Command {

@@ -173,7 +173,7 @@ fn over_tls_the_banners_vote_works_and_a_new_certificate_needs_no_restart() {
             "-s",
             "--http2",
             "--max-time",
-            "20",
+            "300",
             "-o",
             "/dev/null",
             "-w",

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 /// Longer than anything here takes that does happen, on a machine that is busy with other things.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(5);
 /// What the servers are told, so that tests can make tokens.
 pub(crate) const JWT_SECRET: &str = "the secret of the destructive tests, long enough";
 /// Weight that a voter may give a day: more than all clips of the demo season can take from one.

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use crate::server::{Answer, Call, NOON, Setup, TestServer};
 
 /// Longer than any verifier of a test takes that answers at all.
-const LONG: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_mins(2);
 
 /// A site's verifier that says what it is told to say, and keeps what it was asked.
 struct Verifier {
@@ -182,22 +182,32 @@ async fn who_is_refused_does_not_vote_and_shuts_the_door_for_nobody() {
 #[tokio::test]
 async fn nobody_passes_when_the_verifier_does_not_say_so() {
     for says in [
-        Says::Nothing,
         Says::This(500, r#"{"success":true}"#),
         Says::This(404, "<html>"),
         Says::This(200, "ok"),
         Says::This(200, r#"{"success":"true"}"#),
         Says::This(503, r#"{"success":false}"#),
     ] {
-        let verifier = Verifier::start(says).await;
-        // What does answer is there in time.
-        let within = if matches!(says, Says::Nothing) { Duration::from_millis(50) } else { LONG };
-        let (server, _) = verifier.server(within, 8).await;
-        let refused = solved(&server, "phone").await;
-        assert_eq!(refused.refuses(403, "CHALLENGE_FAILED")["retryAfter"], 1);
-        assert_eq!(refused.header("retry-after"), Some("1"));
-        assert_eq!((verifier.asked(), server.engine.voters()), (1, 0));
+        nobody_passes(says, LONG).await;
     }
+    // On a busy machine that time may be over before it was asked.
+    let mut within = Duration::from_millis(50);
+    while !nobody_passes(Says::Nothing, within).await {
+        within *= 2;
+    }
+}
+
+/// Whether the verifier was asked within that time.
+async fn nobody_passes(says: Says, within: Duration) -> bool {
+    let verifier = Verifier::start(says).await;
+    let (server, _) = verifier.server(within, 8).await;
+    let refused = solved(&server, "phone").await;
+    assert_eq!(refused.refuses(403, "CHALLENGE_FAILED")["retryAfter"], 1);
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(server.engine.voters(), 0);
+    let was_asked = verifier.asked() == 1;
+    assert!(was_asked || within < LONG);
+    was_asked
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::server::{Setup, TestServer, token, until};
+use crate::server::{PATIENCE, Setup, TestServer, token, until};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 /// Reads until the server closes; the connection's reset counts as its end.
 async fn rest_of(stream: &mut TcpStream) -> String {
     let mut text = Vec::new();
-    let read = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut text)).await;
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut text)).await;
     drop(read.expect("the server closes"));
     String::from_utf8(text).unwrap()
 }
@@ -27,17 +27,14 @@ fn head_of_vote(length: usize) -> String {
     )
 }
 
-fn quick() -> Setup {
-    let mut setup = Setup::default();
-    // Long enough for a busy machine to send what the test does send.
-    setup.app.body_timeout = Duration::from_secs(1);
-    setup.serve.header_timeout = Duration::from_secs(1);
-    setup
-}
+/// Long enough for a busy machine to send what the test does send.
+const QUICK: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn a_body_that_does_not_arrive_is_a_timeout() {
-    let server = TestServer::with(quick());
+    let mut setup = Setup::default();
+    setup.app.body_timeout = QUICK;
+    let server = TestServer::with(setup);
     let mut stream = server.connect().await;
     stream.write_all(head_of_vote(100).as_bytes()).await.unwrap();
     stream.write_all(b"{\"clipId\"").await.unwrap();
@@ -48,7 +45,9 @@ async fn a_body_that_does_not_arrive_is_a_timeout() {
 
 #[tokio::test]
 async fn headers_that_do_not_arrive_are_a_timeout_and_silence_is_closed() {
-    let server = TestServer::with(quick());
+    let mut setup = Setup::default();
+    setup.serve.header_timeout = QUICK;
+    let server = TestServer::with(setup);
     let mut silent = server.connect().await;
     let mut slow = server.connect().await;
     slow.write_all(b"GET /livez HTTP/1.1\r\nhost:").await.unwrap();

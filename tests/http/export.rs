@@ -126,8 +126,12 @@ async fn who_breaks_off_goes_on_at_the_same_moment_until_the_time_is_over() {
 
     // Once the time is over it is an export of now, from the beginning: the client needs no path of its own for that.
     assert!(server.engine.holds_tables());
-    server.clock.advance(KEPT_MS);
-    until("the tables are let go", async || !server.engine.holds_tables()).await;
+    until("the tables are let go", async || {
+        // Its time begins with the end of the last who read it, which is noticed when the connection is.
+        server.clock.advance(KEPT_MS);
+        !server.engine.holds_tables()
+    })
+    .await;
     let anew = export(&server, &path(&first.state, table.name(), rows)).await;
     assert!(anew.from.is_none() && anew.sequence > first.sequence && anew.state != first.state);
     let written = anew.ended.unwrap();
@@ -135,7 +139,10 @@ async fn who_breaks_off_goes_on_at_the_same_moment_until_the_time_is_over() {
 
     // A backup takes the tables from what is only kept, and an export that was kept is gone then.
     assert!(server.engine.holds_tables());
-    server.call("GET", "/api/admin/backup").header("authorization", ADMIN).send().await;
+    until("nobody reads them any more", async || {
+        server.call("GET", "/api/admin/backup").header("authorization", ADMIN).send().await.status == 200
+    })
+    .await;
     votes(&server, 12_200..12_201).await;
     assert!(export(&server, &path(&anew.state, "votes", 7)).await.from.is_none());
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use plaudit::admission::AdmissionOptions;
 use plaudit::clock::ManualClock;
@@ -12,9 +11,8 @@ use plaudit::store::FaultyDisk;
 use serde_json::{Value, json};
 
 use crate::server::{ADMIN, Answer, Call, MIDNIGHT, NOON, Setup, TestServer, settings, until};
-use crate::storage::Slow;
-use crate::stream::Source;
-use crate::through::Through;
+use crate::stream::{Source, all_is_out};
+use crate::through::{Slow, Through};
 
 const EXPORT: &str = "/api/me/export";
 const SLOT: &str = "/api/admin/seasons/s/slots/1";
@@ -314,20 +312,13 @@ async fn two_are_served_at_a_time_and_a_vote_waits_for_neither() {
     let unused = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::at(NOON));
     let shared = Arc::<ManualClock>::clone(&clock);
-    let engine = Engine::over(settings(unused.path()), shared, disk.open("log"), Arc::<Through<Slow>>::clone(&slow));
+    // So that nobody but the exports reads.
+    let settings = Settings { reconcile_every_s: 0, ..settings(unused.path()) };
+    let engine = Engine::over(settings, shared, disk.open("log"), Arc::<Through<Slow>>::clone(&slow));
     let server = TestServer::over(engine.unwrap(), clock, Setup::default(), None);
     server.stage("s", 1).await;
-    // So that nobody but the exports reads.
     server.engine.drain().await.unwrap();
-    slow.hook.hold(true);
-    // Should the server's thread wait too, nobody but this one could let it go.
-    let guard = std::thread::spawn({
-        let slow = Arc::clone(&slow);
-        move || {
-            std::thread::park_timeout(Duration::from_secs(20));
-            slow.hook.hold(false);
-        }
-    });
+    let guard = slow.hold();
     let held: Vec<_> = ["ada", "ben"].map(|sub| tokio::spawn(asks(&server, sub).send())).into();
     until("both read", async || slow.hook.holds().1 >= 2 || held.iter().any(tokio::task::JoinHandle::is_finished))
         .await;
@@ -460,6 +451,7 @@ async fn an_erasure_empties_what_others_see_and_keeps_the_counts() {
         .await
         .is(200);
     server.vote("ben", "c0").await.is(200);
+    all_is_out(&server).await;
     let mut viewer = Source::open(&server, "channels=clip-c0", None).await;
     while viewer.next().await.unwrap().name != "vote-update" {}
 

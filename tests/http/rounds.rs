@@ -1,7 +1,6 @@
 //! The operator's verbs of a slot's life, what the public sees of it, and that hidden counts are seen nowhere.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use plaudit::engine::{Engine, RoundSettings};
 use serde_json::{Value, json};
@@ -16,14 +15,9 @@ async fn verb(server: &TestServer, verb: &str, body: Value) -> Answer {
 
 /// Looks at a slot until it is in that state.
 async fn until(server: &TestServer, path: &str, status: &str) -> Value {
-    for _ in 0..3_000 {
-        let slot = server.get(path).await.is(200);
-        if slot["status"] == status {
-            return slot;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("{path} never was {status}");
+    crate::server::until(&format!("{path} is {status}"), async || server.get(path).await.is(200)["status"] == status)
+        .await;
+    server.get(path).await.is(200)
 }
 
 fn refused(answer: &Answer, state: &str) {

@@ -30,7 +30,9 @@ pub(crate) const ADMIN: &str = "Bearer admin-token";
 pub(crate) const CRON: &str = "Bearer cron-secret";
 const JWT_SECRET: &[u8] = b"jwt secret";
 /// Longer than any test waits for anything that does happen.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
+/// What the server bears with from a test that is held up, unless it is about that; less than the test bears with from the server.
+const LONG: Duration = Duration::from_mins(2);
 
 /// How a test's server is set up. Rates are off unless the test asks for them.
 pub(crate) struct Setup {
@@ -46,9 +48,16 @@ impl Default for Setup {
         let app = AppOptions {
             admin_token: Some(b"admin-token".to_vec()),
             cron_secret: Some(b"cron-secret".to_vec()),
+            body_timeout: LONG,
             ..AppOptions::default()
         };
-        let serve = ServeOptions { max_connections: 10_000, ..ServeOptions::default() };
+        let serve = ServeOptions {
+            max_connections: 10_000,
+            header_timeout: LONG,
+            stall: LONG,
+            drain: LONG,
+            ..ServeOptions::default()
+        };
         let comments = CommentSettings::default();
         Self { admission: AdmissionOptions::off(), app, serve, devices_per_network: 1_000, comments }
     }

@@ -1,15 +1,14 @@
 //! What clients see of a disk that is slow or fails.
 
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use plaudit::clock::ManualClock;
-use plaudit::engine::Engine;
+use plaudit::engine::{Engine, Settings};
 use plaudit::store::{FaultyDisk, Store};
 use serde_json::json;
 
 use crate::server::{ADMIN, NOON, Setup, TestServer, settings, until};
-use crate::through::{Hook, Through};
+use crate::through::{Slow, Through};
 
 async fn over(disk: &FaultyDisk) -> TestServer {
     over_stores(disk.open("log"), disk.open("tables")).await
@@ -19,10 +18,19 @@ async fn over_stores(log: Arc<dyn Store>, tables: Arc<dyn Store>) -> TestServer 
     let clock = Arc::new(ManualClock::at(NOON));
     let shared = Arc::<ManualClock>::clone(&clock);
     let unused = tempfile::tempdir().unwrap();
-    let engine = Engine::over(settings(unused.path()), shared, log, tables).unwrap();
+    // Nobody reads the tables, and nothing is written, but for what the test asks for.
+    let settings = Settings { reconcile_every_s: 0, ..settings(unused.path()) };
+    let engine = Engine::over(settings, shared, log, tables).unwrap();
     let server = TestServer::over(engine, clock, Setup::default(), None);
     server.stage("s", 3).await;
     server
+}
+
+/// From here on flushes are held: the next one is that of what is asked for next.
+async fn hold_flushes(server: &TestServer, disk: &FaultyDisk) {
+    server.engine.drain().await.unwrap();
+    disk.hold_flushes(true);
+    assert_eq!(disk.held_flushes(), 0);
 }
 
 fn keyed(server: &TestServer, key: &str) -> crate::server::Call {
@@ -54,7 +62,7 @@ async fn a_failed_disk_refuses_writes_and_serves_reads() {
 async fn nothing_is_answered_or_shown_before_the_flush() {
     let disk = FaultyDisk::new(1);
     let server = over(&disk).await;
-    disk.hold_flushes(true);
+    hold_flushes(&server, &disk).await;
     let vote = tokio::spawn(keyed(&server, "k").send());
     until("the vote's flush is held", async || disk.held_flushes() > 0).await;
     assert_eq!(server.get("/api/vote").await.is(200)[0]["vote_count"], 0);
@@ -71,7 +79,7 @@ async fn nothing_is_answered_or_shown_before_the_flush() {
 async fn a_retry_after_its_client_left_gets_the_first_answer() {
     let disk = FaultyDisk::new(1);
     let server = over(&disk).await;
-    disk.hold_flushes(true);
+    hold_flushes(&server, &disk).await;
     let vote = tokio::spawn(keyed(&server, "k").send());
     until("the vote's flush is held", async || disk.held_flushes() > 0).await;
     vote.abort();
@@ -92,7 +100,7 @@ async fn a_comments_retry_is_told_that_the_first_is_under_way() {
         let call = server.call("POST", "/api/comments").user(sub).header("idempotency-key", "k");
         call.json(json!({"clipId": "c0", "content": content})).send()
     };
-    disk.hold_flushes(true);
+    hold_flushes(&server, &disk).await;
     let first = tokio::spawn(post("ada", "hello"));
     until("the comment's flush is held", async || disk.held_flushes() > 0).await;
     for _ in 0..2 {
@@ -113,36 +121,6 @@ async fn a_comments_retry_is_told_that_the_first_is_under_way() {
     assert_eq!(server.get("/api/comments/count?clipIds=c0").await.is(200)["counts"]["c0"], 2);
 }
 
-/// Reads wait while it is told so, as those of a disk that is slow.
-#[derive(Debug, Default)]
-pub(crate) struct Slow {
-    /// Whether reads wait, and how many do.
-    held: Mutex<(bool, usize)>,
-    released: Condvar,
-}
-
-impl Slow {
-    pub(crate) fn hold(&self, hold: bool) {
-        self.held.lock().unwrap().0 = hold;
-        self.released.notify_all();
-    }
-
-    pub(crate) fn holds(&self) -> (bool, usize) {
-        *self.held.lock().unwrap()
-    }
-}
-
-impl Hook for Slow {
-    fn read(&self) {
-        let mut held = self.held.lock().unwrap();
-        held.1 += 1;
-        while held.0 {
-            held = self.released.wait(held).unwrap();
-        }
-        held.1 -= 1;
-    }
-}
-
 /// The server runs on this test's one thread: a handler that waits for the disk would hold up everyone.
 #[tokio::test]
 async fn votes_do_not_wait_for_who_reads_comments_from_a_slow_disk() {
@@ -158,15 +136,7 @@ async fn votes_do_not_wait_for_who_reads_comments_from_a_slow_disk() {
     for list in lists {
         // So that nobody but the list reads.
         server.engine.drain().await.unwrap();
-        slow.hook.hold(true);
-        // Should the server's thread wait too, nobody but this one could let it go.
-        let guard = std::thread::spawn({
-            let slow = Arc::clone(&slow);
-            move || {
-                std::thread::park_timeout(Duration::from_secs(20));
-                slow.hook.hold(false);
-            }
-        });
+        let guard = slow.hold();
         let list = tokio::spawn(list.send());
         until("a read is held", async || slow.hook.holds().1 > 0 || list.is_finished()).await;
         server.vote("ada", "c0").await.is(200);

@@ -18,7 +18,7 @@ const RELAYS: usize = 2;
 async fn read(viewer: Viewer) -> (Vec<usize>, usize) {
     let (mut events, mut relayed, mut frames) = (Vec::new(), 0, Vec::new());
     while events.len() < EVENTS || relayed < RELAYS * RELAYED {
-        let took = tokio::time::timeout(Duration::from_mins(1), viewer.outbox().take(&mut frames, 4_096)).await;
+        let took = tokio::time::timeout(Duration::from_mins(3), viewer.outbox().take(&mut frames, 4_096)).await;
         assert_eq!(took.expect("a wake was lost"), Ok(()));
         for frame in frames.drain(..) {
             match frame.name() {

@@ -20,7 +20,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// Longer than any test waits for anything that does happen.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
+/// What the server bears with from a test that is held up; less than the test bears with from the server.
+const LONG: Duration = Duration::from_mins(2);
 
 /// A server of one test.
 pub(crate) struct TestServer {
@@ -67,6 +69,8 @@ impl TestServer {
             spread: Duration::from_millis(200),
             // The system's own end of a stalled connection must not stand in for ours.
             stall: Duration::from_mins(10),
+            header_timeout: LONG,
+            drain: LONG,
             tls,
             ..ServeOptions::default()
         };

@@ -7,7 +7,7 @@ use plaudit::hub;
 use plaudit::push::PushOptions;
 use serde_json::Value;
 
-use super::server::{TestServer, until};
+use super::server::{PATIENCE, TestServer, until};
 use super::viewer::{Got, Viewer};
 
 /// Bytes that may wait for all.
@@ -36,7 +36,9 @@ async fn flood(server: &TestServer, given_up: u64, seen: &[Arc<AtomicU64>]) -> u
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_viewers_are_closed_with_4100_and_the_others_lose_nothing() {
-    let server = TestServer::with(bounds(), PushOptions::default());
+    // The test reads what the slow ones are told once the others have all.
+    let options = PushOptions { close_timeout: PATIENCE, ..PushOptions::default() };
+    let server = TestServer::with(bounds(), options);
     let mut slow: Vec<Viewer> = Vec::new();
     let (mut fast, mut counts) = (Vec::new(), Vec::new());
     for _ in 0..10 {

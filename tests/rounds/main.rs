@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use cases::each;
-use naive::{check, check_certificates};
+use naive::{check, check_certificates, locked};
 use plaudit::clock::Clock;
 use plaudit::domain::{Decided, Event, FrozenBy, Logged};
 use plaudit::engine::{recheck_stores, verify_stores};
@@ -38,6 +38,9 @@ use world::{Dice, World};
 /// Names one seed to run alone.
 const SEED: &str = "PLAUDIT_ROUNDS_SEED";
 const SEEDS: u64 = 300;
+/// As many seeds again, at most so often, while something was seen too seldom to prove anything: a machine that is busy gets less
+/// far in a run.
+const AGAIN: u64 = 4;
 const STEPS: usize = 80;
 const SLOTS: u32 = 4;
 const VOTERS: u64 = 6;
@@ -61,8 +64,9 @@ async fn simulate(seed: u64, seen: &Seen) {
     if dice.roll(2) == 0 {
         world.end_erasures().await;
     }
+    let locked_then = locked(&world);
     world.engine().drain().await.unwrap();
-    check_certificates(&mut world);
+    check_certificates(&mut world, &locked_then);
     world.engine().close().unwrap();
     world.engine = None;
     let (log, tables) = (world.disk.open("log"), world.disk.open("tables"));
@@ -78,7 +82,9 @@ async fn simulate(seed: u64, seen: &Seen) {
     world.settle().await;
     check(&world);
     seen.history(&world.history());
-    check_certificates(&mut world);
+    let locked_now = locked(&world);
+    assert!(locked_then.is_subset(&locked_now));
+    check_certificates(&mut world, &locked_now);
     seen.add("certificates", world.certificates.len() as u64);
     seen.add("certificates behind a void", world.certificates.keys().filter(|(_, number)| *number > 1).count() as u64);
     seen.add("lives", u64::from(world.lives));
@@ -131,9 +137,14 @@ fn rounds_end_as_a_naive_reading_of_the_log_says() {
         each(SEED, [seed.parse().expect("a seed is a number")], case);
         return;
     }
-    each(SEED, 0..SEEDS, case);
-    let seen = seen.0.into_inner().unwrap();
-    println!("{seen:?}");
-    let rare = seen.iter().filter(|(_, times)| **times < SEEDS / 20).collect::<Vec<_>>();
-    assert!(seen.len() == 22 && rare.is_empty(), "too rare to prove anything: {rare:?}");
+    for turn in 0..=AGAIN {
+        each(SEED, turn * SEEDS..(turn + 1) * SEEDS, case);
+        let seen = seen.0.lock().unwrap();
+        println!("{seen:?}");
+        let rare = seen.iter().filter(|(_, times)| **times < SEEDS / 20).collect::<Vec<_>>();
+        if seen.len() == 22 && rare.is_empty() {
+            break;
+        }
+        assert!(turn < AGAIN, "too rare to prove anything: {rare:?}");
+    }
 }

@@ -37,14 +37,16 @@ impl Story {
 
 /// Looks until the slot is in that state.
 async fn until(engine: &Engine, position: u32, status: SlotStatus) -> SlotView {
-    for _ in 0..3_000 {
-        let slot = engine.slot("s", position).unwrap();
-        if slot.status == status {
-            return slot;
+    let waited = tokio::time::timeout(Duration::from_mins(3), async {
+        loop {
+            let slot = engine.slot("s", position).unwrap();
+            if slot.status == status {
+                return slot;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("slot {position} never was {status:?}");
+    });
+    waited.await.unwrap_or_else(|_| panic!("slot {position} never was {status:?}"))
 }
 
 #[tokio::test]
@@ -90,6 +92,8 @@ async fn a_lock_that_died_behind_its_freeze_goes_on_after_the_restart() {
         let engine = story.open(MANUAL);
         stage(&engine, 2).await;
         engine.vote(voter(1), "c1", VoteKind::Standard).await.unwrap();
+        // Nothing is left to be applied: the flush that is held is the freeze's.
+        engine.drain().await.unwrap();
         story.disk.hold_flushes(true);
         let locking = tokio::spawn({
             let engine = engine.clone();

@@ -15,7 +15,7 @@ use plaudit::merkle::Certificate;
 use plaudit::store::FaultyDisk;
 
 use crate::kept::{Blocks, Kept, history};
-use crate::naive::check_certificates;
+use crate::naive::{check_certificates, locked};
 use crate::support::{NOON, key, voter};
 use crate::through::Through;
 use crate::{MIN_CLIPS, SLOT_MS, SLOTS, VOTERS};
@@ -302,8 +302,12 @@ impl World {
                 self.void(position, dice).await;
             }
             38..40 => self.lift(dice).await,
-            40 if self.engine().drain().await.is_ok() => check_certificates(self),
-            40 => {}
+            40 => {
+                let locked = locked(self);
+                if self.engine().drain().await.is_ok() {
+                    check_certificates(self, &locked);
+                }
+            }
             0..10 => {
                 let (who, clip, weight) = (dice.roll(VOTERS), self.some_clip(dice), dice.roll(3));
                 let answer = self.vote(who, &clip, weight).await.unwrap();
@@ -403,7 +407,7 @@ impl World {
         self.clock.advance(DAYS * 86_400_000);
         let began = Instant::now();
         while self.engine().erasures_begun() > 0 {
-            assert!(began.elapsed() < Duration::from_mins(2), "{} erasures never end", self.engine().erasures_begun());
+            assert!(began.elapsed() < Duration::from_mins(10), "{} erasures never end", self.engine().erasures_begun());
             // The applier's pass, and then the word that it is through.
             let _ = self.engine().drain().await;
             tokio::time::sleep(Duration::from_millis(1)).await;

@@ -3,7 +3,9 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use plaudit::error::Fault;
 use plaudit::store::{Store, Value, Visit};
@@ -68,5 +70,48 @@ impl<H: Hook> Store for Through<H> {
 
     fn disk_bytes(&self) -> u64 {
         self.within.disk_bytes()
+    }
+}
+
+/// Reads wait while it is told so, as those of a disk that is slow.
+#[derive(Debug, Default)]
+pub(crate) struct Slow {
+    /// Whether reads wait, and how many do.
+    held: Mutex<(bool, usize)>,
+    released: Condvar,
+}
+
+impl Slow {
+    pub(crate) fn hold(&self, hold: bool) {
+        self.held.lock().unwrap().0 = hold;
+        self.released.notify_all();
+    }
+
+    pub(crate) fn holds(&self) -> (bool, usize) {
+        *self.held.lock().unwrap()
+    }
+}
+
+impl Hook for Slow {
+    fn read(&self) {
+        let mut held = self.held.lock().unwrap();
+        held.1 += 1;
+        while held.0 {
+            held = self.released.wait(held).unwrap();
+        }
+        held.1 -= 1;
+    }
+}
+
+impl Through<Slow> {
+    /// Has reads wait until the thread that this gives is unparked, or far longer than that takes: should whoever is to do that wait
+    /// for a read too, nobody else could let it go.
+    pub(crate) fn hold(self: &Arc<Self>) -> JoinHandle<()> {
+        self.hook.hold(true);
+        let slow = Arc::clone(self);
+        std::thread::spawn(move || {
+            std::thread::park_timeout(Duration::from_mins(2));
+            slow.hook.hold(false);
+        })
     }
 }

@@ -311,9 +311,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_is_not_there_is_an_error() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let target = Target::at(listener.local_addr().unwrap());
-        drop(listener);
+        // Bound, so that nobody else gets it, and never listening.
+        let silent = tokio::net::TcpSocket::new_v4().unwrap();
+        silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let target = Target::at(silent.local_addr().unwrap());
         let meter = Meter::start(Some(5), None, None);
         assert!(matches!(drive(&target, 2, &meter, &target.gets("/")).await, Err(Fault::Io { .. })));
     }

@@ -3,10 +3,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { quantile, read } from '../../src/http/pages/site/meters.js';
-import { ADMIN, browser, call, comment, faults, says, serve, shot, until, viewer, vote } from './support.js';
+import { newest } from '../../src/http/pages/site/office.js';
+import { ADMIN, browser, call, certified, comment, faults, says, serve, shot, visitor, vote } from './support.js';
 
 async function entered(t, server, options) {
-  const page = await viewer(t, await browser(t), `${server.url}/admin`, options);
+  const page = await visitor(t, await browser(t), `${server.url}/admin`, options);
   await page.getByLabel('Token').fill(ADMIN);
   await page.getByRole('button', { name: 'Open', exact: true }).click();
   await page.locator('#office').waitFor();
@@ -48,8 +49,7 @@ test('an operator runs a round from its creation to its certificate', async (t) 
   await says(page.locator('summary'), 'locked');
   const link = page.getByRole('link', { name: 'Certificate of round 1 of spring' });
   const href = await link.getAttribute('href');
-  // Its ballots are sorted in the background first.
-  const certificate = await until(() => call(server, 'GET', href).catch((why) => (/NOT_READY/.test(why.message) ? null : Promise.reject(why))));
+  const certificate = await certified(server, href);
   assert.ok(JSON.stringify(certificate).includes('rain'));
 });
 
@@ -130,6 +130,8 @@ test('on a phone the office fits the screen', async (t) => {
   const page = await entered(t, server, { viewport: { width: 360, height: 740 } });
   await says(page.locator('#moderation .content'), 'Is it up yet?');
   await says(page.locator('.meter', { hasText: 'Drift' }).locator('strong'), '0');
+  await page.locator('#flagged').getByRole('button', { name: 'Show' }).waitFor();
+  await page.getByRole('button', { name: 'Lift' }).waitFor();
   assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'no sideways scroll');
   // What a finger has to meet.
   const small = await page.locator('#office :is(button, summary, select, input):visible').evaluateAll((all) => all.filter((one) => one.type !== 'checkbox' && one.getBoundingClientRect().height < 35).map((one) => one.outerHTML));
@@ -146,7 +148,7 @@ test('on a phone the office fits the screen', async (t) => {
 
 test('a wrong token opens nothing, and the right one is forgotten with a reload', async (t) => {
   const server = await serve(t);
-  const page = await viewer(t, await browser(t), `${server.url}/admin`);
+  const page = await visitor(t, await browser(t), `${server.url}/admin`);
   await page.getByLabel('Token').fill('wrong');
   await page.getByRole('button', { name: 'Open', exact: true }).click();
   await says(page.getByRole('alert'), 'bearer secret');
@@ -157,6 +159,16 @@ test('a wrong token opens nothing, and the right one is forgotten with a reload'
   assert.ok(!(await page.evaluate((secret) => JSON.stringify({ ...localStorage, ...sessionStorage }) .includes(secret) || document.cookie.includes(secret), ADMIN)));
   await page.reload();
   assert.ok(await page.locator('#office').isHidden());
+});
+
+test('of what was asked for twice the first answer is left out where it comes last', async () => {
+  const of = newest();
+  let late;
+  const first = of(() => new Promise((so) => { late = so; }));
+  assert.equal(await of(async () => 'new'), 'new');
+  late('old');
+  assert.equal(await first, null);
+  assert.equal(await of(async () => 'newer'), 'newer');
 });
 
 test('a quantile is of what came between two readings', () => {

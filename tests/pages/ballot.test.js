@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Ballot } from '../../src/http/pages/site/ballot.js';
+import { Budget } from '../../src/http/pages/site/budget.js';
 import { ago, left } from '../../src/http/pages/site/time.js';
 
 const fresh = () => new Ballot('c', { votes: 5 });
@@ -71,6 +72,19 @@ test('a hidden count stays hidden', () => {
   assert.equal(one.shown, null);
   one.settled(answer(null, 3));
   assert.deepEqual([one.shown, one.voted], [null, true]);
+});
+
+test('what is left is what the newest answer says', () => {
+  const one = new Budget();
+  const [first, second] = [one.ask(), one.ask()];
+  assert.equal(one.answered(second), true);
+  assert.equal(one.answered(first), false, 'the one that was asked first comes last');
+  const early = one.ask();
+  assert.equal(one.voted('12'), true);
+  assert.equal(one.answered(early), false, 'it may not know of the vote');
+  assert.equal(one.answered(one.ask()), true);
+  assert.equal(one.voted('11'), false, 'the vote before was answered behind it');
+  assert.equal(one.voted('13'), true);
 });
 
 test('times read as people say them', () => {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { browser, faults, says, serve, shot, token, viewer, vote } from './support.js';
+import { blank, browser, faults, says, serve, shot, token, visitor, vote } from './support.js';
 
 // Another site: its page names one script.
 async function site(t, script) {
@@ -21,7 +21,7 @@ test('a listed site shows a clip that can be voted for and talked about', async 
   let server = null;
   const origin = await site(t, () => `<script src="${server.url}/embed.js" data-clip="clip-1" data-token="${token('ada')}" async></script>`);
   server = await serve(t, ['--embed-origin', origin]);
-  const page = await viewer(t, await browser(t), origin);
+  const page = await visitor(t, await browser(t), origin);
   const frame = page.frameLocator('iframe');
   await says(frame.locator('.act'), '0 votes');
   await frame.getByRole('button', { name: 'Vote' }).click();
@@ -40,7 +40,7 @@ test('a site that is not listed shows nothing', async (t) => {
   let server = null;
   const origin = await site(t, () => `<iframe title="x" src="${server.url}/embed/clip-1"></iframe>`);
   server = await serve(t, ['--embed-origin', 'https://other.example']);
-  const page = await (await (await browser(t)).newContext()).newPage();
+  const page = await blank(await browser(t));
   const refused = page.waitForEvent('console', (message) => message.text().includes('frame-ancestors'));
   await page.goto(origin);
   await refused;

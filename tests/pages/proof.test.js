@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { blake3, holds } from '../../src/http/pages/site/proof.js';
-import { call, operate, serve, token, until } from './support.js';
+import { call, certified, operate, serve, token } from './support.js';
 
 const hex = (bytes) => Buffer.from(bytes).toString('hex');
 
@@ -32,7 +32,7 @@ test('each ballot of a result is in it, and a changed one is not', async (t) => 
       await call(server, 'POST', '/api/vote', { clipId: clip, voteType: { 7: 'mega', 13: 'super' }[n === 0 ? size : 0] }, token(`voter-${n}`));
     }
     await operate(server, `${at}/lock`);
-    const certificate = await until(() => call(server, 'GET', `/api/${at}/certificate`).catch((why) => (/NOT_READY/.test(why.message) ? null : Promise.reject(why))));
+    const certificate = await certified(server, `/api/${at}/certificate`);
     assert.equal(certificate.leaves, size);
     for (let n = 0; n < size; n += 1) {
       const proof = await call(server, 'GET', `/api/${at}/proof?clipId=${clip}`, undefined, token(`voter-${n}`));

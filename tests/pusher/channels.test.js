@@ -244,13 +244,16 @@ test('viewers send events to the others of private and presence channels', async
     const data = await got;
     assert.equal(data.on, true);
     assert.equal(data.meta?.user_id, name === 'presence-a' ? 'ada' : undefined);
+    // Her own would be before his answer.
+    const answer = event(hers, 'client-seen');
+    his.trigger('client-seen', {});
+    await answer;
     assert.deepEqual(own, []);
   }
   for (const [data, kept] of [['text', 'text'], [7, 7], [null, null], [[1, 'ä'], [1, 'ä']]]) {
-    const got = new Promise((resolve) => { bob.channel('private-a').bind('client-any', resolve); });
+    const got = event(bob.channel('private-a'), 'client-any');
     ada.channel('private-a').trigger('client-any', data);
     assert.deepEqual(await got, kept);
-    bob.channel('private-a').unbind('client-any');
   }
 });
 
@@ -279,13 +282,20 @@ test('more than ten events a second are answered with 4301', async (t) => {
     each.subscribe('private-a', { auth: auth(await each.id(), 'private-a') });
     await each.named('pusher_internal:subscription_succeeded');
   }
-  for (let n = 0; n < 30; n += 1) bare.send({ event: 'client-x', channel: 'private-a', data: { n } });
-  const error = await bare.named('pusher:error');
-  assert.equal(error.data.code, 4301);
-  await bare.lives();
+  const refusals = () => bare.frames.filter((each) => each.event === 'pusher:error');
+  let sent = 0;
+  // On a slow machine a turn comes back while the others are used.
+  await until('a refusal', async () => {
+    for (let n = 0; n < 30; n += 1) bare.send({ event: 'client-x', channel: 'private-a', data: { n } });
+    sent += 30;
+    await bare.lives();
+    return refusals().length;
+  });
+  assert.ok(refusals().every((each) => each.data.code === 4301));
   await other.lives();
   const got = other.frames.filter((each) => each.event === 'client-x');
-  assert.ok(got.length >= 10 && got.length < 30, `${got.length}`);
+  assert.ok(got.length >= 10, `${got.length}`);
+  assert.equal(got.length, sent - refusals().length, 'each came or was refused');
   assert.equal(bare.closed, undefined);
 });
 
@@ -293,11 +303,11 @@ test('a user signs in and is reached and ended by id', async (t) => {
   const server = await serve(t);
   const user = { id: 'ada', name: 'Ada' };
   const pusher = await connected(client(t, server, { user }));
+  const success = event(pusher, 'pusher:signin_success');
   pusher.signin();
-  const [success] = [await event(pusher, 'pusher:signin_success').catch(() => null)];
+  assert.equal(JSON.parse((await success).user_data).id, 'ada');
   await until('signed in', () => pusher.user.user_data);
   assert.equal(pusher.user.user_data.id, 'ada');
-  assert.ok(success === null || success);
   const got = event(pusher.user, 'hello');
   await until('the channel', () => pusher.user.serverToUserChannel?.subscribed);
   await api(server).sendToUser('ada', 'hello', { n: 1 });
@@ -327,6 +337,10 @@ test('a user signs in and is reached and ended by id', async (t) => {
   await api(server).terminateUserConnections('bob');
   assert.equal(await bare.code(), 4009);
   await api(server).terminateUserConnections('nobody');
+  // What would end hers has been said by then.
+  const still = event(pusher.user, 'still');
+  await api(server).sendToUser('ada', 'still', {});
+  await still;
   assert.equal(pusher.connection.state, 'connected');
   await api(server).terminateUserConnections('ada');
   await until('giving up', () => pusher.connection.state === 'disconnected');
@@ -349,20 +363,26 @@ test('subscribers are told how many they are', async (t) => {
   const none = gather(presence, 'pusher:subscription_count');
   await subscribed(await connected(client(t, server, { user: { id: 'bob' } })), 'presence-a');
   await until('bob', () => presence.members.count === 2);
-  await subscribed(room, 'after');
+  // Numbers are told in turn: that of a later channel behind it.
+  const later = gather(room.subscribe('after'), 'pusher:subscription_count');
+  await until('the number of another', () => later.length);
+  await subscribed(room, 'last');
   assert.deepEqual(none, []);
 });
 
 test('in a large channel the number is told at most every 5 seconds', async (t) => {
   const server = await serve(t);
   const all = await Promise.all(Array.from({ length: 150 }, () => Bare.open(t, server)));
+  const began = performance.now();
   for (const bare of all) {
     bare.subscribe('news');
     await bare.named('pusher_internal:subscription_succeeded');
   }
   const told = () => all[0].frames.filter((got) => got.event === 'pusher_internal:subscription_count').map((got) => got.data.subscription_count);
   await until('the last number', () => told().at(-1) === 150);
-  assert.ok(told().filter((count) => count > 100).length <= 3, `${told()}`);
+  // Over all of the time within which they were told, and one more where it began.
+  const most = 1 + Math.ceil((performance.now() - began) / 5_000);
+  assert.ok(told().filter((count) => count > 100).length <= most, `${told()}`);
 });
 
 test('our own channels are open to all apps, and spoken in by servers alone', async (t) => {
@@ -407,13 +427,16 @@ test('a hundred channels and no more', async (t) => {
 test('subscribes have a rate', async (t) => {
   const server = await serve(t, ['--rate-limit', 'voter=60,address=600']);
   const bare = await Bare.open(t, server);
-  for (let n = 0; n < 150; n += 1) {
-    bare.subscribe('a');
-    bare.send({ event: 'pusher:unsubscribe', data: { channel: 'a' } });
-  }
-  const refused = await bare.named('pusher:subscription_error');
-  assert.deepEqual([refused.data.type, refused.data.status], ['RateLimited', 429]);
-  await bare.lives();
+  // On a slow machine turns come back while the others are used, and an unsubscribe may be the one that has none.
+  const refused = await until('a refusal', async () => {
+    for (let n = 0; n < 150; n += 1) {
+      bare.subscribe('a');
+      bare.send({ event: 'pusher:unsubscribe', data: { channel: 'a' } });
+    }
+    await bare.lives();
+    return bare.frames.find((got) => got.data?.type === 'RateLimited');
+  });
+  assert.deepEqual([refused.event, refused.data.status], ['pusher:subscription_error', 429]);
 });
 
 test('who comes back with a position gets what it missed, or is told to load afresh', async (t) => {

@@ -12,13 +12,10 @@ const post = (server, path, bearer, body) => fetch(`http://127.0.0.1:${server.po
 
 test('two viewers of a clip see a thousand votes end at exactly a thousand, in few updates', async (t) => {
   const server = await serve(t);
+  const began = performance.now();
   const viewers = await Promise.all([0, 1].map(() => connected(client(t, server))));
   const channels = await Promise.all(viewers.map((viewer) => subscribed(viewer, 'clip-clip-1')));
-  const seen = channels.map((channel) => {
-    const got = [];
-    channel.bind('vote-update', (data) => got.push({ ...data, at: Date.now() }));
-    return got;
-  });
+  const seen = channels.map((channel) => gather(channel, 'vote-update'));
   const slot = gather(await subscribed(viewers[0], 'slot-demo-1'), 'counts-update');
   const voters = Array.from({ length: 1000 }, (_, n) => `voter-${n}`);
   const statuses = new Set();
@@ -32,7 +29,8 @@ test('two viewers of a clip see a thousand votes end at exactly a thousand, in f
     await until('a thousand', () => got.at(-1)?.voteCount === 1000);
     const counts = got.map(({ voteCount }) => voteCount);
     assert.deepEqual(counts, [...counts].sort((a, b) => a - b), 'counts only grow');
-    const seconds = Math.max(1, (got.at(-1).at - got[0].at) / 1000);
+    // Over all of the time within which they were sent: when one is received says little of that.
+    const seconds = (performance.now() - began) / 1000;
     assert.ok(got.length <= 12 * seconds + 2, `${got.length} updates in ${seconds} s`);
   }
   await until('the slot', () => slot.at(-1)?.counts.some(([clip, votes]) => clip === 'clip-1' && votes === 1000));

@@ -8,31 +8,37 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import PusherClient from 'pusher-js';
 import PusherServer from 'pusher';
-import { GIVE_UP, port, start, token as signed, until } from '../support/node.mjs';
+import { GIVE_UP, keptPort, port, start, token as signed, until, withinADay } from '../support/node.mjs';
 
-export { until };
+export { keptPort, until };
 export const APP = { id: 'app-1', key: 'key-1', secret: 'secret-1' };
 export const OTHER = { id: 'app-2', key: 'key-2', secret: 'secret-2' };
 export const JWT_SECRET = 'a secret for the tokens of this suite';
 const MASTER_KEY = randomBytes(32).toString('base64');
 
-// A running server. `t` is the test it ends with.
+// A running server. `t` is the test it ends with; `at.port` a port of its own, `at.again` one that has ended and whose store it
+// takes over.
 export async function serve(t, flags = [], at = {}) {
-  const dir = at.dir ?? mkdtempSync(join(tmpdir(), 'plaudit-pusher-'));
+  if (!at.again) await withinADay();
+  const dir = at.again?.dir ?? mkdtempSync(join(tmpdir(), 'plaudit-pusher-'));
   const apps = [APP, OTHER].map(({ id, key, secret }) => `${id}:${key}:${secret}`).join(',');
   const own = ['--push-app', apps, '--jwt-secret', JWT_SECRET];
   if (!flags.includes('--rate-limit')) own.push('--rate-limit', 'off');
   const args = ['serve', '--listen', `127.0.0.1:${at.port ?? 0}`, '--data-dir', dir, ...(at.bare ? [] : own), ...flags];
   const { child, ended, ready, banner } = await start(args, port);
-  const server = { port: ready, dir, child, banner, ended };
+  const server = { port: ready, dir, child, banner, ended, ofStore: at.again?.ofStore ?? [] };
   server.end = async (signal = 'SIGTERM') => {
     child.kill(signal);
     return ended;
   };
-  t.after(async () => {
-    if (child.exitCode === null && child.signalCode === null) await server.end('SIGKILL');
-    if (!at.dir) rmSync(dir, { recursive: true, force: true });
-  });
+  server.ofStore.push(server);
+  if (!at.again) {
+    // All of them first: one that runs writes into what is removed.
+    t.after(async () => {
+      for (const one of server.ofStore) await one.end('SIGKILL');
+      rmSync(dir, { recursive: true, force: true });
+    });
+  }
   return server;
 }
 

@@ -31,7 +31,7 @@ test('a cut loses nothing and repeats nothing', async (t) => {
   const way = await proxy(t, server);
   const ada = await client(server, 'ada');
   const bob = await client({ ...server, url: way.url }, 'bob');
-  const { named, states, subscription, resyncs } = await listen(t, bob, ['clip-clip-1']);
+  const { named, states, resyncs } = await listen(t, bob, ['clip-clip-1']);
   const posted = [];
   const say = async () => posted.push((await ada.comments.post('clip-1', `number ${posted.length}`)).id);
   for (let n = 0; n < 5; n += 1) {
@@ -40,7 +40,6 @@ test('a cut loses nothing and repeats nothing', async (t) => {
     way.cut();
     await say();
     await say();
-    await until('a stream again', () => subscription.state === 'open');
     await until('what was missed', () => named('new-comment').length === posted.length);
   }
   assert.deepEqual(named('new-comment').map(({ data }) => data.comment.id), posted);
@@ -95,7 +94,7 @@ test('a server that has begun anew is found again, and says so', async (t) => {
   for (let n = 0; n < 3; n += 1) await ada.comments.post('clip-1', `number ${n}`);
   await until('them', () => named('new-comment').length === 3);
   assert.equal((await fetch(`${server.url}/api/test/reset`, { method: 'POST' })).status, 204);
-  await until('a resync', () => resyncs.length === 1);
+  await until('a resync', () => resyncs.length);
   await ada.vote('clip-1');
   await until('a vote of the new server', () => named('vote-update').at(-1)?.data.voteCount === 1);
 });

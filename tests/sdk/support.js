@@ -7,12 +7,13 @@ import http from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { start, token as signed, until } from '../support/node.mjs';
+import { start, token as signed, until, withinADay } from '../support/node.mjs';
 
 export { until };
 
 // A running server. `t` is the test it ends with.
 export async function serve(t, flags = []) {
+  await withinADay();
   const own = flags.includes('--rate-limit') ? [] : ['--rate-limit', 'off'];
   const args = ['serve', '--memory', '--port', '0', '--print-json', ...own, ...flags];
   const { child, ended, ready } = await start(args, JSON.parse);
@@ -43,7 +44,7 @@ export async function sdk(server) {
   return module;
 }
 
-// A client of a voter. Its pauses take no time and are written down.
+// A client of a voter. Its pauses take no time and are written down; it waits for answers for longer than a slow machine takes.
 export async function client(server, sub, options = {}) {
   const { Plaudit } = await sdk(server);
   const pauses = [];
@@ -52,7 +53,8 @@ export async function client(server, sub, options = {}) {
     pauses.push(ms);
     await new Promise((resolve) => setTimeout(resolve, 1));
   };
-  const plaudit = new Plaudit({ url: server.url, token: sub && token(server, sub), sleep, random: () => 0, ...options });
+  const own = { url: server.url, token: sub && token(server, sub), timeoutMs: 60_000, sleep, random: () => 0 };
+  const plaudit = new Plaudit({ ...own, ...options });
   return Object.assign(plaudit, { pauses });
 }
 

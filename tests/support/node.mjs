@@ -1,12 +1,16 @@
 // What the suites in Node share: starting the program, waiting for something, and a voter's token.
 
 import { spawn } from 'node:child_process';
-import { createHmac } from 'node:crypto';
+import { createHmac, randomInt } from 'node:crypto';
+import net from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-// Far longer than anything here takes: what hangs must fail and not hang a suite.
-export const GIVE_UP = 60_000;
+// Far longer than anything here takes, on a slow and busy machine too: what hangs must fail and not hang a suite.
+export const GIVE_UP = 120_000;
+const DAY = 86_400_000;
+// And longer than a test.
+const TEST = 180_000;
 const PROGRAM = process.env.PLAUDIT ?? fileURLToPath(new URL('../../target/debug/plaudit', import.meta.url));
 
 // Starts the program with no settings from the suite's own environment, and waits until `found` makes something of a line that it
@@ -16,15 +20,41 @@ export async function start(args, found) {
   const child = spawn(PROGRAM, args, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...env, PLAUDIT_LOG: 'error' } });
   const ended = new Promise((resolve) => child.once('exit', resolve));
   const banner = [];
+  let late;
   const ready = await new Promise((resolve, reject) => {
+    late = setTimeout(() => {
+      child.kill('SIGKILL');
+      reject(new Error(`the server did not start within ${GIVE_UP} ms`));
+    }, GIVE_UP);
     createInterface(child.stdout).on('line', (line) => {
       banner.push(line);
       const said = found(line);
       if (said) resolve(said);
     });
     ended.then((code) => reject(new Error(`the server ended at its start with ${code}`)));
-  });
+  }).finally(() => clearTimeout(late));
   return { child, ended, ready, banner };
+}
+
+// Before midnight (UTC), which renews what voters have left: a test that would see it come begins behind it.
+export async function withinADay() {
+  const left = DAY - (Date.now() % DAY);
+  if (left < TEST) await new Promise((resolve) => setTimeout(resolve, left + 1_000));
+}
+
+// A port for a server that comes back to it: not one of those that the system gives out by itself, which another may be given, or
+// a client that calls it take for its own end, while the server is away.
+export async function keptPort() {
+  for (;;) {
+    const port = 20_000 + randomInt(10_000);
+    const probe = net.createServer();
+    const isFree = await new Promise((resolve) => {
+      probe.once('error', () => resolve(false));
+      probe.listen(port, '127.0.0.1', () => resolve(true));
+    });
+    await new Promise((resolve) => probe.close(resolve));
+    if (isFree) return port;
+  }
 }
 
 // The port in a banner's line.

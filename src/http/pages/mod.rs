@@ -23,7 +23,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// What lies below `/pages/`.
-const FILES: [(&str, &str, &str); 21] = [
+const FILES: [(&str, &str, &str); 22] = [
     ("admin.js", SCRIPT, include_str!("site/admin.js")),
     ("office.js", SCRIPT, include_str!("site/office.js")),
     ("meters.js", SCRIPT, include_str!("site/meters.js")),
@@ -33,6 +33,7 @@ const FILES: [(&str, &str, &str); 21] = [
     ("api.js", SCRIPT, include_str!("site/api.js")),
     ("art.js", SCRIPT, include_str!("site/art.js")),
     ("ballot.js", SCRIPT, include_str!("site/ballot.js")),
+    ("budget.js", SCRIPT, include_str!("site/budget.js")),
     ("cards.js", SCRIPT, include_str!("site/cards.js")),
     ("comments.js", SCRIPT, include_str!("site/comments.js")),
     ("dom.js", SCRIPT, include_str!("site/dom.js")),

@@ -1,6 +1,6 @@
 // The operator's page: the token, and the parts that it opens.
 
-import { admin, attempt, button, enter, form, given, sure } from './office.js';
+import { admin, attempt, button, enter, form, given, newest, sure } from './office.js';
 import { $, count, h, plural } from './dom.js';
 import { meters } from './meters.js';
 import { ago } from './time.js';
@@ -12,6 +12,7 @@ const path = (slot) => `seasons/${encodeURIComponent(slot.season)}/slots/${slot.
 let ticking = null;
 let seasons = [];
 const voids = new Voids(() => rounds());
+const [newestRounds, newestLists, newestFlagged, newestBans] = [newest(), newest(), newest(), newest()];
 // Rounds whose details stay open when the list is drawn anew.
 const opened = new Set();
 
@@ -27,9 +28,14 @@ $('enter').addEventListener('submit', async (event) => {
 });
 
 async function rounds() {
-  ({ seasons } = await admin('GET', 'seasons'));
+  const found = await newestRounds(async () => {
+    const answer = await admin('GET', 'seasons');
+    return [answer.seasons, await Promise.all([...answer.seasons].reverse().map(season))];
+  });
+  if (!found) return true;
+  const [listed, drawn] = found;
+  seasons = listed;
   voids.offer(seasons);
-  const drawn = await Promise.all([...seasons].reverse().map(season));
   $('seasons').replaceChildren(form('Create season', [['name', 'Name', { required: true }], ['id', 'Id (optional)']], (values) => act(() => admin('POST', 'seasons', given(values)), 'Season created')), ...drawn);
   return true;
 }
@@ -78,7 +84,8 @@ async function round(slot) {
 }
 
 async function moderation() {
-  const lists = await Promise.all(['pending', 'reported', 'hidden'].map(async (status) => [status, await admin('GET', `comments?status=${status}&limit=50`)]));
+  const lists = await newestLists(() => Promise.all(['pending', 'reported', 'hidden'].map(async (status) => [status, await admin('GET', `comments?status=${status}&limit=50`)])));
+  if (!lists) return true;
   const judge = (id, word) => attempt(async () => { await admin('POST', `comments/${id}/${word}`); await moderation(); }, word === 'hide' ? 'Hidden' : 'Approved');
   const parts = lists.map(([status, { comments, nextCursor }]) => [h('h3', {}, `${status} (${comments.length}${nextCursor ? '+' : ''})`), ...comments.map((one) => h('div', { class: 'item' }, h('p', { class: 'content' }, one.content ?? '—'), h('p', { class: 'small' }, `${one.username} on ${one.clipId} · ${ago(one.createdAt)} · ${plural(one.reports_count, 'report')}`), h('p', { class: 'row' }, button('Approve', () => judge(one.id, 'approve')), status !== 'hidden' && button('Hide', () => judge(one.id, 'hide'), true))))]);
   $('moderation').replaceChildren(button('Look again', () => attempt(moderation)), ...parts.flat());
@@ -93,7 +100,8 @@ async function flagged() {
   const show = (anew) => attempt(async () => {
     const { season: of, position } = where();
     if (anew) { cursor = null; found.replaceChildren(); }
-    const page = await admin('GET', `votes?season=${encodeURIComponent(of)}&slot=${position}&flagged=1&limit=50${cursor ? `&cursor=${cursor}` : ''}`);
+    const page = await newestFlagged(() => admin('GET', `votes?season=${encodeURIComponent(of)}&slot=${position}&flagged=1&limit=50${cursor ? `&cursor=${cursor}` : ''}`));
+    if (!page) return true;
     cursor = page.nextCursor;
     found.append(...page.votes.map((vote) => h('p', { class: 'item' }, `${vote.userId} for ${vote.clipId} · risk ${vote.risk} · network ${vote.network ?? 'unknown'} · ${ago(vote.at)} `, button('Ban', () => ban(vote.userId, 'flagged votes'), true), ' ', button('Take votes out', () => voids.begin(`${of}/${position}`, vote.userId)))), h('p', { class: 'small' }, page.votes.length ? `As of event ${page.asOf}` : 'None here.'));
     more.hidden = !cursor;
@@ -110,7 +118,9 @@ async function ban(sub, reason, until) {
 }
 
 async function bans() {
-  const { bans: list } = await admin('GET', 'bans');
+  const answer = await newestBans(() => admin('GET', 'bans'));
+  if (!answer) return true;
+  const list = answer.bans;
   $('bans').replaceChildren(form('Ban', [['sub', 'User (sub or userId)', { required: true }], ['reason', 'Reason'], ['until', 'Until (optional)', { type: 'datetime-local' }]], ({ sub, reason, until }) => ban(sub, reason, at(until))),
     ...list.map((one) => h('p', { class: 'item' }, `${one.userId} · ${one.reason || 'no reason given'} · ${one.until ? `until ${when(one.until)}` : 'until lifted'} `, button('Lift', () => attempt(async () => { await admin('DELETE', `bans/${encodeURIComponent(one.userId)}`); await bans(); }, 'Lifted')))));
   return true;

@@ -2,6 +2,7 @@
 
 import { call, list, takeToken } from './api.js';
 import { Ballot } from './ballot.js';
+import { Budget } from './budget.js';
 import { Card, picture, unit, voteButton } from './cards.js';
 import { Comments } from './comments.js';
 import { $, count, h, plural, safeUrl, say } from './dom.js';
@@ -18,8 +19,13 @@ const STATES = {
   locked: 'The season is over. Thank you for voting.',
 };
 let [season, slot, wanted, detail, offset] = [null, null, new URLSearchParams(location.search).get('season'), null, 0];
+// Loads that were begun, and the newest that was answered: what an older one is told is old.
+let [asked, told] = [0, 0];
 const cards = new Map();
+// Of each load under way, the counts that were pushed for clips that have no card yet.
+const early = new Set();
 const rounds = new Rounds();
+const remaining = new Budget();
 let down = false;
 const live = new Live(pushed, (isUp, missed) => {
   $('offline').hidden = isUp;
@@ -30,8 +36,12 @@ const live = new Live(pushed, (isUp, missed) => {
 const current = (slots) => ['voting', 'frozen', 'waiting_for_clips', 'upcoming'].map((state) => slots.find((one) => one.status === state)).find(Boolean) ?? slots.at(-1) ?? null;
 
 async function load() {
+  const turn = (asked += 1);
+  const isOld = () => turn < told;
   try {
     const { seasons } = await call('GET', '/api/seasons');
+    if (isOld()) return;
+    told = turn;
     const active = seasons.filter((one) => one.status === 'active');
     season = seasons.find((one) => one.id === wanted) ?? active.at(-1) ?? seasons.at(-1) ?? null;
     if (!season) {
@@ -40,21 +50,34 @@ async function load() {
     }
     chooser(active);
     slot = current(season.slots);
-    if (slot) await loadClips();
+    if (slot) await loadClips(isOld);
+    if (isOld()) return;
     draw();
     await rounds.show(season);
     watch();
     await detail?.comments.load(true);
   } catch (refusal) {
+    if (isOld()) return;
     $('round').textContent = 'The server can’t be reached';
     setTimeout(load, 3000);
   }
 }
 
-async function loadClips() {
+async function loadClips(isOld) {
+  const pushes = new Map();
+  early.add(pushes);
+  try {
+    await showClips(isOld, pushes);
+  } finally {
+    early.delete(pushes);
+  }
+}
+
+async function showClips(isOld, pushes) {
   const marks = new Map([...cards].map(([id, card]) => [id, card.ballot.mark()]));
   const clips = await call('GET', `/api/vote?season=${encodeURIComponent(season.id)}&slot=${slot.position}`);
   const mine = clips.length ? await whatIsMine(clips.map((clip) => clip.id)) : [];
+  if (isOld()) return;
   const keep = new Set(clips.map((clip) => clip.id));
   for (const id of cards.keys()) if (!keep.has(id)) cards.delete(id);
   for (const clip of clips) {
@@ -68,6 +91,7 @@ async function loadClips() {
       continue;
     }
     const ballot = new Ballot(clip.id, { votes: clip.vote_count, weight: clip.weighted_score, voted });
+    if (pushes.has(clip.id)) ballot.pushed(...pushes.get(clip.id));
     cards.set(clip.id, new Card(clip, ballot, { open, voted: budget, changed: draw }));
   }
   const elements = clips.map((clip) => cards.get(clip.id).element);
@@ -77,23 +101,28 @@ async function loadClips() {
 async function whatIsMine(ids) {
   const voted = [];
   for (let at = 0; at < ids.length; at += 100) {
+    const question = remaining.ask();
     const answer = await call('GET', `/api/vote/mine?clipIds=${list(ids.slice(at, at + 100))}`);
     voted.push(...answer.voted);
-    showLeft(answer.remaining, answer.resetAt);
+    if (remaining.answered(question)) showLeft(answer.remaining, answer.resetAt);
   }
   return voted;
 }
 
 // After an answer, or a refusal: then the server is asked.
 async function budget(answer) {
-  if (answer) return showLeft(answer.remainingVotes, budget.resetAt);
+  if (answer) {
+    if (remaining.voted(answer.eventId)) showLeft(answer.remainingVotes, budget.resetAt);
+    return;
+  }
+  const question = remaining.ask();
   const known = await call('GET', '/api/vote/limit').catch(() => null);
-  if (known) showLeft(known.remaining, known.resetAt);
+  if (known && remaining.answered(question)) showLeft(known.remaining, known.resetAt);
 }
 
-function showLeft(remaining, resetAt) {
+function showLeft(votes, resetAt) {
   budget.resetAt = resetAt;
-  $('left').textContent = `${plural(remaining, 'vote')} left today${resetAt ? ` · renewed at ${clock(resetAt)}` : ''}`;
+  $('left').textContent = `${plural(votes, 'vote')} left today${resetAt ? ` · renewed at ${clock(resetAt)}` : ''}`;
   clearTimeout(showLeft.timer);
   if (resetAt) showLeft.timer = setTimeout(() => budget(null), Math.max(1000, resetAt - Date.now() + 500));
 }
@@ -133,9 +162,15 @@ function watch() {
   live.watch(channels);
 }
 
+function counted(id, ...counts) {
+  const card = cards.get(id);
+  if (card) card.ballot.pushed(...counts);
+  else for (const pushes of early) pushes.set(id, counts);
+}
+
 function pushed(name, data) {
-  if (name === 'counts-update') for (const [id, votes, weight] of data.counts) cards.get(id)?.ballot.pushed(votes, weight, data.seq);
-  else if (name === 'vote-update') cards.get(data.clipId)?.ballot.pushed(data.voteCount, data.weightedScore, data.seq);
+  if (name === 'counts-update') for (const [id, votes, weight] of data.counts) counted(id, votes, weight, data.seq);
+  else if (name === 'vote-update') counted(data.clipId, data.voteCount, data.weightedScore, data.seq);
   else if (name.includes('comment')) detail?.comments.pushed(name, data);
   else if (name.startsWith('slot-') || name === 'plaudit:resync') {
     if (name === 'slot-closed') say(`Round ${data.slot.position} is decided${data.winner ? `: ${data.winner.title ?? ''} wins` : ''}.`);

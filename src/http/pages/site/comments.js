@@ -1,4 +1,5 @@
-// A clip's comments: the newest first, with replies and likes. What others write meanwhile waits behind a button.
+// A clip's comments: the newest first, with replies and likes. What others write meanwhile waits behind a button. An answer may be
+// older than what was pushed while it was on its way: it is shown, and then what was heard meanwhile is done to it once more.
 
 import { call, mayComment, reason } from './api.js';
 import { h, plural, say } from './dom.js';
@@ -9,7 +10,7 @@ const HIDDEN = { hidden: 'Hidden by a moderator.', pending: 'Waits for a moderat
 
 export class Comments {
   constructor(clip, changed = () => {}) {
-    Object.assign(this, { clip, changed, total: 0, cursor: null, shown: new Map(), waiting: new Set() });
+    Object.assign(this, { clip, changed, total: 0, cursor: null, shown: new Map(), waiting: new Set(), counted: new Set(), listening: new Set(), asked: 0, told: 0 });
     this.heading = h('h3', { class: 'heading' }, 'Comments');
     this.fresh = h('button', { type: 'button', class: 'fresh', hidden: true, onclick: () => this.load(true) });
     this.threads = h('ol', { class: 'threads' });
@@ -19,22 +20,44 @@ export class Comments {
     this.element = h('section', { class: 'comments', 'aria-label': 'Comments' }, this.heading, write, this.fresh, this.problem, this.threads, this.more);
   }
 
+  // What is heard from here on, by what it is about: the newest of that alone. Until it is no longer listened to.
+  listen() {
+    const heard = new Map();
+    this.listening.add(heard);
+    return heard;
+  }
+
+  hear(about, again) {
+    for (const heard of this.listening) {
+      heard.delete(about);
+      heard.set(about, again);
+    }
+  }
+
   async load(anew = false) {
     const cursor = anew ? null : this.cursor;
+    const turn = (this.asked += 1);
+    const heard = this.listen();
     try {
       const page = await call('GET', `/api/comments?clipId=${encodeURIComponent(this.clip)}&limit=20${cursor ? `&cursor=${cursor}` : ''}`);
+      // A list that was asked for later is there, or the one that this goes on from isn't any more.
+      if (cursor ? cursor !== this.cursor : turn < this.told) return;
       if (!cursor) {
+        this.told = turn;
         // An answer that someone is writing must not go with the list.
         if (anew && this.threads.querySelector('textarea')) return this.showFresh();
         this.threads.replaceChildren();
-        this.shown.clear();
-        this.waiting.clear();
+        for (const known of [this.shown, this.waiting, this.counted]) known.clear();
+        this.total = page.total;
       }
       for (const one of page.comments) if (!this.shown.has(one.id)) this.threads.append(this.thread(one));
-      Object.assign(this, { cursor: page.nextCursor, total: page.total });
+      this.cursor = page.nextCursor;
       this.problem.textContent = '';
+      heard.forEach((again) => again());
     } catch (refusal) {
       this.problem.textContent = reason(refusal);
+    } finally {
+      this.listening.delete(heard);
     }
     this.show();
   }
@@ -62,8 +85,7 @@ export class Comments {
     const answers = h('ol', { class: 'threads' });
     const slot = h('div');
     const problem = h('p', { class: 'problem', role: 'alert' });
-    const mine = () => this.shown.get(id);
-    like.addEventListener('click', () => this.like(mine()));
+    like.addEventListener('click', () => this.like(id));
     const acts = h('p', { class: 'acts' }, like);
     if (mayComment() && (comment.depth ?? 0) < DEPTH_MAX) {
       acts.append(h('button', { type: 'button', class: 'plain', 'aria-label': `Reply to ${comment.username}`, onclick: () => {
@@ -77,7 +99,7 @@ export class Comments {
     const name = h('strong', {}, comment.username ?? '—');
     const head = h('p', { class: 'small by' }, name, ' · ', h('time', { datetime: new Date(comment.createdAt).toISOString() }, ago(comment.createdAt)));
     const element = h('li', { class: 'comment' }, head, body, acts, problem, slot, answers, more);
-    this.shown.set(id, { comment: { likes_count: 0, total_replies: 0, status: 'visible', ...comment }, body, like, more, answers, acts, problem, element });
+    this.shown.set(id, { comment: { likes_count: 0, total_replies: 0, status: 'visible', ...comment }, below: new Set(), body, like, more, answers, acts, problem, element });
     for (const reply of comment.replies ?? []) answers.append(this.thread(reply));
     this.draw(id);
     return element;
@@ -98,7 +120,8 @@ export class Comments {
   }
 
   async replies(id) {
-    const { comment, answers, problem } = this.shown.get(id);
+    const { problem } = this.shown.get(id);
+    const heard = this.listen();
     try {
       let cursor = '';
       const found = [];
@@ -107,28 +130,48 @@ export class Comments {
         found.push(...page.comments);
         cursor = page.nextCursor && `&cursor=${page.nextCursor}`;
       } while (cursor);
+      // The list may be another by now, without this one.
+      if (!this.shown.has(id)) return;
+      const { comment, answers, below } = this.shown.get(id);
+      for (const [known, { element }] of this.shown) if (answers.contains(element)) this.shown.delete(known);
       answers.replaceChildren(...found.map((reply) => this.thread(reply)));
       comment.total_replies = found.length;
+      below.clear();
       this.draw(id);
+      heard.forEach((again) => again());
     } catch (refusal) {
       problem.textContent = reason(refusal);
+    } finally {
+      this.listening.delete(heard);
     }
   }
 
-  async like({ comment, problem }) {
-    const before = [comment.is_liked, comment.likes_count];
-    const on = !comment.is_liked;
-    Object.assign(comment, { is_liked: on, likes_count: Math.max(0, comment.likes_count + (on ? 1 : -1)) });
-    this.draw(comment.id);
+  async like(id) {
+    const { comment: { is_liked: before, likes_count: likes }, problem } = this.shown.get(id);
+    const on = !before;
+    this.change(id, { is_liked: on, likes_count: Math.max(0, likes + (on ? 1 : -1)) });
+    const heard = this.listen();
+    let stands;
     try {
-      const { likes_count, is_liked } = await call(on ? 'PUT' : 'DELETE', `/api/comments/${comment.id}/like`);
-      Object.assign(comment, { likes_count, is_liked });
+      const { likes_count, is_liked } = await call(on ? 'PUT' : 'DELETE', `/api/comments/${id}/like`);
+      stands = { is_liked, likes_count };
       problem.textContent = '';
     } catch (refusal) {
-      [comment.is_liked, comment.likes_count] = before;
+      stands = { is_liked: before, likes_count: likes };
       problem.textContent = reason(refusal);
     }
-    this.draw(comment.id);
+    this.listening.delete(heard);
+    // A number that was pushed meanwhile is the newer one, or another is on its way.
+    if (heard.has(`likes ${id}`)) delete stands.likes_count;
+    this.hear(`like ${id}`, () => this.change(id, stands));
+    this.change(id, stands);
+  }
+
+  change(id, values) {
+    const found = this.shown.get(id);
+    if (!found) return;
+    Object.assign(found.comment, values);
+    this.draw(id);
   }
 
   async act(id, problem, method, path, done) {
@@ -141,10 +184,7 @@ export class Comments {
   }
 
   erase(id, status = 'deleted') {
-    const found = this.shown.get(id);
-    if (!found) return;
-    Object.assign(found.comment, { content: null, status });
-    this.draw(id);
+    this.change(id, { content: null, status });
   }
 
   form(parent, done = () => {}) {
@@ -170,44 +210,54 @@ export class Comments {
 
   // One's own, at once; its push may have been faster.
   own(comment, parent) {
+    this.hear(`own ${comment.id}`, () => this.add(comment, parent));
+    this.add(comment, parent);
+    say('Your comment is there.');
+  }
+
+  add(comment, parent) {
     this.waiting.delete(comment.id);
     if (this.shown.has(comment.id)) return;
-    const isNew = !this.counted?.has(comment.id);
     const element = this.thread({ ...comment, is_own: true, depth: comment.depth ?? (parent ? (this.shown.get(parent)?.comment.depth ?? 0) + 1 : 0) });
     if (parent && this.shown.has(parent)) {
-      const { comment: above, answers } = this.shown.get(parent);
-      answers.append(element);
-      if (isNew) above.total_replies += 1;
-      this.draw(parent);
+      this.shown.get(parent).answers.append(element);
     } else this.threads.prepend(element);
-    if (isNew) this.total += 1;
+    this.count(comment.id, parent);
     this.show();
-    say('Your comment is there.');
+  }
+
+  // One more, once.
+  count(id, parent) {
+    if (!this.counted.has(id)) this.total += 1;
+    this.counted.add(id);
+    const above = this.shown.get(parent);
+    if (!above) return;
+    if (!above.below.has(id)) above.comment.total_replies += 1;
+    above.below.add(id);
+    this.draw(parent);
   }
 
   // What is pushed of this clip.
   pushed(name, data) {
+    const about = { 'new-comment': 'new', 'delete-comment': 'gone', 'comment-updated': data.likesCount === undefined ? 'status' : 'likes' }[name];
+    this.hear(`${about} ${data.commentId ?? data.comment?.id}`, () => this.take(name, data));
+    this.take(name, data);
+  }
+
+  take(name, data) {
     if (name === 'new-comment') {
-      const { comment } = data;
-      if (this.shown.has(comment.id) || this.waiting.has(comment.id)) return;
-      (this.counted ??= new Set()).add(comment.id);
-      this.total += 1;
-      if (!comment.parentId) this.waiting.add(comment.id);
-      else if (this.shown.has(comment.parentId)) {
-        this.shown.get(comment.parentId).comment.total_replies += 1;
-        this.draw(comment.parentId);
-      }
+      const { comment: { id, parentId } } = data;
+      if (this.shown.has(id)) return;
+      if (!parentId) this.waiting.add(id);
+      this.count(id, parentId);
       this.show();
     } else if (name === 'delete-comment') {
       this.waiting.delete(data.commentId);
       this.erase(data.commentId);
       this.showFresh();
     } else if (name === 'comment-updated') {
-      const found = this.shown.get(data.commentId);
-      if (data.likesCount !== undefined && found) {
-        found.comment.likes_count = data.likesCount;
-        this.draw(data.commentId);
-      } else if (data.status && data.status !== 'visible') this.erase(data.commentId, data.status);
+      if (data.likesCount !== undefined) this.change(data.commentId, { likes_count: data.likesCount });
+      else if (data.status && data.status !== 'visible') this.erase(data.commentId, data.status);
     }
   }
 }

@@ -61,9 +61,13 @@ export function meters(into) {
     into.append(h('div', { class: 'meter' }, h('span', { class: 'small' }, name), value, svg));
     return { take, say, value, line, points: [] };
   });
-  let before = null;
+  let [before, asks] = [null, false];
   const step = async () => {
-    const text = await fetch('/metrics', { cache: 'no-store' }).then((answer) => answer.text(), () => null);
+    // A slow answer isn't overtaken: what came between two would be less than nothing.
+    if (asks) return;
+    asks = true;
+    const text = await fetch('/metrics', { cache: 'no-store' }).then((answer) => answer.text()).catch(() => null);
+    asks = false;
     if (text === null) return;
     const now = { ...read(text), at: performance.now() };
     for (const { take, say, value, line, points } of drawn) {

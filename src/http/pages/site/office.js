@@ -36,6 +36,17 @@ export async function attempt(what, done) {
   }
 }
 
+// For what is asked for again and again: gives the answer to the last question, and null for one that another came after, since
+// answers come in any order.
+export function newest() {
+  let asked = 0;
+  return async (what) => {
+    const turn = (asked += 1);
+    const found = await what();
+    return turn === asked ? found : null;
+  };
+}
+
 // Asks once, with what will change. Gives whether it was meant.
 export function sure(title, changes, verb) {
   const dialog = $('sure');

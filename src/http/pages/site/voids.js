@@ -1,6 +1,6 @@
 // Votes that are taken out: what it would change, the word for it, and the list of what was done.
 
-import { admin, attempt, form, sure } from './office.js';
+import { admin, attempt, form, newest, sure } from './office.js';
 import { $, h, plural } from './dom.js';
 import { ago } from './time.js';
 
@@ -17,7 +17,7 @@ const KINDS = {
 export class Voids {
   // `done` when counts have changed.
   constructor(done) {
-    this.done = done;
+    Object.assign(this, { done, newest: newest() });
     this.round = h('select', { 'aria-label': 'Round of the votes' });
     this.kind = h('select', { 'aria-label': 'Votes', onchange: () => this.draw() }, ...Object.entries(KINDS).map(([kind, [name]]) => h('option', { value: kind }, `Votes ${name}`)));
     this.fields = h('div');
@@ -61,7 +61,9 @@ export class Voids {
   }
 
   async show() {
-    const { voids, nextCursor } = await admin('GET', 'voids?limit=100');
+    const answer = await this.newest(() => admin('GET', 'voids?limit=100'));
+    if (!answer) return true;
+    const { voids, nextCursor } = answer;
     this.list.replaceChildren(...voids.map((one) => this.item(one)), nextCursor ? h('p', { class: 'small' }, 'Older ones are not shown.') : '');
     return true;
   }

@@ -25,7 +25,12 @@ pub(super) fn run(args: &Import) -> Result<Done, Fault> {
         }
         return import_foreign(args);
     }
-    let manifest = read_manifest(&args.from)?;
+    let looking = bar("bytes");
+    let manifest = read_manifest(&args.from, &mut |bytes, all| {
+        looking.set_length(all);
+        looking.inc(bytes);
+    })?;
+    looking.finish_and_clear();
     if manifest.pseudonymous {
         let why = "a pseudonymous export can't be imported: it has neither the secrets nor the records that a store is made of. \
                    Export without --pseudonymous, or restore a backup";

@@ -77,6 +77,21 @@ pub struct Foreign<'a> {
     kept: u64,
 }
 
+/// What a table of votes has of a slot.
+struct Named {
+    /// Clips, with numbers by the order in which rows name them.
+    clips: Vec<(String, ClipNo)>,
+    /// When it was first voted in, and last: rows may be in any order.
+    first: u64,
+    last: u64,
+}
+
+impl Default for Named {
+    fn default() -> Self {
+        Self { clips: Vec::new(), first: u64::MAX, last: 0 }
+    }
+}
+
 /// How far it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Heard {
@@ -112,7 +127,7 @@ impl<'a> Foreign<'a> {
 
     /// Takes a table of votes.
     pub fn votes(&mut self, file: &Path) -> Result<(), Fault> {
-        let mut slots: BTreeMap<u32, Vec<(String, ClipNo)>> = BTreeMap::new();
+        let mut slots: BTreeMap<u32, Named> = BTreeMap::new();
         self.each(file, &VOTES, &mut |me, line, row, columns| {
             let row = match me.row(row, columns) {
                 Ok(row) => row,
@@ -120,45 +135,47 @@ impl<'a> Foreign<'a> {
             };
             match me.clips.get(&row.clip) {
                 Some((_, position)) if *position != row.position => {
-                    me.reject(file, line, &format!("its clip is in slot {position}"))
+                    return me.reject(file, line, &format!("its clip is in slot {position}"));
                 }
-                Some(_) => Ok(()),
+                Some(_) => {}
                 None if me.clips.len() == CLIPS_MAX
                     || (slots.len() == SLOTS_MAX && !slots.contains_key(&row.position)) =>
                 {
-                    me.reject(file, line, "more clips or slots than a store takes")
+                    return me.reject(file, line, "more clips or slots than a store takes");
                 }
                 None => {
                     let no = ClipNo(u32::try_from(me.clips.len()).expect("at most CLIPS_MAX"));
-                    slots.entry(row.position).or_default().push((row.clip.clone(), no));
+                    slots.entry(row.position).or_default().clips.push((row.clip.clone(), no));
                     me.clips.insert(row.clip, (no, row.position));
-                    Ok(())
                 }
             }
+            let slot = slots.get_mut(&row.position).expect("its clip is in it");
+            (slot.first, slot.last) = (slot.first.min(row.at), slot.last.max(row.at));
+            Ok(())
         })?;
         self.event(
-            0,
+            slots.values().map(|slot| slot.first).min().unwrap_or(0),
             Event::SeasonCreated(Season { no: SeasonNo(0), id: self.season.clone(), name: self.season.to_string() }),
         )?;
         // Numbers are given in the order of creation.
         let (mut next, long) = (0, length(file)?);
         (self.hear)(Heard::ToRead(long * slots.len() as u64))?;
         let last = slots.keys().next_back().copied();
-        for (no, (position, clips)) in (0..).map(SlotNo).zip(&slots) {
-            self.event(0, Event::SlotCreated(Slot { no, season: SeasonNo(0), position: *position }))?;
+        for (no, (position, Named { clips, first, last: ended })) in (0..).map(SlotNo).zip(&slots) {
+            self.event(*first, Event::SlotCreated(Slot { no, season: SeasonNo(0), position: *position }))?;
             for (id, _) in clips {
                 let clip = ClipNo(next);
                 next += 1;
                 self.clips.insert(id.clone(), (clip, *position));
                 let draft = ClipDraft { title: id.clone(), ..ClipDraft::default() };
                 let id = ClipId::new(id).expect("checked when it was read");
-                self.event(0, Event::ClipAdded(Box::new(Clip { no: clip, slot: no, id, draft })))?;
+                self.event(*first, Event::ClipAdded(Box::new(Clip { no: clip, slot: no, id, draft })))?;
             }
-            let opened = self.event(0, Event::SlotOpened { slot: no, ends_at: None, hidden: false })?;
+            let opened = self.event(*first, Event::SlotOpened { slot: no, ends_at: None, hidden: false })?;
             self.slot(file, no, *position)?;
             if Some(*position) != last {
                 // As if its time were over: the server locks it, with a certificate.
-                self.event(0, Event::SlotStopped { slot: no, by: FrozenBy::Timer, after: Some(opened) })?;
+                self.event(*ended, Event::SlotStopped { slot: no, by: FrozenBy::Timer, after: Some(opened) })?;
             }
             self.taken.slots += 1;
             self.taken.clips += clips.len() as u64;

@@ -10,7 +10,7 @@ use crate::domain::SeasonId;
 use crate::error::Fault;
 
 /// Changes whenever the same files would make other events.
-const RULES: &str = concat!("plaudit csv 1 ", env!("CARGO_PKG_VERSION"));
+const RULES: &str = concat!("plaudit csv 2 ", env!("CARGO_PKG_VERSION"));
 
 /// What is in a file that is to take rejects.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -17,12 +17,18 @@ use crate::jobs::foreign::{self, Foreign, Heard, Taken};
 
 /// Makes a store of an export, or goes on with one.
 pub(super) fn run(args: &Import) -> Result<Done, Fault> {
-    if args.from.is_file() {
+    let found = std::fs::metadata(&args.from);
+    let found = found.map_err(|why| Fault::io(format!("looking at {}", args.from.display()), &why))?;
+    if !found.is_dir() {
         if args.from.extension().is_some_and(|end| end == Format::Parquet.extension()) {
             let why = "a Parquet file can't be imported: name an export's directory, which holds the records beside its tables, or a CSV file";
             return Err(Fault::Setting(why.into()));
         }
         return import_foreign(args);
+    }
+    if args.comments.is_some() || !args.map.is_empty() {
+        let why = "--comments and --map go with a CSV file of votes in --from: an export's directory holds everything by itself";
+        return Err(Fault::Setting(why.into()));
     }
     let looking = bar("bytes");
     let manifest = read_manifest(&args.from, &mut |bytes, all| {
@@ -60,6 +66,8 @@ pub(super) fn run(args: &Import) -> Result<Done, Fault> {
 fn import_foreign(args: &Import) -> Result<Done, Fault> {
     let season = SeasonId::new(&args.season).map_err(|why| Fault::Setting(format!("--season: {why}")))?;
     let columns = args.map.iter().cloned().collect();
+    // Before anything is made.
+    foreign::check(&args.from, args.comments.as_deref(), &columns)?;
     let (bar, dir) = (bar("bytes"), &args.store.data_dir);
     let long = |file: &Path| foreign::length(file);
     let all = long(&args.from)? + args.comments.as_deref().map_or(Ok(0), long)?;
@@ -81,7 +89,7 @@ fn import_foreign(args: &Import) -> Result<Done, Fault> {
         (take_all(foreign, args)?.0, None)
     } else {
         let files = [Some(args.from.as_path()), args.comments.as_deref()];
-        let name = foreign::name(&season, &columns, &files, &mut |bytes| bar.inc(bytes))?;
+        let (name, stamps) = foreign::name(&season, &columns, &files, &mut |bytes| bar.inc(bytes))?;
         let begun = Begun::read(dir).filter(|begun| begun.source == name && begun.secrets.is_some());
         let rejects = Rejects::open(&args.rejects, begun.as_ref().and_then(|begun| begun.rejects.as_deref()))?;
         let (mut building, secrets) = begin(dir, name, begun).inspect_err(|_| rejects.give_up())?;
@@ -89,7 +97,7 @@ fn import_foreign(args: &Import) -> Result<Done, Fault> {
         building.note(|begun| begun.rejects = own)?;
         let appender = building.appender()?;
         say_start(&building, appender.last(), "events")?;
-        let foreign = Foreign::new(
+        let mut foreign = Foreign::new(
             season,
             secrets.voter_key.clone(),
             columns,
@@ -103,6 +111,7 @@ fn import_foreign(args: &Import) -> Result<Done, Fault> {
                 }
             }),
         )?;
+        foreign.stamps = stamps;
         let came = take_all(foreign, args);
         let (taken, last) = building.sound(came)?;
         // They are told of with the store, and can't be had without the whole import again.

@@ -86,7 +86,9 @@ impl Building {
         }
         let home = Home::prepare(dir, plan.store, plan.voter_key).map_err(|why| match why {
             Fault::Storage { tree, doing, why } if start == Start::GoesOn => {
-                let why = format!("{why}; to begin anew, empty {}", dir.display());
+                let dir = dir.display();
+                let why =
+                    format!("{why}; once its disk is well and has room this goes on, or begins anew in an empty {dir}");
                 Fault::Storage { tree, doing, why }
             }
             other => other,

@@ -18,6 +18,9 @@ const AT_ONCE: usize = 64 * 1024;
 /// A row as it was read, or why it is none.
 pub(super) type Read<'r> = Result<&'r StringRecord, &'static str>;
 
+/// A row's line, and why it is none if that is so.
+type Next = (u64, Result<(), &'static str>);
+
 /// A file being read.
 pub(super) struct Rows {
     path: PathBuf,
@@ -90,7 +93,7 @@ impl Rows {
 
     /// Reads the next row: its line, and why it is none if that is so; `None` behind the last. One that is short lacks the last
     /// columns, as some programs leave out what is empty there; what is in one that is long can't be known.
-    pub(super) fn next(&mut self, row: &mut StringRecord) -> Result<Option<(u64, Result<(), &'static str>)>, Fault> {
+    pub(super) fn next(&mut self, row: &mut StringRecord) -> Result<Option<Next>, Fault> {
         loop {
             let (line, byte) = (self.reader.position().line(), self.reader.position().byte());
             self.reach.row.set(byte);

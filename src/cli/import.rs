@@ -1,31 +1,41 @@
 //! `import`: a store of an export's directory, or of another site's tables. Both go on where they were cut short. Never: a store
 //! that is not whole.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use super::args::Import;
 use super::bars::bar;
 use super::data::report;
+use super::rejects::Rejects;
 use super::restore::{made, say_start};
 use super::{Done, secrets};
 use crate::domain::SeasonId;
 use crate::engine::{Begun, Building};
 use crate::error::Fault;
 use crate::jobs::export::{Format, SECRETS, Table, read_manifest};
-use crate::jobs::foreign::{self, Foreign, Heard, RowsIn, Taken};
+use crate::jobs::foreign::{self, Foreign, Heard, Taken};
 
 /// Makes a store of an export, or goes on with one.
 pub(super) fn run(args: &Import) -> Result<Done, Fault> {
-    if args.from.is_file() {
+    let found = std::fs::metadata(&args.from);
+    let found = found.map_err(|why| Fault::io(format!("looking at {}", args.from.display()), &why))?;
+    if !found.is_dir() {
         if args.from.extension().is_some_and(|end| end == Format::Parquet.extension()) {
             let why = "a Parquet file can't be imported: name an export's directory, which holds the records beside its tables, or a CSV file";
             return Err(Fault::Setting(why.into()));
         }
         return import_foreign(args);
     }
-    let manifest = read_manifest(&args.from)?;
+    if args.comments.is_some() || !args.map.is_empty() {
+        let why = "--comments and --map go with a CSV file of votes in --from: an export's directory holds everything by itself";
+        return Err(Fault::Setting(why.into()));
+    }
+    let looking = bar("bytes");
+    let manifest = read_manifest(&args.from, &mut |bytes, all| {
+        looking.set_length(all);
+        looking.inc(bytes);
+    })?;
+    looking.finish_and_clear();
     if manifest.pseudonymous {
         let why = "a pseudonymous export can't be imported: it has neither the secrets nor the records that a store is made of. \
                    Export without --pseudonymous, or restore a backup";
@@ -56,6 +66,8 @@ pub(super) fn run(args: &Import) -> Result<Done, Fault> {
 fn import_foreign(args: &Import) -> Result<Done, Fault> {
     let season = SeasonId::new(&args.season).map_err(|why| Fault::Setting(format!("--season: {why}")))?;
     let columns = args.map.iter().cloned().collect();
+    // Before anything is made.
+    foreign::check(&args.from, args.comments.as_deref(), &columns)?;
     let (bar, dir) = (bar("bytes"), &args.store.data_dir);
     let long = |file: &Path| foreign::length(file);
     let all = long(&args.from)? + args.comments.as_deref().map_or(Ok(0), long)?;
@@ -67,8 +79,7 @@ fn import_foreign(args: &Import) -> Result<Done, Fault> {
         Heard::Kept(_) => {}
     };
     let (taken, records) = if args.dry_run {
-        let rejects = File::create_new(&args.rejects);
-        let rejects = rejects.map_err(|why| Fault::io(format!("making {}", args.rejects.display()), &why))?;
+        let (rejects, _) = Rejects::open(&args.rejects, None)?.take()?;
         let key = secrets::new()?.voter_key;
         let hear = Box::new(|heard| {
             hear(heard);
@@ -78,18 +89,20 @@ fn import_foreign(args: &Import) -> Result<Done, Fault> {
         (take_all(foreign, args)?.0, None)
     } else {
         let files = [Some(args.from.as_path()), args.comments.as_deref()];
-        let name = foreign::name(&season, &columns, &files, &mut |bytes| bar.inc(bytes))?;
+        let (name, stamps) = foreign::name(&season, &columns, &files, &mut |bytes| bar.inc(bytes))?;
         let begun = Begun::read(dir).filter(|begun| begun.source == name && begun.secrets.is_some());
-        let mut rejects = Rejects::open(&args.rejects, begun.as_ref().and_then(|begun| begun.rejects.as_deref()))?;
-        let (mut building, secrets) = begin(dir, name, begun, &rejects).inspect_err(|_| rejects.give_up())?;
+        let rejects = Rejects::open(&args.rejects, begun.as_ref().and_then(|begun| begun.rejects.as_deref()))?;
+        let (mut building, secrets) = begin(dir, name, begun).inspect_err(|_| rejects.give_up())?;
+        let (rejects, own) = rejects.take()?;
+        building.note(|begun| begun.rejects = own)?;
         let appender = building.appender()?;
         say_start(&building, appender.last(), "events")?;
-        let foreign = Foreign::new(
+        let mut foreign = Foreign::new(
             season,
             secrets.voter_key.clone(),
             columns,
             Some(appender),
-            Box::new(rejects.emptied()?),
+            Box::new(&rejects),
             Box::new(|heard| {
                 hear(heard);
                 match heard {
@@ -98,8 +111,11 @@ fn import_foreign(args: &Import) -> Result<Done, Fault> {
                 }
             }),
         )?;
+        foreign.stamps = stamps;
         let came = take_all(foreign, args);
         let (taken, last) = building.sound(came)?;
+        // They are told of with the store, and can't be had without the whole import again.
+        rejects.sync_all().map_err(|why| Fault::io(format!("syncing {}", args.rejects.display()), &why))?;
         (taken, Some(building.finish(last, None, &secrets.text)?))
     };
     bar.finish_and_clear();
@@ -113,12 +129,7 @@ fn import_foreign(args: &Import) -> Result<Done, Fault> {
 }
 
 /// Begins with new secrets, or goes on with those that were made when it began: they decide who a voter is.
-fn begin(
-    dir: &Path,
-    name: String,
-    begun: Option<Begun>,
-    rejects: &Rejects<'_>,
-) -> Result<(Building, secrets::Secrets), Fault> {
+fn begin(dir: &Path, name: String, begun: Option<Begun>) -> Result<(Building, secrets::Secrets), Fault> {
     let plan = if let Some(begun) = begun {
         begun
     } else {
@@ -128,71 +139,14 @@ fn begin(
             .map_err(|why| Fault::Io { doing: "asking the system for randomness".into(), why: why.to_string() })?;
         let mut plan = Begun::new(name, store, secrets.voter_key.fingerprint());
         plan.secrets = Some(String::from_utf8(secrets.text).expect("it was made as text"));
-        plan.rejects.clone_from(&rejects.name);
         plan
     };
     let secrets = secrets::of(plan.secrets.as_deref().expect("made with them"))?;
-    let mut building = Building::begin(dir, plan)?;
-    building.note(|begun| begun.rejects.clone_from(&rejects.name))?;
-    Ok((building, secrets))
+    Ok((Building::begin(dir, plan)?, secrets))
 }
 
 fn take_all(mut foreign: Foreign<'_>, args: &Import) -> Result<(Taken, u64), Fault> {
     foreign.votes(&args.from)?;
     args.comments.as_ref().map_or(Ok(()), |file| foreign.comments(file))?;
     foreign.finish()
-}
-
-/// The file of rows that were not taken. Nobody else's is written over.
-struct Rejects<'a> {
-    path: &'a Path,
-    file: Option<File>,
-    is_new: bool,
-    /// Where it is, wherever a later run is started; `None` where that is no text, and then nothing is written over.
-    name: Option<String>,
-}
-
-impl<'a> Rejects<'a> {
-    /// Makes it; or takes one that is there, if no rows are in it, or if it is `own`. Left as it is until [`Self::emptied`]: another
-    /// program may be at it.
-    fn open(path: &'a Path, own: Option<&str>) -> Result<Self, Fault> {
-        let doing = |why: std::io::Error| Fault::io(format!("making {}", path.display()), &why);
-        let (mut file, is_new) = match File::create_new(path) {
-            Ok(file) => (file, true),
-            Err(why) if why.kind() == ErrorKind::AlreadyExists => {
-                (OpenOptions::new().read(true).write(true).open(path).map_err(doing)?, false)
-            }
-            Err(why) => return Err(doing(why)),
-        };
-        let name = path.canonicalize().map_err(doing)?.to_str().map(str::to_owned);
-        let is_own = name.is_some() && name.as_deref() == own;
-        let may_be_emptied = match foreign::rows_in(&mut file)? {
-            RowsIn::None => true,
-            RowsIn::Rejects => is_own,
-            RowsIn::Others => false,
-        };
-        if !may_be_emptied {
-            let path = path.display();
-            return Err(Fault::Setting(format!(
-                "{path} is there, with rows of another run: name another with --rejects"
-            )));
-        }
-        Ok(Self { path, file: Some(file), is_new, name })
-    }
-
-    /// It was not begun: leaves nothing that was not there.
-    fn give_up(&self) {
-        if self.is_new {
-            let _ = std::fs::remove_file(self.path);
-        }
-    }
-
-    /// To be written from its start.
-    fn emptied(&mut self) -> Result<impl Write + use<>, Fault> {
-        let mut file = self.file.take().expect("once");
-        file.set_len(0)
-            .and_then(|()| std::io::Seek::rewind(&mut file))
-            .map_err(|why| Fault::io(format!("emptying {}", self.path.display()), &why))?;
-        Ok(file)
-    }
 }

@@ -16,6 +16,7 @@ mod help;
 mod import;
 mod incoming;
 pub mod process;
+mod rejects;
 mod restore;
 mod results;
 mod secrets;

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use crate::config::PushApp;
 use crate::domain::VoterKey;
 use crate::error::Fault;
-use crate::store::check_made;
+use crate::store::{check_made, make_dir};
 
 const FILE: &str = "secrets.toml";
 
@@ -53,7 +53,7 @@ pub(super) fn load(dir: &Path) -> Result<Secrets, Fault> {
 
 /// The secrets of the store in `dir`, and whether they were made just now. Makes the directory, parents included.
 pub(super) fn load_or_make(dir: &Path) -> Result<(Secrets, bool), Fault> {
-    fs::create_dir_all(dir).map_err(|why| Fault::io(format!("making {}", dir.display()), &why))?;
+    make_dir(dir)?;
     // Its secrets are those of what it is made of, and come with its marker.
     check_made(dir)?;
     if let Some(secrets) = read(dir)? {

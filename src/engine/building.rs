@@ -25,7 +25,7 @@ use crate::jobs::backup::Place;
 use crate::jobs::export::SECRETS;
 use crate::log::{Appender, block};
 use crate::store::{Home, Marker, Store, sync_dir};
-use begun::{Found, Held, taken};
+use begun::{Found, Held, not_empty};
 use pace::Pace;
 
 /// So many bytes of records are taken between two flushes, or more where flushes are slow: a run that is cut short does these again.
@@ -56,16 +56,21 @@ pub struct Building {
 }
 
 impl Building {
-    /// Begins in an empty directory, which is made if it is not there. `plan` is what [`Begun::read`] found there, to go on with it; or
-    /// another, to begin anew where something was begun.
+    /// Begins in an empty directory, which is made if it is not there. `plan` is what [`Begun::read`] found there, to go on with it from
+    /// where it is by now; or another, to begin anew where something was begun.
     pub fn begin(dir: &Path, mut plan: Begun) -> Result<Self, Fault> {
         let (mut held, found) = Held::take(dir)?;
         if dir.join(Marker::FILE).exists() {
-            return Err(taken(dir));
+            // It was killed at the very end.
+            held.end()?;
+            return Err(not_empty(dir));
         }
         let start = match found {
             Found::Nothing => Start::Fresh,
-            Found::Begun(begun) if *begun == plan => Start::GoesOn,
+            Found::Begun(begun) if begun.is_as(&plan) => {
+                plan = *begun;
+                Start::GoesOn
+            }
             Found::Begun(_) | Found::Unreadable => Start::Anew,
         };
         if start != Start::GoesOn {
@@ -81,7 +86,9 @@ impl Building {
         }
         let home = Home::prepare(dir, plan.store, plan.voter_key).map_err(|why| match why {
             Fault::Storage { tree, doing, why } if start == Start::GoesOn => {
-                let why = format!("{why}; to begin anew, empty {}", dir.display());
+                let dir = dir.display();
+                let why =
+                    format!("{why}; once its disk is well and has room this goes on, or begins anew in an empty {dir}");
                 Fault::Storage { tree, doing, why }
             }
             other => other,

@@ -5,6 +5,7 @@
 //! The same files, season, columns and key make the same events in the same order: where it was cut short it is begun from the
 //! front, and the log leaves out those that it has.
 
+mod columns;
 mod parse;
 mod rows;
 mod source;
@@ -16,14 +17,16 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
 use std::path::Path;
 
+pub use columns::check;
+use columns::{COMMENTS, Places, Table, VOTES};
 use csv::StringRecord;
-use parse::Row;
-use rows::Rows;
-pub use source::{RowsIn, name, rows_in};
+use parse::{Known, Posted, Row};
+use rows::{Read, Rows};
+pub use source::{RowsIn, Stamps, name, rows_in};
 
 use crate::domain::{
-    Clip, ClipDraft, ClipId, ClipNo, CommentRef, Event, FrozenBy, NetworkHash, Origin, Season, SeasonId, SeasonNo, Seq,
-    Slot, SlotNo, Vote, VoterId, VoterKey, day_of,
+    Clip, ClipDraft, ClipId, ClipNo, Event, FrozenBy, NetworkHash, Origin, Season, SeasonId, SeasonNo, Seq, Slot,
+    SlotNo, Vote, VoterId, VoterKey, day_of,
 };
 use crate::error::Fault;
 use crate::log::Appender;
@@ -34,10 +37,6 @@ const SLOTS_MAX: usize = 16_384;
 
 /// Who hears of bytes that were read hears of so many at once.
 const PIECE: u64 = 64 * 1024;
-
-/// Columns that a table of votes must have, and one of comments.
-const VOTES: [&str; 4] = ["clip_id", "vote_weight", "slot_position", "created_at"];
-const COMMENTS: [&str; 4] = ["id", "clip_id", "comment_text", "created_at"];
 
 /// What was taken, and what was not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
@@ -68,6 +67,8 @@ pub struct Foreign<'a> {
     pub rejects: csv::Writer<Box<dyn Write + 'a>>,
     /// What was done so far.
     pub taken: Taken,
+    /// The files as they were when they were first looked at: each time that they are read they must be that.
+    pub stamps: Stamps,
     /// Hears how far it is.
     hear: Hear<'a>,
     /// By id: its number and its slot's position.
@@ -75,6 +76,21 @@ pub struct Foreign<'a> {
     seq: u64,
     /// The last event that `hear` was told is kept.
     kept: u64,
+}
+
+/// What a table of votes has of a slot.
+struct Named {
+    /// Clips, with numbers by the order in which rows name them.
+    clips: Vec<(String, ClipNo)>,
+    /// When it was first voted in, and last: rows may be in any order.
+    first: u64,
+    last: u64,
+}
+
+impl Default for Named {
+    fn default() -> Self {
+        Self { clips: Vec::new(), first: u64::MAX, last: 0 }
+    }
 }
 
 /// How far it is.
@@ -106,13 +122,13 @@ impl<'a> Foreign<'a> {
     ) -> Result<Self, Fault> {
         let mut rejects = csv::Writer::from_writer(rejects);
         rejects.write_record(REJECTS).map_err(|why| not_written(&why))?;
-        let (taken, clips) = (Taken::default(), HashMap::new());
-        Ok(Self { season, key, columns, to, rejects, taken, hear, clips, seq: 0, kept: 0 })
+        let (taken, stamps, clips) = (Taken::default(), Stamps::default(), HashMap::new());
+        Ok(Self { season, key, columns, to, rejects, taken, stamps, hear, clips, seq: 0, kept: 0 })
     }
 
     /// Takes a table of votes.
     pub fn votes(&mut self, file: &Path) -> Result<(), Fault> {
-        let mut slots: BTreeMap<u32, Vec<(String, ClipNo)>> = BTreeMap::new();
+        let mut slots: BTreeMap<u32, Named> = BTreeMap::new();
         self.each(file, &VOTES, &mut |me, line, row, columns| {
             let row = match me.row(row, columns) {
                 Ok(row) => row,
@@ -120,45 +136,47 @@ impl<'a> Foreign<'a> {
             };
             match me.clips.get(&row.clip) {
                 Some((_, position)) if *position != row.position => {
-                    me.reject(file, line, &format!("its clip is in slot {position}"))
+                    return me.reject(file, line, &format!("its clip is in slot {position}"));
                 }
-                Some(_) => Ok(()),
+                Some(_) => {}
                 None if me.clips.len() == CLIPS_MAX
                     || (slots.len() == SLOTS_MAX && !slots.contains_key(&row.position)) =>
                 {
-                    me.reject(file, line, "more clips or slots than a store takes")
+                    return me.reject(file, line, "more clips or slots than a store takes");
                 }
                 None => {
                     let no = ClipNo(u32::try_from(me.clips.len()).expect("at most CLIPS_MAX"));
-                    slots.entry(row.position).or_default().push((row.clip.clone(), no));
+                    slots.entry(row.position).or_default().clips.push((row.clip.clone(), no));
                     me.clips.insert(row.clip, (no, row.position));
-                    Ok(())
                 }
             }
+            let slot = slots.get_mut(&row.position).expect("its clip is in it");
+            (slot.first, slot.last) = (slot.first.min(row.at), slot.last.max(row.at));
+            Ok(())
         })?;
         self.event(
-            0,
+            slots.values().map(|slot| slot.first).min().unwrap_or(0),
             Event::SeasonCreated(Season { no: SeasonNo(0), id: self.season.clone(), name: self.season.to_string() }),
         )?;
         // Numbers are given in the order of creation.
         let (mut next, long) = (0, length(file)?);
         (self.hear)(Heard::ToRead(long * slots.len() as u64))?;
         let last = slots.keys().next_back().copied();
-        for (no, (position, clips)) in (0..).map(SlotNo).zip(&slots) {
-            self.event(0, Event::SlotCreated(Slot { no, season: SeasonNo(0), position: *position }))?;
+        for (no, (position, Named { clips, first, last: ended })) in (0..).map(SlotNo).zip(&slots) {
+            self.event(*first, Event::SlotCreated(Slot { no, season: SeasonNo(0), position: *position }))?;
             for (id, _) in clips {
                 let clip = ClipNo(next);
                 next += 1;
                 self.clips.insert(id.clone(), (clip, *position));
                 let draft = ClipDraft { title: id.clone(), ..ClipDraft::default() };
                 let id = ClipId::new(id).expect("checked when it was read");
-                self.event(0, Event::ClipAdded(Box::new(Clip { no: clip, slot: no, id, draft })))?;
+                self.event(*first, Event::ClipAdded(Box::new(Clip { no: clip, slot: no, id, draft })))?;
             }
-            let opened = self.event(0, Event::SlotOpened { slot: no, ends_at: None, hidden: false })?;
+            let opened = self.event(*first, Event::SlotOpened { slot: no, ends_at: None, hidden: false })?;
             self.slot(file, no, *position)?;
             if Some(*position) != last {
                 // As if its time were over: the server locks it, with a certificate.
-                self.event(0, Event::SlotStopped { slot: no, by: FrozenBy::Timer, after: Some(opened) })?;
+                self.event(*ended, Event::SlotStopped { slot: no, by: FrozenBy::Timer, after: Some(opened) })?;
             }
             self.taken.slots += 1;
             self.taken.clips += clips.len() as u64;
@@ -169,7 +187,10 @@ impl<'a> Foreign<'a> {
     fn slot(&mut self, file: &Path, slot: SlotNo, of: u32) -> Result<(), Fault> {
         let mut known: HashSet<(VoterId, ClipNo)> = HashSet::new();
         self.each(file, &VOTES, &mut |me, line, row, columns| {
-            // Those of other slots, and those that were rejected already.
+            // Those of other slots, most of them, and those that were rejected already.
+            if row.is_ok_and(|row| me.position(row, columns) != Some(of)) {
+                return Ok(());
+            }
             let Ok(row) = me.row(row, columns) else { return Ok(()) };
             let Some((clip, _)) = me.clips.get(&row.clip).copied().filter(|(_, at)| *at == of && row.position == of)
             else {
@@ -189,13 +210,13 @@ impl<'a> Foreign<'a> {
 
     /// Takes a table of comments, parents before their replies; behind the votes, which name the clips.
     pub fn comments(&mut self, file: &Path) -> Result<(), Fault> {
-        let mut places: HashMap<String, (CommentRef, u8)> = HashMap::new();
-        self.each(file, &COMMENTS, &mut |me, line, row, columns| match me.comment(row, columns, &places) {
+        let mut known = Known::new();
+        self.each(file, &COMMENTS, &mut |me, line, row, columns| match me.comment(row, columns, &known) {
             Err(why) => me.reject(file, line, &why),
             Ok((id, at, post)) => {
-                let (clip, parent, depth) = (post.clip, post.parent, post.depth);
+                let (clip, depth) = (post.clip, post.depth);
                 let seq = me.event(at, Event::CommentPosted(Box::new(post)))?;
-                places.insert(id, (CommentRef { clip, parent, id: seq }, depth));
+                known.insert(id, Posted { seq, clip, depth });
                 me.taken.comments += 1;
                 Ok(())
             }
@@ -236,27 +257,21 @@ impl<'a> Foreign<'a> {
     fn each(
         &mut self,
         file: &Path,
-        needs: &[&str],
-        visit: &mut dyn FnMut(&mut Self, u64, &StringRecord, &HashMap<String, usize>) -> Result<(), Fault>,
+        table: &Table,
+        visit: &mut dyn FnMut(&mut Self, u64, Read<'_>, &Places) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
+        self.stamps.see(file)?;
         let mut rows = Rows::open(file)?;
-        let places: HashMap<String, usize> =
-            rows.names()?.iter().enumerate().map(|(at, name)| (name.trim().to_owned(), at)).collect();
-        let named = |name: &&str| self.columns.get(*name).map_or(*name, String::as_str).to_owned();
-        if let Some(absent) = needs.iter().map(named).find(|name| !places.contains_key(name)) {
-            return Err(Fault::Setting(format!("{} has no column {absent}: --map names them", file.display())));
-        }
+        let places = table.places(file, &rows.names()?, &self.columns)?;
         let mut row = StringRecord::new();
-        while let Some((line, is_text)) = rows.next(&mut row)? {
-            if is_text {
-                visit(self, line, &row, &places)?;
-            } else {
-                self.reject(file, line, "it is not UTF-8")?;
-            }
+        while let Some((line, came)) = rows.next(&mut row)? {
+            visit(self, line, came.map(|()| &row), &places)?;
             if let Some(bytes) = rows.take_read(PIECE) {
                 (self.hear)(Heard::Read(bytes))?;
             }
         }
+        // What was written to it meanwhile would be in one reading and not in another.
+        self.stamps.see(file)?;
         rows.take_read(0).map_or(Ok(()), |bytes| (self.hear)(Heard::Read(bytes)))
     }
 }

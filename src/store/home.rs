@@ -11,10 +11,11 @@
 //!
 //! Never: reads a record.
 
-use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::files::{make_dir, sync_dir};
 use super::generation::{self, Lock};
 use super::{Ballast, Marker, SledStore, Store};
 use crate::error::Fault;
@@ -35,9 +36,10 @@ impl Home {
     /// Opens a data directory, creating it and its parents if there is none. Refuses one whose voters were made with
     /// another key.
     pub fn open_or_create(dir: &Path, voter_key: [u8; 16]) -> Result<Self, Fault> {
-        fs::create_dir_all(dir).map_err(|why| Fault::io(format!("creating {}", dir.display()), &why))?;
+        make_dir(dir)?;
         let marker = match Marker::read(dir)? {
             Some(marker) => marker,
+            None if check_made(dir).is_err() => return Err(unmarked(dir)),
             None if dir.join("log").exists() || dir.join("tables").exists() => return Err(unmarked(dir)),
             None => {
                 let marker = Marker::new(voter_key)?;
@@ -50,6 +52,13 @@ impl Home {
             return Err(Fault::Inconsistent { why: why.into() });
         }
         let home = Self::open_stores(dir, marker)?;
+        // Behind both locks, so nobody is at it: a making that was killed between its marker and this file's removal. It may hold
+        // secrets, and were the marker lost one day, the store would be taken for one in the making, and begun anew.
+        match std::fs::remove_file(dir.join(IN_THE_MAKING)) {
+            Ok(()) => sync_dir(dir)?,
+            Err(why) if why.kind() == ErrorKind::NotFound => {}
+            Err(why) => return Err(Fault::io(format!("removing {IN_THE_MAKING}"), &why)),
+        }
         Ballast::ensure(dir)?;
         Ok(home)
     }
@@ -240,6 +249,8 @@ fn unmarked(dir: &Path) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn last(home: &Home) -> Vec<u8> {
@@ -266,6 +277,20 @@ mod tests {
         drop(home);
         fs::remove_file(dir.path().join("MARKER")).unwrap();
         assert!(matches!(Home::open_or_create(dir.path(), [1; 16]), Err(Fault::Inconsistent { .. })));
+    }
+
+    #[test]
+    fn a_store_in_the_making_gets_no_marker_of_anyone_elses() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(IN_THE_MAKING), "").unwrap();
+        let why = Home::open_or_create(dir.path(), [1; 16]).unwrap_err().to_string();
+        assert!(why.contains("in the making") && !dir.path().join("MARKER").exists(), "{why}");
+        // Killed at its very end it is made: what is left of the making goes.
+        fs::remove_file(dir.path().join(IN_THE_MAKING)).unwrap();
+        drop(Home::open_or_create(dir.path(), [1; 16]).unwrap());
+        fs::write(dir.path().join(IN_THE_MAKING), "").unwrap();
+        drop(Home::open_or_create(dir.path(), [1; 16]).unwrap());
+        assert!(!dir.path().join(IN_THE_MAKING).exists());
     }
 
     #[test]

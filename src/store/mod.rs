@@ -25,7 +25,7 @@ pub use ballast::Ballast;
 pub use disk::SledStore;
 pub use durable::make_flushes_real;
 pub use faulty::FaultyDisk;
-pub use files::sync_dir;
+pub use files::{make_dir, sync_dir};
 pub use home::{Home, IN_THE_MAKING, check_made};
 pub use marker::Marker;
 pub use memory::MemoryStore;

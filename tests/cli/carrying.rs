@@ -246,6 +246,12 @@ fn another_sites_tables_become_a_store_and_what_cannot_be_taken_is_named() {
     assert_eq!(counts, [("a", 2, 4), ("c", 1, 10), ("b", 1, 1)]);
     // Its users are this store's: who voted there has voted.
     let server = start(Path::new(&dir));
+    // A slot was opened when it was first voted in.
+    for (slot, opened) in [(1, 1_700_000_001_000_u64), (2, 1_700_000_000_100)] {
+        let (status, text) = server.ask("GET", &format!("/api/seasons/imported/slots/{slot}"), &[], "");
+        let slot: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((status, slot["votingStartedAt"].as_u64()), (200, Some(opened)), "{text}");
+    }
     assert_eq!(server.vote(&token(Path::new(&dir), "u1"), "b").0, 200);
     assert_eq!(server.vote(&token(Path::new(&dir), "u1"), "b").0, 409);
     server.stop();

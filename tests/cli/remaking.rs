@@ -13,7 +13,7 @@ use crate::running::{done, err, out, plaudit, run, verified, wait_until};
 const COMMENTS: u64 = 12_000;
 
 /// Files of another site: some votes, and comments enough for several notes of how far it is.
-fn make_tables(dir: &Path) -> (PathBuf, PathBuf) {
+pub(crate) fn make_tables(dir: &Path) -> (PathBuf, PathBuf) {
     let mut votes = "clip_id,voter_key,user_id,vote_weight,slot_position,created_at\n".to_owned();
     for n in 0..300 {
         let weight = if n % 50 == 7 { "none" } else { "1" };
@@ -42,7 +42,7 @@ fn noted(dir: &Path) -> u64 {
 }
 
 /// Starts a command that makes a store, and has it stand still in the middle.
-fn stopped(args: &[&str], dir: &Path) -> Child {
+pub(crate) fn stopped(args: &[&str], dir: &Path) -> Child {
     // It may be at its end before it is stopped: then once more.
     for _ in 0..20 {
         let _none_yet = fs::remove_dir_all(dir);
@@ -166,7 +166,7 @@ fn other_tables_another_map_and_another_season_are_begun_anew() {
     );
     assert_eq!(fs::read(db.join("RESTORING")).unwrap(), begun);
 
-    for (n, last) in [(1, &["--season", "other"][..]), (2, &["--map", "flagged=suspicious"]), (3, &[])] {
+    for (n, last) in [(1, &["--season", "other"][..]), (2, &["--map", "username=user_id"]), (3, &[])] {
         if n == 3 {
             let votes = fs::read_to_string(&from).unwrap();
             fs::write(&from, votes + "c1,,late,1,2,1700000000000\n").unwrap();

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
 use crate::jobs::backup::Place;
-use crate::store::{IN_THE_MAKING as NAME, sync_dir};
+use crate::store::{IN_THE_MAKING as NAME, Marker, make_dir, sync_dir};
 
 /// The next one, before it has its name.
 const NEXT: &str = "RESTORING.new";
@@ -22,7 +22,7 @@ const LONGEST: u64 = 64 * 1024;
 /// Each of these is another program that got further in between.
 const TRIES: u32 = 16;
 
-/// What a store is made of, and how far that is. Two are equal if the one may be gone on with as the other.
+/// What a store is made of, and how far that is.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Begun {
@@ -50,6 +50,12 @@ impl Begun {
         Self { plaudit_restoring: VERSION, source, store, voter_key, secrets: None, rejects: None, place }
     }
 
+    /// Whether the one may be gone on with as the other: how far it is may differ, as another run may have got further since it was
+    /// read.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        *self == Self { place: self.place, ..other.clone() }
+    }
+
     /// What was begun in a directory, if it can be gone on with by this program. Without its lock: whoever begins holds it against
     /// what is there then.
     pub fn read(dir: &Path) -> Option<Self> {
@@ -64,11 +70,33 @@ impl fmt::Debug for Begun {
     }
 }
 
-/// `None` for one that was cut short, of an older program (empty), or of a newer.
+/// The file's content.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    #[serde(flatten)]
+    begun: Begun,
+    /// Of all the rest: it says what the store's id and secrets are, which no recount could find wrong.
+    check: String,
+}
+
+fn check_of(begun: &Begun) -> String {
+    let text = serde_json::to_vec(begun).expect("our own types always serialise");
+    blake3::hash(&text).to_hex().to_string()
+}
+
+pub(super) fn text_of(begun: &Begun) -> Vec<u8> {
+    let note = Note { check: check_of(begun), begun: begun.clone() };
+    let mut text = serde_json::to_vec(&note).expect("our own types always serialise");
+    text.push(b'\n');
+    text
+}
+
+/// `None` for one that was cut short or changed, of an older program (empty), or of a newer.
 fn parse(file: &File) -> Option<Begun> {
     let mut text = Vec::new();
     file.take(LONGEST).read_to_end(&mut text).ok()?;
-    serde_json::from_slice(&text).ok().filter(|begun: &Begun| begun.plaudit_restoring == VERSION)
+    let Note { begun, check } = serde_json::from_slice(&text).ok()?;
+    (begun.plaudit_restoring == VERSION && check == check_of(&begun)).then_some(begun)
 }
 
 /// The file, locked. It is replaced whole, and each that takes its place is locked before it has the name: there is no moment at
@@ -97,15 +125,17 @@ impl Held {
     pub(super) fn take(dir: &Path) -> Result<(Self, Found), Fault> {
         let doing = |why: io::Error| Fault::io(format!("preparing {}", dir.display()), &why);
         let another = || Fault::Setting(format!("another restore or import is making a store in {}", dir.display()));
-        fs::create_dir_all(dir).map_err(doing)?;
+        make_dir(dir)?;
         let path = dir.join(NAME);
         for _ in 0..TRIES {
             let (file, made) = match OpenOptions::new().read(true).write(true).open(&path) {
                 Ok(file) => (file, false),
                 Err(why) if why.kind() == ErrorKind::NotFound => {
                     for entry in fs::read_dir(dir).map_err(doing)? {
-                        if entry.map_err(doing)?.file_name() != NAME {
-                            return Err(taken(dir));
+                        // What a power loss may leave of the very first one is nobody's.
+                        let name = entry.map_err(doing)?.file_name();
+                        if name != NAME && name != NEXT {
+                            return Err(not_empty(dir));
                         }
                     }
                     match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path) {
@@ -150,9 +180,7 @@ impl Held {
         let mut file = made.map_err(doing)?;
         file.try_lock().map_err(|why| doing(io::Error::other(why)))?;
         if let Some(begun) = begun {
-            let mut text = serde_json::to_vec(begun).expect("our own types always serialise");
-            text.push(b'\n');
-            file.write_all(&text).map_err(doing)?;
+            file.write_all(&text_of(begun)).map_err(doing)?;
         }
         // The bytes before the name.
         file.sync_all().map_err(doing)?;
@@ -161,7 +189,7 @@ impl Held {
         sync_dir(&self.dir)
     }
 
-    /// The store is one: takes the file away.
+    /// The store is one: takes the file away, and with it the secrets that may be in it.
     pub(super) fn end(self) -> Result<(), Fault> {
         let path = self.dir.join(NAME);
         fs::remove_file(&path).map_err(|why| Fault::io(format!("removing {}", path.display()), &why))?;
@@ -169,6 +197,9 @@ impl Held {
     }
 }
 
-pub(super) fn taken(dir: &Path) -> Fault {
+pub(super) fn not_empty(dir: &Path) -> Fault {
+    if dir.join(Marker::FILE).exists() {
+        return Fault::Setting(format!("{} is a store already: name a directory that is empty", dir.display()));
+    }
     Fault::Setting(format!("{} is not empty: name a directory that is", dir.display()))
 }

@@ -27,10 +27,17 @@ impl FinishedBackup {
     /// Reads a file to its end, and holds all of it against its checks. `tick` hears of bytes.
     pub fn look(path: &Path, tick: &mut dyn FnMut(u64)) -> Result<Self, Fault> {
         let mut file = open(path)?;
+        if !file.metadata().is_ok_and(|found| found.is_file()) {
+            return Err(Fault::Setting(format!("{} is no file, and a backup is read twice", path.display())));
+        }
+        Self::look_in(&mut file, path, tick)
+    }
+
+    pub(super) fn look_in(file: &mut dyn Read, path: &Path, tick: &mut dyn FnMut(u64)) -> Result<Self, Fault> {
         let (mut head, mut secrets) = (None, Vec::new());
         let mut whole: Option<(Vec<u8>, BackupEnd)> = None;
         let (mut ends, mut behind, mut frames) = (Vec::new(), 0_u64, Frames::default());
-        let looked = read(&mut file, &mut frames, tick, &mut |piece, place| {
+        let looked = read(file, &mut frames, tick, &mut |piece, place| {
             behind += 1;
             match piece {
                 Piece::Head(found) => head = Some(found),
@@ -45,6 +52,8 @@ impl FinishedBackup {
         });
         let left = match looked {
             Err(why) if whole.is_none() => return Err(why),
+            // What could not be read is not known to be damaged: the backup before it would be an older store for no reason.
+            Err(why @ Fault::Io { .. }) => return Err(why),
             Err(why) => Some(why.to_string()),
             Ok(()) if behind > 0 || !frames.left.is_empty() => Some("a later backup was never finished".to_owned()),
             Ok(()) => None,
@@ -81,7 +90,7 @@ impl FinishedBackup {
         if frames.place == *self.last() {
             return Ok(());
         }
-        Err(Fault::Inconsistent { why: format!("{} was changed while it was read", self.path.display()) })
+        Err(Fault::Setting(format!("{} was changed while it was read", self.path.display())))
     }
 
     fn last(&self) -> &Place {

@@ -103,6 +103,30 @@ proptest! {
     }
 }
 
+/// Of a file whose end is damaged the backup before it is taken; of one that can't be read none is, for it may be well.
+#[test]
+fn an_older_backup_stands_in_for_a_damaged_one_and_not_for_one_that_cannot_be_read() {
+    struct Failing;
+    impl Read for Failing {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::other("the disk"))
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("b");
+    let mut model: Model = (0..9).map(|key| (vec![b'v', key], record(key))).collect();
+    back_up(&path, &model, 7, None);
+    let first = usize::try_from(finished(&path)).unwrap();
+    model.insert(vec![b'v', 1], record(99));
+    back_up(&path, &model, 9, None);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let unread = FinishedBackup::look_in(&mut bytes[..first + 30].chain(Failing), &path, &mut |_| {});
+    assert!(matches!(unread, Err(Fault::Io { .. })), "{unread:?}");
+    *bytes.last_mut().unwrap() ^= 1;
+    let damaged = FinishedBackup::look_in(&mut bytes.as_slice(), &path, &mut |_| {}).unwrap();
+    assert_eq!((damaged.end.sequence, damaged.left.is_some()), (7, true));
+}
+
 #[test]
 fn what_has_not_changed_is_not_written_again() {
     let dir = tempfile::tempdir().unwrap();

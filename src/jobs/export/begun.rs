@@ -26,6 +26,8 @@ pub(super) const BEGUN: &str = ".begun.json";
 pub(super) const PART: &str = ".part";
 /// Manifests are read up to here.
 const MANIFEST_MAX: u64 = 1 << 20;
+/// Bytes of a file that are read at once.
+const READ_AT_ONCE: usize = 256 * 1024;
 
 /// What is known of an export that is not whole.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -227,8 +229,9 @@ pub(super) fn put(dir: &Path, name: &str, value: &impl Serialize) -> Result<(), 
     sync_dir(dir)
 }
 
-/// Reads the manifest of the export in `dir`, and holds every file of it against what it says.
-pub fn read_manifest(dir: &Path) -> Result<Manifest, Fault> {
+/// Reads the manifest of the export in `dir`, and holds every file of it against what it says. `tick` hears of bytes that were read,
+/// and how many there are in all.
+pub fn read_manifest(dir: &Path, tick: &mut dyn FnMut(u64, u64)) -> Result<Manifest, Fault> {
     let path = dir.join(MANIFEST);
     let doing = |why: io::Error| Fault::io(format!("reading {}", path.display()), &why);
     let mut text = Vec::new();
@@ -245,6 +248,7 @@ pub fn read_manifest(dir: &Path) -> Result<Manifest, Fault> {
     if manifest.plaudit_export != super::VERSION {
         return Err(wrong(format!("version {}, this program reads {}", manifest.plaudit_export, super::VERSION)));
     }
+    let all = manifest.tables.iter().fold(0, |all: u64, written| all.saturating_add(written.bytes));
     for written in &manifest.tables {
         // Only names of ours: a manifest leads nowhere else.
         if written.file != written.table.file(manifest.format) {
@@ -252,8 +256,16 @@ pub fn read_manifest(dir: &Path) -> Result<Manifest, Fault> {
         }
         let at = dir.join(&written.file);
         let doing = |why: io::Error| Fault::io(format!("reading {}", at.display()), &why);
-        let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(File::open(&at).map_err(doing)?).map_err(doing)?;
+        let (mut file, mut hasher) = (File::open(&at).map_err(doing)?, blake3::Hasher::new());
+        let mut bytes = vec![0; READ_AT_ONCE];
+        loop {
+            let got = file.read(&mut bytes).map_err(doing)?;
+            if got == 0 {
+                break;
+            }
+            hasher.update(&bytes[..got]);
+            tick(got as u64, all);
+        }
         if hasher.finalize().to_hex().as_str() != written.blake3 {
             return Err(Fault::Setting(format!("{} is not what its manifest says: it was changed", at.display())));
         }

@@ -1,12 +1,14 @@
 //! A row's columns, held against what a store takes. Never: adds anything.
 
-use std::collections::HashMap;
-
 use csv::StringRecord;
 
 use super::Foreign;
+use super::columns::Places;
+use super::rows::Read;
 use super::time::unix_ms;
-use crate::domain::{ClipId, CommentPost, CommentRef, CommentText, DEPTH_MAX, Origin, Profile, VoteKind, VoterId};
+use crate::domain::{ClipId, ClipNo, CommentPost, CommentText, DEPTH_MAX, Origin, Profile, Seq, VoteKind, VoterId};
+
+const NO_TIME: &str = "created_at: no time from 1970 to 2149";
 
 /// A vote.
 pub(super) struct Row {
@@ -19,14 +21,32 @@ pub(super) struct Row {
     pub(super) at: u64,
 }
 
+/// Stands for a comment's id, which may be of any length: there are as many in memory as there are comments.
+pub(super) type CommentKey = [u8; 16];
+
+/// Comments that were taken.
+pub(super) type Known = std::collections::HashMap<CommentKey, Posted>;
+
+/// What a comment's answers need to know of it.
+pub(super) struct Posted {
+    pub(super) seq: Seq,
+    pub(super) clip: ClipNo,
+    pub(super) depth: u8,
+}
+
+fn key_of(id: &str) -> CommentKey {
+    *blake3::hash(id.as_bytes()).as_bytes().first_chunk().expect("16 of 32 bytes")
+}
+
 impl Foreign<'_> {
     /// A column's text; empty where there is none.
-    fn get<'r>(&self, row: &'r StringRecord, places: &HashMap<String, usize>, name: &str) -> &'r str {
+    fn get<'r>(&self, row: &'r StringRecord, places: &Places, name: &str) -> &'r str {
         let column = self.columns.get(name).map_or(name, String::as_str);
         places.get(column).and_then(|at| row.get(*at)).map_or("", str::trim)
     }
 
-    pub(super) fn row(&self, row: &StringRecord, places: &HashMap<String, usize>) -> Result<Row, String> {
+    pub(super) fn row(&self, row: Read<'_>, places: &Places) -> Result<Row, String> {
+        let row = row?;
         let get = |name| self.get(row, places, name);
         let clip = get("clip_id");
         ClipId::new(clip).map_err(|why| why.to_string())?;
@@ -35,20 +55,19 @@ impl Foreign<'_> {
             text => VoteKind::parse(text).map_err(|why| why.to_string())?,
         };
         let weight = get("vote_weight").parse().ok().filter(|weight: &u16| (1..=10_000).contains(weight));
-        let position = get("slot_position").parse().ok().filter(|position: &u32| (1..=1_000_000).contains(position));
         Ok(Row {
             clip: clip.to_owned(),
             voter: self.voter(get("user_id"), get("voter_key"))?,
             kind,
             weight: weight.ok_or("vote_weight: a whole number from 1 to 10000")?,
-            position: position.ok_or("slot_position: a whole number from 1 to 1000000")?,
-            risk: match get("flagged") {
-                "t" | "true" | "1" => Origin::FLAGGED_FROM,
-                "f" | "false" | "0" | "" => 0,
-                _ => return Err("flagged: true or false".into()),
-            },
-            at: unix_ms(get("created_at")).ok_or("created_at: no time")?,
+            position: self.position(row, places).ok_or("slot_position: a whole number from 1 to 1000000")?,
+            risk: if is_true(get("flagged")).ok_or("flagged: true or false")? { Origin::FLAGGED_FROM } else { 0 },
+            at: unix_ms(get("created_at")).ok_or(NO_TIME)?,
         })
+    }
+
+    pub(super) fn position(&self, row: &StringRecord, places: &Places) -> Option<u32> {
+        self.get(row, places, "slot_position").parse().ok().filter(|position| (1..=1_000_000).contains(position))
     }
 
     fn voter(&self, user: &str, device: &str) -> Result<VoterId, String> {
@@ -61,26 +80,27 @@ impl Foreign<'_> {
 
     pub(super) fn comment(
         &self,
-        row: &StringRecord,
-        places: &HashMap<String, usize>,
-        known: &HashMap<String, (CommentRef, u8)>,
-    ) -> Result<(String, u64, CommentPost), String> {
+        row: Read<'_>,
+        places: &Places,
+        known: &Known,
+    ) -> Result<(CommentKey, u64, CommentPost), String> {
+        let row = row?;
         let get = |name| self.get(row, places, name);
+        let id = Some(get("id")).filter(|id| !id.is_empty()).map(key_of).ok_or("id: empty")?;
         let (clip, _) = self.clips.get(get("clip_id")).copied().ok_or("no vote names its clip")?;
-        let (parent, depth) = match get("parent_comment_id") {
-            "" => (0, 0),
-            parent => {
-                let (place, depth) = known.get(parent).ok_or("its parent is not in front of it")?;
-                (place.id, depth + 1)
-            }
+        let answers = match get("parent_comment_id") {
+            "" => None,
+            parent => Some(known.get(&key_of(parent)).ok_or("its parent is not in front of it")?),
         };
-        if depth > DEPTH_MAX || known.get(get("parent_comment_id")).is_some_and(|(place, _)| place.clip != clip) {
+        let (parent, depth) = answers.map_or((0, 0), |to| (to.seq, to.depth + 1));
+        if depth > DEPTH_MAX || answers.is_some_and(|to| to.clip != clip) {
             return Err("it answers too deep, or another clip's comment".into());
         }
-        if known.contains_key(get("id")) {
+        if known.contains_key(&id) {
             return Err("a duplicate: its id came before".into());
         }
-        if matches!(get("is_deleted"), "t" | "true" | "1") {
+        // One that is not understood must not come to light again.
+        if is_true(get("is_deleted")).ok_or("is_deleted: true or false")? {
             return Err("it is deleted".into());
         }
         let text = CommentText::new(get("comment_text")).map_err(|why| why.to_string())?;
@@ -94,6 +114,17 @@ impl Foreign<'_> {
             held: false,
             request: None,
         };
-        Ok((get("id").to_owned(), unix_ms(get("created_at")).ok_or("created_at: no time")?, post))
+        Ok((id, unix_ms(get("created_at")).ok_or(NO_TIME)?, post))
+    }
+}
+
+/// A truth as Postgres and others write it; nothing is none.
+fn is_true(text: &str) -> Option<bool> {
+    let is = |words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+    match text {
+        "" => Some(false),
+        _ if is(&["t", "true", "1", "yes", "y", "on"]) => Some(true),
+        _ if is(&["f", "false", "0", "no", "n", "off"]) => Some(false),
+        _ => None,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::super::begun::text_of;
 use super::super::*;
 use super::origin::{KEY, Origin, SECRET, STORE, import, records_in, restore};
 use crate::jobs::backup::FinishedBackup;
@@ -50,7 +51,7 @@ impl Half {
     fn change_place(&self, change: impl FnOnce(&mut Place)) {
         let mut begun = Begun::read(&self.dir).unwrap();
         change(&mut begun.place);
-        fs::write(self.dir.join("RESTORING"), serde_json::to_vec(&begun).unwrap()).unwrap();
+        fs::write(self.dir.join("RESTORING"), text_of(&begun)).unwrap();
     }
 }
 
@@ -136,7 +137,7 @@ fn a_place_between_other_frames_is_found() {
             1 => begun.place.bytes += 1,
             _ => begun.place.taken += 1,
         }
-        fs::write(dir.join("RESTORING"), serde_json::to_vec(&begun).unwrap()).unwrap();
+        fs::write(dir.join("RESTORING"), text_of(&begun)).unwrap();
         let backup = FinishedBackup::look(&file, &mut |_| {}).unwrap();
         let mut building = Building::begin(&dir, Begun::of_backup(&dir, &backup).unwrap()).unwrap();
         assert_eq!(building.start(), Start::GoesOn);

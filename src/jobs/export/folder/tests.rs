@@ -58,7 +58,13 @@ fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
 fn uncut(format: Format) -> (Manifest, Vec<(String, Vec<u8>)>) {
     let dir = tempfile::tempdir().unwrap();
     let manifest = fill(open(dir.path(), format), format);
-    assert_eq!(read_manifest(dir.path()).unwrap(), manifest);
+    let mut read = 0;
+    let tick = &mut |bytes, all| {
+        read += bytes;
+        assert_eq!(all, manifest.tables.iter().map(|written| written.bytes).sum::<u64>());
+    };
+    assert_eq!(read_manifest(dir.path(), tick).unwrap(), manifest);
+    assert_eq!(read, manifest.tables.iter().map(|written| written.bytes).sum::<u64>());
     let files = files(dir.path());
     assert_eq!(files.len(), 8, "seven tables and the manifest");
     for written in &manifest.tables {
@@ -185,7 +191,7 @@ fn another_state_begins_anew_and_another_export_is_refused() {
     assert!(why.contains("go on with those, or name another directory"), "{why}");
     let why = refused(Manifest { store: "two".into(), ..manifest(Format::Jsonl) });
     assert!(why.contains("another store"), "{why}");
-    let why = read_manifest(dir).unwrap_err().to_string();
+    let why = read_manifest(dir, &mut |_, _| {}).unwrap_err().to_string();
     assert!(why.contains("not whole: run the same `plaudit export` again"), "{why}");
     assert!(open(dir, Format::Jsonl).has(Table::Seasons), "nothing was touched");
 

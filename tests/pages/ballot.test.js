@@ -66,6 +66,24 @@ test('a refusal takes back the wish and nothing else', () => {
   assert.deepEqual([one.shown, one.isOn], [8, true], 'it stood already');
 });
 
+test('a server that has begun anew is believed', () => {
+  const one = fresh();
+  one.pushed(7, 7, 40);
+  const before = one.mark();
+  one.begin(true);
+  one.pushed(8, 8, 41);
+  one.forget();
+  one.settled(answer(1, 23));
+  assert.deepEqual([one.shown, one.voted], [1, true], 'and what waited is of before');
+  one.pushed(2, 2, 24);
+  one.loaded({ votes: 7, weight: 7, voted: false }, before);
+  assert.deepEqual([one.shown, one.voted], [2, true], 'so is a late answer');
+  const budget = new Budget();
+  assert.equal(budget.voted('40'), true);
+  budget.forget();
+  assert.equal(budget.voted('23'), true);
+});
+
 test('a hidden count stays hidden', () => {
   const one = new Ballot('c', { votes: null });
   one.begin(true);

@@ -169,6 +169,28 @@ test('a restart of the server heals without a reload', async (t) => {
   assert.equal(await page.evaluate(() => globalThis.same), true);
 });
 
+test('a server in memory that begins anew is shown as it is, without a reload', async (t) => {
+  const server = await serve(t, ['--memory']);
+  const page = await viewer(t, await browser(t), server.url);
+  await page.evaluate(() => { globalThis.same = true; });
+  const [votes, button] = [card(page, 'Neon Rain').locator('.votes'), card(page, 'Neon Rain').locator('.vote')];
+  await button.click();
+  await stands(card(page, 'Neon Rain'));
+  for (const sub of ['ada', 'ben', 'eve']) await vote(server, 'clip-1', sub);
+  await says(votes, '4');
+  await call(server, 'POST', '/api/test/reset');
+  await says(votes, '0');
+  await stands(card(page, 'Neon Rain'), false);
+  // Sequences that the page has seen in the log before.
+  await vote(server, 'clip-1', 'ada');
+  await says(votes, '1');
+  await button.click();
+  await stands(card(page, 'Neon Rain'));
+  await says(votes, '2');
+  await says(page.locator('#left'), /199 votes left/);
+  assert.equal(await page.evaluate(() => globalThis.same), true);
+});
+
 // Holds the answers to questions of a page: `reached` once the server has given one, `release()` lets them through.
 async function held(page, url, options) {
   const late = { all: [] };

@@ -29,7 +29,11 @@ const remaining = new Budget();
 let down = false;
 const live = new Live(pushed, (isUp, missed) => {
   $('offline').hidden = isUp;
-  if (isUp && (down || missed)) load();
+  if (isUp && (down || missed)) {
+    // It may be a server that has begun anew. If not, what is pushed first is the counts of now.
+    for (const known of [remaining, ...[...cards.values()].map((card) => card.ballot)]) known.forget();
+    load();
+  }
   down = !isUp;
 });
 

@@ -29,6 +29,11 @@ export class Ballot {
     return true;
   }
 
+  // The server may have begun anew: then its next sequence is lower, and the newer one all the same.
+  forget() {
+    Object.assign(this, { seq: 0, waits: null });
+  }
+
   // Where this stands when all is asked for anew; its answer comes with it to `loaded`.
   mark() {
     return { seq: this.seq, turns: this.turns, asked: (this.asked += 1) };

@@ -25,4 +25,9 @@ export class Budget {
     Object.assign(this, { event: at, told: this.asked + 1 });
     return true;
   }
+
+  // The server may have begun anew, and its log with it.
+  forget() {
+    this.event = 0;
+  }
 }

@@ -61,7 +61,11 @@ new Live((name, data) => {
   else comments.pushed(name, data);
   draw();
 }, (isUp, missed) => {
-  if (isUp && (down || missed)) load();
+  if (isUp && (down || missed)) {
+    // It may be a server that has begun anew. If not, what is pushed first is the count of now.
+    ballot.forget();
+    load();
+  }
   down = !isUp;
 }).watch([`clip-${id}`]);
 load();

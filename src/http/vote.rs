@@ -74,7 +74,7 @@ pub(super) async fn answer(
     app: &App,
     act: Act,
     peer: IpAddr,
-    headers: HeaderMap,
+    mut headers: HeaderMap,
     body: Incoming,
     problem: bool,
 ) -> Whole {
@@ -104,6 +104,12 @@ pub(super) async fn answer(
         Err(reject) => reply::refusal(&reject, problem),
         Ok(None) => {
             let act = act.judged(app, &headers, client, &who, now_ms);
+            // What was read lies in the connection's buffer, which hyper wants back while it waits: it makes a new one, of 8 KiB, if
+            // anything still points into it.
+            drop(text);
+            if who.set_cookie.is_none() {
+                headers = HeaderMap::new();
+            }
             engaged(app, act, who.voter, ballot, problem, began).await
         }
         Ok(Some(key)) => {

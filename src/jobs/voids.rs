@@ -79,6 +79,9 @@ impl Job {
     }
 }
 
+/// What whoever waits hears at the end of a void that has begun: asking for it again would take it twice.
+const LEFT_TO_THE_START: &str = "the server stops: its next start ends this void, and then lists it";
+
 impl VoidJob {
     /// Searches the tables.
     pub fn new(queue: Queue, progress: Arc<Progress>, tables: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
@@ -102,17 +105,17 @@ impl VoidJob {
 
     /// Nobody steps any more: who waits hears that, and so does who asks from here on. What has begun ends with the next start.
     pub fn end(&mut self) {
-        let mut job = match std::mem::replace(&mut self.state, State::Ended) {
+        let (mut job, why) = match std::mem::replace(&mut self.state, State::Ended) {
             State::Idle | State::Ended => return,
-            State::Asked(job)
-            | State::Beginning(job, _)
+            State::Asked(job) => (job, Reject::Overloaded),
+            State::Dropping(job, _, _, why) => (job, why),
+            State::Beginning(job, _)
             | State::Waiting(job, _)
             | State::Searching(job, ..)
             | State::Naming(job, ..)
-            | State::Taking(job, ..)
-            | State::Dropping(job, ..) => job,
+            | State::Taking(job, ..) => (job, Reject::NotReady { why: LEFT_TO_THE_START }),
         };
-        job.tell(Err(Reject::Overloaded));
+        job.tell(Err(why));
     }
 
     /// Does a little. A failure to read ends the void without effect.

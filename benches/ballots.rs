@@ -12,6 +12,10 @@ use criterion::{Criterion, Throughput, criterion_group};
 use plaudit::ballots::{Ballots, Claim, Place};
 use plaudit::domain::{ClipNo, VoterId};
 
+/// As the program has.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Voters of the memory print; the bar is 64 bytes each.
 const VOTERS: u64 = 10_000_000;
 

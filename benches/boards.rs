@@ -19,6 +19,10 @@ use plaudit::domain::{ClipNo, Event, Logged, Retraction, SeasonNo, SlotNo, Vote,
 use plaudit::fold::{Effect, Mark, Tables, fold};
 use plaudit::store::{Home, Store};
 
+/// As the program has.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const CLIPS: u32 = 10_000;
 const NOON: u64 = 19_675 * 86_400_000 + 43_200_000;
 const DAY: u16 = 19_675;

@@ -19,6 +19,10 @@ use plaudit::domain::{ClipDraft, ClipId, CommentText, Profile, SeasonId, VoterId
 use plaudit::engine::{CommentDraft, CommentQuery, Engine, Settings};
 use plaudit::error::Reject;
 
+/// As the program has.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const READERS: usize = 2;
 /// Each reader's pause between two pages.
 const READER_PAUSE: Duration = Duration::from_millis(5);

@@ -11,6 +11,10 @@ use plaudit::clock::SystemClock;
 use plaudit::domain::{ClipDraft, ClipId, NetworkHash, Origin, SeasonId, VoteKind, VoterId, VoterKey};
 use plaudit::engine::{Engine, Settings};
 
+/// As the program has.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn votes(criterion: &mut Criterion) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");

@@ -24,6 +24,10 @@ use plaudit::jobs::export::{Folder, Format, SECRETS, Table, stream};
 use plaudit::log::{Appender, block};
 use plaudit::store::Home;
 
+/// As the program has.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Votes a second, of the table of votes alone, written into a file.
 const BAR: f64 = 1_000_000.0;
 /// Resident memory while the whole export is written, whatever the store holds.

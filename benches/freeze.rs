@@ -16,6 +16,10 @@ use plaudit::domain::{ClipDraft, ClipId, SeasonId, SlotStatus, VoteKind, VoterId
 use plaudit::engine::{Engine, Settings};
 use plaudit::error::Reject;
 
+/// As the program has.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const BAR: Duration = Duration::from_millis(100);
 /// Votes come for so long before each freeze.
 const LEAD: Duration = Duration::from_millis(500);

@@ -13,6 +13,10 @@ use plaudit::clock::{Clock, SystemClock};
 use plaudit::domain::{ClipId, ClipNo, SlotNo};
 use plaudit::hub::{ClipNow, CountSource, Hub, Publication, Settings, SlotNow, Subscribe, Viewer, Worker};
 
+/// As the program has.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Counts of no clip at all.
 #[derive(Debug)]
 struct NoCounts;

@@ -16,6 +16,10 @@ use plaudit::clock::SystemClock;
 use plaudit::domain::{ClipDraft, ClipId, SeasonId, VoteKind, VoterId, VoterKey};
 use plaudit::engine::{Engine, Settings};
 
+/// As the program has.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// The bar for 5 million votes; as much less for fewer, and a second for what doesn't grow with them.
 const BAR_5M: Duration = Duration::from_secs(10);
 const RATE_KEPT: f64 = 0.8;

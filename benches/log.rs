@@ -15,6 +15,10 @@ use plaudit::fold::{Effect, Tables, fold};
 use plaudit::log::block::{self, Builder, EVENTS_MAX};
 use plaudit::store::{FaultyDisk, SledStore, Store};
 
+/// As the program has.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const NOON: u64 = 1_700_000_000_000;
 const CLIPS: u32 = 16;
 

@@ -13,6 +13,10 @@ use criterion::{Criterion, criterion_group};
 use plaudit::metrics::{Metrics, VoteResult};
 use plaudit::traces;
 
+/// As the program has.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn watched(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("metrics");
     group.sample_size(10).measurement_time(Duration::from_secs(2));

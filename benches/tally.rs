@@ -12,6 +12,10 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use parking_lot::Mutex;
 use plaudit::tally::Tally;
 
+/// As the program has.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 trait Counter: Sync {
     fn add(&self, votes: i64, weight: i64, hint: u64);
     fn votes(&self) -> u64;

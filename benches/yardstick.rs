@@ -33,6 +33,10 @@ use plaudit::cli::bench::{Minter, process};
 use plaudit::config::TokenSettings;
 use serde::Deserialize;
 
+/// Both servers have the program's, so that it makes no difference.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const SECRET: &str = "the secret of a yardstick, which is public";
 const ROUNDS: usize = 4;
 const ROUND: Duration = Duration::from_secs(4);

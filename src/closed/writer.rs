@@ -1,4 +1,11 @@
 //! Sorted ballots to pages, in one go: ballots, the hashes above them, counts.
+//!
+//! The store keeps up to 17 neighbours in a leaf; one more divides it, and all values of both halves are written anew. Pages that
+//! are put one behind the other are so written three times, and once again when the store tidies up behind them. So a page
+//! gets its place first, as an empty one, while those before it are written: what divides a leaf are empty pages then, and a full
+//! one is written once. What is behind the ballots in the order of keys waits for the same reason: it would be written
+//! again with each leaf that is divided in front of it. Never: a page in a leaf that may still be divided, as long as what is
+//! expected is right.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +19,12 @@ use crate::fold::sorted::{
 use crate::merkle::{Hash, Tree, empty, root_of};
 use crate::store::Store;
 
-/// Pages of a slot's generation under construction. Holds one page a level.
+/// How many pages have their places ahead of the one that is written: a leaf's, and as many again.
+const AHEAD: u32 = 34;
+/// Pages of hashes that wait at most: 32 KiB each. So many fill a leaf that is theirs alone.
+const WAIT: usize = 17;
+
+/// Pages of a slot's generation under construction. Holds one page a level, and [`WAIT`] that are whole.
 #[derive(Debug)]
 pub(super) struct Writer {
     slot: SlotNo,
@@ -21,8 +33,13 @@ pub(super) struct Writer {
     /// Over the page's ballots.
     tree: Tree,
     pages: u32,
+    /// Pages of ballots that are expected, and how many have their places.
+    expected: u32,
+    places: u32,
     /// Part 1 and up.
     levels: Vec<Level>,
+    /// Whole pages of hashes, by their keys.
+    waiting: Vec<([u8; 14], Vec<u8>)>,
     counts: BTreeMap<ClipNo, (u64, u64)>,
     leaves: u64,
 }
@@ -35,10 +52,12 @@ struct Level {
 }
 
 impl Writer {
-    pub(super) fn new(slot: SlotNo, generation: u32) -> Self {
+    /// For about so many ballots: fewer or more cost writes, and change nothing.
+    pub(super) fn new(slot: SlotNo, generation: u32, ballots: u64) -> Self {
         let page = Vec::with_capacity(BALLOTS_A_PAGE);
-        let (tree, levels, counts) = (Tree::default(), Vec::new(), BTreeMap::new());
-        Self { slot, generation, page, tree, pages: 0, levels, counts, leaves: 0 }
+        let (tree, levels, waiting, counts) = (Tree::default(), Vec::new(), Vec::new(), BTreeMap::new());
+        let expected = u32::try_from(ballots.div_ceil(BALLOTS_A_PAGE as u64)).unwrap_or(u32::MAX);
+        Self { slot, generation, page, tree, pages: 0, expected, places: 0, levels, waiting, counts, leaves: 0 }
     }
 
     /// Adds the next ballot, whose leaf has that hash.
@@ -61,14 +80,25 @@ impl Writer {
         if !self.page.is_empty() {
             self.end_page(store)?;
         }
+        // Of votes that were expected and have been taken back.
+        for number in self.pages..self.places {
+            store.remove(&keys::sorted(self.slot, self.generation, BALLOTS, number))?;
+        }
+        let root = self.end_levels(store)?;
+        self.put_waiting(store)?;
+        Ok((self.leaves, root))
+    }
+
+    /// Ends what is begun of all levels; gives the root.
+    fn end_levels(&mut self, store: &dyn Store) -> Result<Hash, Fault> {
         if self.leaves == 0 {
-            return Ok((0, empty()));
+            return Ok(empty());
         }
         for at in 0.. {
             let level = &self.levels[at];
             match (level.pages, level.hashes.as_slice()) {
-                (0, [root]) => return Ok((self.leaves, *root)),
-                // All its pages were full and are stored.
+                (0, [root]) => return Ok(*root),
+                // All its pages were full.
                 (_, []) => {}
                 _ => self.end_hashes(store, at)?,
             }
@@ -77,6 +107,11 @@ impl Writer {
     }
 
     fn end_page(&mut self, store: &dyn Store) -> Result<(), Fault> {
+        while self.places < self.expected.min(self.pages.saturating_add(AHEAD)) {
+            let key = keys::sorted(self.slot, self.generation, BALLOTS, self.places);
+            store.insert(&key, &sorted::page(&key, &[]))?;
+            self.places += 1;
+        }
         let key = keys::sorted(self.slot, self.generation, BALLOTS, self.pages);
         store.insert(&key, &sorted::page(&key, &self.page))?;
         self.pages += 1;
@@ -100,7 +135,14 @@ impl Writer {
         let hashes = std::mem::take(&mut level.hashes);
         level.pages += 1;
         let root = root_of(&hashes);
-        store.insert(&key, &codec::record(Kind::Sorted, &key, &Hashes(hashes)))?;
+        self.waiting.push((key, codec::record(Kind::Sorted, &key, &Hashes(hashes))));
+        if self.waiting.len() == WAIT {
+            self.put_waiting(store)?;
+        }
         self.add_hash(store, at + 1, root)
+    }
+
+    fn put_waiting(&mut self, store: &dyn Store) -> Result<(), Fault> {
+        self.waiting.drain(..).try_for_each(|(key, record)| store.insert(&key, &record))
     }
 }

@@ -146,3 +146,108 @@ impl Writer {
         self.waiting.drain(..).try_for_each(|(key, record)| store.insert(&key, &record))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use super::*;
+    use crate::domain::{NetworkHash, Origin, VoteKind, VoterId};
+    use crate::fold::sorted::Who;
+    use crate::store::{MemoryStore, SledStore};
+
+    const SLOT: SlotNo = SlotNo(3);
+
+    /// Distinct, and as long as ballots get.
+    fn ballot(n: u64) -> (Sorted, Hash) {
+        let c: Hash = blake3::hash(&n.to_be_bytes()).into();
+        let origin = Origin { risk: 9, network: NetworkHash::of(c[16..24].try_into().unwrap()) };
+        let who = Who::Voter(VoterId(c[..16].try_into().unwrap()));
+        let (seq, at) = (n.wrapping_mul(0x9e37_79b9) % 5_000_000, 1_700_000_000_000 + n % 1_000_000);
+        (Sorted { who, seq, at, clip: ClipNo(7), kind: VoteKind::Standard, weight: 1, day: 20_000, origin }, c)
+    }
+
+    fn written(store: &dyn Store, ballots: u64, expected: u64) -> (u64, Hash) {
+        let mut writer = Writer::new(SLOT, 1, expected);
+        for (ballot, leaf) in (0..ballots).map(ballot) {
+            writer.add(store, ballot, leaf).unwrap();
+        }
+        writer.finish(store).unwrap()
+    }
+
+    fn all(store: &dyn Store) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let (first, end) = keys::sorted_from(SLOT, 0);
+        let mut found = Vec::new();
+        store
+            .scan(&first, &end, &mut |key, record| {
+                found.push((key.to_vec(), record.to_vec()));
+                Ok(ControlFlow::Continue(()))
+            })
+            .unwrap();
+        found
+    }
+
+    #[test]
+    fn whatever_is_expected_the_records_are_the_same() {
+        let a_page = BALLOTS_A_PAGE as u64;
+        for ballots in [0, 1, a_page, a_page + 1, u64::from(AHEAD) * a_page, 2 * u64::from(AHEAD) * a_page + 3] {
+            let of = |expected: u64| {
+                let store = MemoryStore::new("tables", 64 << 20);
+                (written(store.as_ref(), ballots, expected), all(store.as_ref()))
+            };
+            let plain = of(0);
+            let pages = plain.1.iter().filter(|(key, _)| key[9] == BALLOTS);
+            assert_eq!(pages.count() as u64, ballots.div_ceil(a_page));
+            for expected in [1, ballots / 2, ballots, ballots + 1, ballots + a_page, u64::MAX] {
+                assert_eq!(of(expected), plain, "{ballots} ballots, {expected} expected");
+            }
+        }
+    }
+
+    #[test]
+    fn places_are_made_no_further_ahead_than_needed() {
+        let store = MemoryStore::new("tables", 64 << 20);
+        let mut writer = Writer::new(SLOT, 1, 100 * BALLOTS_A_PAGE as u64);
+        for (ballot, leaf) in (0..100 * BALLOTS_A_PAGE as u64).map(ballot) {
+            let before = writer.pages;
+            writer.add(store.as_ref(), ballot, leaf).unwrap();
+            if writer.pages > before {
+                let there = all(store.as_ref());
+                assert_eq!(there.len(), (before + AHEAD).min(100) as usize);
+                let full = there.iter().filter(|(key, record)| !sorted::read(key, record).unwrap().is_empty());
+                assert_eq!(full.count(), writer.pages as usize);
+            }
+        }
+    }
+
+    #[test]
+    fn pages_of_hashes_wait_and_not_without_end() {
+        let store = MemoryStore::new("tables", 64 << 20);
+        let mut writer = Writer::new(SLOT, 1, 0);
+        let mut most = 0;
+        for _ in 0..2 * WAIT * HASHES_A_PAGE {
+            writer.add_hash(store.as_ref(), 0, empty()).unwrap();
+            most = most.max(writer.waiting.len());
+        }
+        assert_eq!((most, writer.waiting.len(), all(store.as_ref()).len()), (WAIT - 1, 0, 2 * WAIT));
+    }
+
+    /// What the places are for.
+    #[test]
+    fn a_page_goes_to_the_disk_about_once() {
+        let ballots = 1_000 * BALLOTS_A_PAGE as u64;
+        let bytes = |expected: u64| {
+            let dir = tempfile::tempdir().unwrap();
+            let store = SledStore::open(dir.path(), "tables").unwrap();
+            written(store.as_ref(), ballots, expected);
+            store.flush().unwrap();
+            let pages: usize = all(store.as_ref()).iter().map(|(_, record)| record.len()).sum();
+            (pages as u64, store.disk_bytes())
+        };
+        let (pages, places) = bytes(ballots);
+        // Its file grows by segments.
+        assert!(places <= pages * 3 / 2 + (16 << 20), "{places} bytes for {pages}");
+        let (_, appended) = bytes(0);
+        assert!(places < appended, "{places} bytes, without places {appended}");
+    }
+}

@@ -170,7 +170,7 @@ impl Sort {
             bytes: 0,
             max_day: 0,
             voter: None,
-            writer: Writer::new(slot, generation),
+            writer: Writer::new(slot, generation, 0),
         })
     }
 
@@ -189,6 +189,7 @@ impl Sort {
                     Ok((head.last, left > 0))
                 })?;
                 if ended {
+                    self.writer = Writer::new(self.slot, self.generation, self.entries);
                     self.gather(0);
                 }
             }
@@ -217,7 +218,7 @@ impl Sort {
                 } else if let Some(from) = part.end() {
                     self.gather(from);
                 } else {
-                    let writer = std::mem::replace(&mut self.writer, Writer::new(self.slot, self.generation));
+                    let writer = std::mem::replace(&mut self.writer, Writer::new(self.slot, self.generation, 0));
                     let (leaves, root) = writer.finish(store)?;
                     return Ok(Some(SortedPages { generation: self.generation, leaves, root, max_day: self.max_day }));
                 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// Most of what a vote allocates one thread takes and another gives back, with which the system's allocator took an eighth to a sixth more
+/// Most of what a vote allocates one thread takes and another gives back, with which the system's allocator took a seventh to a fifth more
 /// CPU for a vote than this one. Only the program chooses one: who embeds the library has their own.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

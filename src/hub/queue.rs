@@ -85,7 +85,10 @@ impl Budget {
     }
 
     fn give_back(&self, bytes: usize) {
-        self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        // All viewers share it: an idle write would still take it from the other cores.
+        if bytes > 0 {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        }
     }
 }
 

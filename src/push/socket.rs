@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,8 +15,8 @@ const AHEAD: usize = 1024;
 /// A socket.
 #[derive(Debug)]
 pub(super) enum Socket {
-    /// As the system has it.
-    Tcp(TcpStream),
+    /// As the system has it. Shared with those who write to it beside the connection's task.
+    Tcp(Arc<TcpStream>),
     /// Boxed: most of a TLS session's state would else be room that every connection has.
     Tls(Box<Tls>),
 }
@@ -30,7 +31,7 @@ pub(super) struct Tls {
 
 impl From<TcpStream> for Socket {
     fn from(tcp: TcpStream) -> Self {
-        Self::Tcp(tcp)
+        Self::Tcp(Arc::new(tcp))
     }
 }
 
@@ -41,6 +42,14 @@ impl From<TlsStream<TcpStream>> for Socket {
 }
 
 impl Socket {
+    /// What others than the connection's task may write to as well.
+    pub(super) fn tcp(&self) -> Option<&Arc<TcpStream>> {
+        match self {
+            Self::Tcp(tcp) => Some(tcp),
+            Self::Tls(_) => None,
+        }
+    }
+
     /// Ready once there is something to read, or its end.
     pub(super) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let tls = match self {
@@ -79,11 +88,18 @@ impl Socket {
 
     /// Writes some of it.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        // One frame is the usual case, and a plain write is the cheaper call for it.
-        match (self, slices) {
-            (Self::Tcp(tcp), [one]) => Pin::new(tcp).poll_write(cx, one),
-            (Self::Tcp(tcp), several) => Pin::new(tcp).poll_write_vectored(cx, several),
-            (Self::Tls(tls), several) => Pin::new(&mut tls.stream).poll_write_vectored(cx, several),
+        let tcp = match self {
+            Self::Tcp(tcp) => tcp,
+            Self::Tls(tls) => return Pin::new(&mut tls.stream).poll_write_vectored(cx, slices),
+        };
+        loop {
+            ready!(tcp.poll_write_ready(cx))?;
+            // One frame is the usual case, and a plain write is the cheaper call for it.
+            let written = if let [one] = slices { tcp.try_write(one) } else { tcp.try_write_vectored(slices) };
+            match written {
+                Err(why) if why.kind() == ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
         }
     }
 

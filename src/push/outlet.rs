@@ -1,0 +1,198 @@
+//! The way out of a connection: what it has taken from its queue and not written yet, and the socket if others may write to it.
+//!
+//! Two write, one at a time. A pump does as long as the socket takes everything: then a frame costs no turn of the connection's
+//! task. What the socket doesn't take is left here, and from then on the way is the task's own until nothing is left. A pump
+//! begins at the end of a frame and leaves at one, or leaves the rest here.
+//!
+//! Never: waits for a socket, or writes to one under TLS, where only the task can.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::net::TcpStream;
+
+use super::pumps::Pumps;
+use crate::hub::{Frame, Outbox};
+
+/// Bytes taken from the queue at once.
+pub(super) const TAKE: usize = 32 * 1024;
+/// Frames that leave in one call.
+pub(super) const SLICES: usize = 32;
+/// A list of frames that has grown beyond this is given back.
+const FRAMES_KEPT: usize = 32;
+/// How often a pump takes for one connection: then its task goes on, and others have their turn.
+const TAKES: usize = 4;
+
+/// The way out of one connection. As a waker it has a pump write what waits.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    /// None under TLS.
+    tcp: Option<Arc<TcpStream>>,
+    pumps: Arc<Pumps>,
+    writing: Mutex<Writing>,
+}
+
+/// What is being written.
+#[derive(Debug, Default)]
+pub(super) struct Writing {
+    /// Taken from the queue and not written whole, from `next` on; of that one so many bytes are written.
+    frames: Vec<Arc<Frame>>,
+    next: usize,
+    written: usize,
+    /// The connection's task alone writes: the socket has not taken everything, or the task waits for room to hear again.
+    own: bool,
+    /// What a pump takes from, and the task that it leaves the rest to. Set when the task first waits for frames, taken back
+    /// at the connection's end.
+    pumped: Option<(Outbox, Waker)>,
+}
+
+impl Outlet {
+    /// Of a connection over this socket; `None`: only its task can write.
+    pub(super) fn new(tcp: Option<Arc<TcpStream>>, pumps: Arc<Pumps>) -> Self {
+        Self { tcp, pumps, writing: Mutex::default() }
+    }
+
+    /// What is being written, for the connection's task. A pump has it for a few calls at most.
+    pub(super) fn writing(&self) -> MutexGuard<'_, Writing> {
+        self.writing.lock()
+    }
+
+    /// For the connection's task, when the socket has taken everything: takes what waits. The task is woken for what comes
+    /// next if it is to write it itself, which `own` says, or must; else a pump is.
+    pub(super) fn poll_take(
+        self: &Arc<Self>,
+        writing: &mut Writing,
+        outbox: &Outbox,
+        own: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), crate::hub::Close>> {
+        writing.clear();
+        writing.own = own || self.tcp.is_none();
+        if writing.own {
+            return outbox.poll_take(cx, &mut writing.frames, TAKE);
+        }
+        if !writing.pumped.as_ref().is_some_and(|(_, task)| task.will_wake(cx.waker())) {
+            writing.pumped = Some((outbox.clone(), cx.waker().clone()));
+        }
+        let waker = Waker::from(Arc::clone(self));
+        outbox.poll_take(&mut Context::from_waker(&waker), &mut writing.frames, TAKE)
+    }
+
+    /// For a pump: writes what waits. `frames` is room for what is taken; what is written stays there, so that many let go of
+    /// a frame that they share in one go, and not each while another counts on it.
+    pub(super) fn pump(self: &Arc<Self>, frames: &mut Vec<Arc<Frame>>) {
+        let Some(tcp) = &self.tcp else { return };
+        let mut guard = self.writing.lock();
+        let writing = &mut *guard;
+        // Whoever has it for its own takes what waits before it waits itself.
+        let Some((outbox, task)) = writing.pumped.as_ref().filter(|_| !writing.own) else { return };
+        let waker = Waker::from(Arc::clone(self));
+        let mut cx = Context::from_waker(&waker);
+        for _ in 0..TAKES {
+            let from = frames.len();
+            match outbox.poll_take(&mut cx, frames, TAKE) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(())) => {}
+                // The task hears of the end likewise.
+                Poll::Ready(Err(_)) => break,
+            }
+            let mut next = from;
+            let rest = loop {
+                let Some(frame) = frames.get(next) else { break None };
+                let several = frames[next..].len().min(SLICES);
+                let done =
+                    if several == 1 { tcp.try_write(frame.socket()) } else { write_several(tcp, &frames[next..]) };
+                // An error is the task's to meet.
+                let mut done = done.unwrap_or(0);
+                let end = next + several;
+                while next < end && done >= frames[next].socket().len() {
+                    done -= frames[next].socket().len();
+                    next += 1;
+                }
+                if next < end {
+                    break Some(done);
+                }
+            };
+            if let Some(written) = rest {
+                writing.frames.extend(frames.drain(next..));
+                writing.written = written;
+                break;
+            }
+        }
+        writing.own = true;
+        task.wake_by_ref();
+    }
+}
+
+impl Wake for Outlet {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.pumps.add(Arc::clone(self));
+    }
+}
+
+impl Writing {
+    /// Whether everything that was taken is written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.next == self.frames.len()
+    }
+
+    /// The rest of a frame that is written in part, and the frames behind.
+    pub(super) fn waiting(&self) -> (Option<&[u8]>, impl Iterator<Item = &[u8]>) {
+        let mut waiting = self.frames[self.next..].iter().map(|frame| &frame.socket()[..]);
+        let begun = if self.written > 0 { waiting.next() } else { None };
+        (begun.map(|frame| &frame[self.written..]), waiting)
+    }
+
+    /// Whether a frame is written in part.
+    pub(super) fn has_begun(&self) -> bool {
+        self.written > 0
+    }
+
+    /// Notes bytes of the next frame as written; how many are left for those behind.
+    pub(super) fn advance(&mut self, bytes: usize) -> usize {
+        let rest = self.frames[self.next].socket().len() - self.written;
+        if bytes < rest {
+            self.written += bytes;
+            return 0;
+        }
+        self.next += 1;
+        self.written = 0;
+        bytes - rest
+    }
+
+    /// Nobody but the task writes before the socket has taken everything.
+    pub(super) fn keep(&mut self) {
+        self.own = true;
+    }
+
+    /// The connection's end has begun: drops what isn't begun. A frame that is half written must be finished, or what follows
+    /// would be taken for its rest.
+    pub(super) fn end(&mut self) {
+        self.pumped = None;
+        self.own = true;
+        self.frames.drain(..self.next);
+        self.frames.truncate(usize::from(self.written > 0));
+        self.next = 0;
+    }
+
+    fn clear(&mut self) {
+        self.frames.clear();
+        self.frames.shrink_to(FRAMES_KEPT);
+        self.next = 0;
+    }
+}
+
+fn write_several(tcp: &TcpStream, frames: &[Arc<Frame>]) -> io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let used = frames.len().min(SLICES);
+    for (slice, frame) in slices.iter_mut().zip(frames) {
+        *slice = IoSlice::new(frame.socket());
+    }
+    tcp.try_write_vectored(&slices[..used])
+}

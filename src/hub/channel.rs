@@ -13,6 +13,8 @@ use super::{Frame, Position, Settings, ViewerId};
 
 /// A channel's likes that are kept for those who come back.
 const LIKES_KEPT: usize = 100;
+/// Queues that are fetched from memory together: one after the other, each would be waited for.
+const FETCHED: usize = 32;
 
 pub(super) struct Channel {
     /// Given once.
@@ -101,7 +103,11 @@ impl State {
     /// Queues an event for everyone but one; how many get it.
     pub(super) fn send(&self, frame: &Arc<Frame>, except: Option<ViewerId>, wakes: &mut Wakes) -> usize {
         let mut sent = 0;
-        for (viewer, subscription) in &self.viewers {
+        let mut ahead = self.viewers.values();
+        for (at, (viewer, subscription)) in self.viewers.iter().enumerate() {
+            if at % FETCHED == 0 {
+                ahead.by_ref().take(FETCHED).for_each(|next| next.queue.fetch());
+            }
             let known = frame.position().is_some_and(|position| position <= subscription.after);
             if Some(*viewer) != except && !known {
                 sent += usize::from(subscription.queue.push(frame, wakes));

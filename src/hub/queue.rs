@@ -5,6 +5,7 @@
 //! told to close; whoever publishes never waits for one.
 
 use std::collections::VecDeque;
+use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -134,6 +135,11 @@ impl Queue {
     pub(super) fn new(budget: Arc<Budget>) -> Self {
         budget.viewers.fetch_add(1, Ordering::Relaxed);
         Self { budget, state: Mutex::default() }
+    }
+
+    /// Has the processor fetch it, without waiting for it.
+    pub(super) fn fetch(&self) {
+        black_box(self.state.is_locked());
     }
 
     /// Queues an event; whether it will be sent.

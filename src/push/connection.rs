@@ -22,7 +22,7 @@ use super::close;
 use super::outlet::{Outlet, Writing};
 use super::pumps::Pumps;
 use super::session::Session;
-use super::socket::Socket;
+use super::socket::{Given, Socket};
 use super::wire::Wire;
 use crate::hub::Close;
 
@@ -74,7 +74,7 @@ struct End {
 impl Connection {
     /// Over a socket from which `read` was read already. `session` starts the session, or says why there is none.
     pub(super) fn new(
-        socket: Socket,
+        socket: Given,
         read: &[u8],
         options: &PushOptions,
         pumps: &Arc<Pumps>,
@@ -86,7 +86,8 @@ impl Connection {
             .max_write_buffer_size(HELD_BACK)
             .max_message_size(Some(MESSAGE_MAX))
             .max_frame_size(Some(MESSAGE_MAX));
-        let outlet = Arc::new(Outlet::new(socket.tcp().map(Arc::clone), Arc::clone(pumps)));
+        let outbox = session.as_ref().ok().map(|session| session.outbox().clone());
+        let (socket, outlet) = Socket::new(socket, pumps, outbox);
         let socket = WebSocket::from_partially_read(Wire::new(socket), read.to_vec(), Role::Server, Some(config));
         let times =
             Times { activity: options.activity_timeout, pong: options.pong_timeout, close: options.close_timeout };
@@ -226,9 +227,8 @@ impl Connection {
                 // All is said; the end is the peer's to give, so that nothing of ours is lost on its way.
                 return if end.heard_out { Poll::Ready(()) } else { Poll::Pending };
             }
-            let session = self.session.as_ref().expect("a connection without a session ends");
             // One that is held goes on once it has taken everything, so it must see that itself.
-            let taken = ready!(outlet.poll_take(&mut writing, session.outbox(), self.held, cx));
+            let taken = ready!(outlet.poll_take(&mut writing, self.held, cx));
             drop(writing);
             match taken {
                 Ok(()) => {}

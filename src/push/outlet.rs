@@ -6,15 +6,17 @@
 //!
 //! Never: waits for a socket, or writes to one under TLS, where only the task can.
 
+use std::hint::black_box;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use parking_lot::{Mutex, MutexGuard};
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::pumps::Pumps;
-use crate::hub::{Frame, Outbox};
+use crate::hub::{Close, Frame, Outbox};
 
 /// Bytes taken from the queue at once.
 pub(super) const TAKE: usize = 32 * 1024;
@@ -29,29 +31,35 @@ const TAKES: usize = 4;
 #[derive(Debug)]
 pub(super) struct Outlet {
     /// None under TLS.
-    tcp: Option<Arc<TcpStream>>,
+    tcp: Option<TcpStream>,
     pumps: Arc<Pumps>,
+    /// None if there was no session.
+    outbox: Option<Outbox>,
     writing: Mutex<Writing>,
 }
 
 /// What is being written.
 #[derive(Debug, Default)]
 pub(super) struct Writing {
+    /// The connection's task alone writes: the socket has not taken everything, or the task waits for room to hear again.
+    own: bool,
+    /// The task, that a pump leaves the rest to. Set when it first waits for frames.
+    task: Option<Waker>,
     /// Taken from the queue and not written whole, from `next` on; of that one so many bytes are written.
     frames: Vec<Arc<Frame>>,
     next: usize,
     written: usize,
-    /// The connection's task alone writes: the socket has not taken everything, or the task waits for room to hear again.
-    own: bool,
-    /// What a pump takes from, and the task that it leaves the rest to. Set when the task first waits for frames, taken back
-    /// at the connection's end.
-    pumped: Option<(Outbox, Waker)>,
 }
 
 impl Outlet {
-    /// Of a connection over this socket; `None`: only its task can write.
-    pub(super) fn new(tcp: Option<Arc<TcpStream>>, pumps: Arc<Pumps>) -> Self {
-        Self { tcp, pumps, writing: Mutex::default() }
+    /// Of a connection that takes from this outbox. Without the socket only its task can write.
+    pub(super) fn new(tcp: Option<TcpStream>, pumps: Arc<Pumps>, outbox: Option<Outbox>) -> Self {
+        Self { tcp, pumps, outbox, writing: Mutex::default() }
+    }
+
+    /// The socket that pumps write to.
+    pub(super) fn tcp(&self) -> Option<&TcpStream> {
+        self.tcp.as_ref()
     }
 
     /// What is being written, for the connection's task. A pump has it for a few calls at most.
@@ -64,30 +72,44 @@ impl Outlet {
     pub(super) fn poll_take(
         self: &Arc<Self>,
         writing: &mut Writing,
-        outbox: &Outbox,
         own: bool,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), crate::hub::Close>> {
+    ) -> Poll<Result<(), Close>> {
+        let outbox = self.outbox.as_ref().expect("a connection without a session ends");
         writing.clear();
         writing.own = own || self.tcp.is_none();
         if writing.own {
             return outbox.poll_take(cx, &mut writing.frames, TAKE);
         }
-        if !writing.pumped.as_ref().is_some_and(|(_, task)| task.will_wake(cx.waker())) {
-            writing.pumped = Some((outbox.clone(), cx.waker().clone()));
+        if !writing.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            writing.task = Some(cx.waker().clone());
         }
         let waker = Waker::from(Arc::clone(self));
         outbox.poll_take(&mut Context::from_waker(&waker), &mut writing.frames, TAKE)
     }
 
+    /// Has the processor fetch what a pump will touch, without waiting for it.
+    pub(super) fn fetch(&self) {
+        black_box(self.writing.is_locked());
+        black_box(self.tcp.is_some());
+    }
+
+    /// The same for its queue, once the former has come.
+    pub(super) fn fetch_queue(&self) {
+        if let Some(outbox) = &self.outbox {
+            outbox.fetch();
+        }
+    }
+
     /// For a pump: writes what waits. `frames` is room for what is taken; what is written stays there, so that many let go of
     /// a frame that they share in one go, and not each while another counts on it.
     pub(super) fn pump(self: &Arc<Self>, frames: &mut Vec<Arc<Frame>>) {
-        let Some(tcp) = &self.tcp else { return };
-        let mut guard = self.writing.lock();
-        let writing = &mut *guard;
-        // Whoever has it for its own takes what waits before it waits itself.
-        let Some((outbox, task)) = writing.pumped.as_ref().filter(|_| !writing.own) else { return };
+        let (Some(tcp), Some(outbox)) = (&self.tcp, &self.outbox) else { return };
+        let mut writing = self.writing.lock();
+        if writing.own {
+            // Whoever has it for its own takes what waits before it waits itself.
+            return;
+        }
         let waker = Waker::from(Arc::clone(self));
         let mut cx = Context::from_waker(&waker);
         for _ in 0..TAKES {
@@ -98,32 +120,49 @@ impl Outlet {
                 // The task hears of the end likewise.
                 Poll::Ready(Err(_)) => break,
             }
-            let mut next = from;
-            let rest = loop {
-                let Some(frame) = frames.get(next) else { break None };
-                let several = frames[next..].len().min(SLICES);
-                let done =
-                    if several == 1 { tcp.try_write(frame.socket()) } else { write_several(tcp, &frames[next..]) };
-                // An error is the task's to meet.
-                let mut done = done.unwrap_or(0);
-                let end = next + several;
-                while next < end && done >= frames[next].socket().len() {
-                    done -= frames[next].socket().len();
-                    next += 1;
-                }
-                if next < end {
-                    break Some(done);
-                }
-            };
-            if let Some(written) = rest {
-                writing.frames.extend(frames.drain(next..));
+            let (whole, written) = write_all(tcp, &frames[from..]);
+            if from + whole < frames.len() {
+                writing.frames.extend(frames.drain(from + whole..));
                 writing.written = written;
                 break;
             }
         }
         writing.own = true;
-        task.wake_by_ref();
+        if let Some(task) = &writing.task {
+            task.wake_by_ref();
+        }
     }
+}
+
+/// Writes frames as far as the socket takes them at once: so many whole, and so many bytes of the next. An error is the task's
+/// to meet.
+fn write_all(tcp: &TcpStream, frames: &[Arc<Frame>]) -> (usize, usize) {
+    let mut whole = 0;
+    while whole < frames.len() {
+        let now = &frames[whole..frames.len().min(whole + SLICES)];
+        let wrote = match now {
+            // Not through the runtime, whose note on the socket lies elsewhere in memory: the task asks it, when it must wait.
+            [one] => SockRef::from(tcp).send(one.socket()),
+            several => write_several(tcp, several),
+        };
+        let mut wrote = wrote.unwrap_or(0);
+        for frame in now {
+            if wrote < frame.socket().len() {
+                return (whole, wrote);
+            }
+            wrote -= frame.socket().len();
+            whole += 1;
+        }
+    }
+    (whole, 0)
+}
+
+fn write_several(tcp: &TcpStream, frames: &[Arc<Frame>]) -> io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    for (slice, frame) in slices.iter_mut().zip(frames) {
+        *slice = IoSlice::new(frame.socket());
+    }
+    tcp.try_write_vectored(&slices[..frames.len()])
 }
 
 impl Wake for Outlet {
@@ -174,8 +213,8 @@ impl Writing {
     /// The connection's end has begun: drops what isn't begun. A frame that is half written must be finished, or what follows
     /// would be taken for its rest.
     pub(super) fn end(&mut self) {
-        self.pumped = None;
         self.own = true;
+        self.task = None;
         self.frames.drain(..self.next);
         self.frames.truncate(usize::from(self.written > 0));
         self.next = 0;
@@ -186,13 +225,4 @@ impl Writing {
         self.frames.shrink_to(FRAMES_KEPT);
         self.next = 0;
     }
-}
-
-fn write_several(tcp: &TcpStream, frames: &[Arc<Frame>]) -> io::Result<usize> {
-    let mut slices = [IoSlice::new(&[]); SLICES];
-    let used = frames.len().min(SLICES);
-    for (slice, frame) in slices.iter_mut().zip(frames) {
-        *slice = IoSlice::new(frame.socket());
-    }
-    tcp.try_write_vectored(&slices[..used])
 }

@@ -71,6 +71,9 @@ impl Pump {
     async fn run(mut self) {
         let mut frames: Vec<Arc<Frame>> = Vec::new();
         while self.take() {
+            // All of it is far away. Asked for in one go it comes together, and not each after the last one is written.
+            self.taken.iter().for_each(|outlet| outlet.fetch());
+            self.taken.iter().for_each(|outlet| outlet.fetch_queue());
             while let Some(outlet) = self.taken.pop_front() {
                 outlet.pump(&mut frames);
             }
@@ -119,4 +122,29 @@ async fn others_turn() {
         Poll::Pending
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_pump_had_not_come_to_is_the_next_ones() {
+        let pumps = Arc::new(Pumps::new(Handle::current()));
+        let outlet = Arc::new(Outlet::new(None, Arc::clone(&pumps), None));
+        let state = |pumps: &Pumps| {
+            let ready = pumps.ready.lock();
+            (ready.outlets.len(), ready.running)
+        };
+        pumps.ready.lock().running = 1;
+        let taken = (0..3).map(|_| Arc::clone(&outlet)).collect();
+        drop(Pump { pumps: Arc::clone(&pumps), taken, counted: true });
+        assert_eq!(state(&pumps), (3, 0), "it broke off");
+        pumps.add(Arc::clone(&outlet));
+        assert_eq!(state(&pumps), (4, 1), "another begins");
+        while state(&pumps).1 > 0 {
+            others_turn().await;
+        }
+        assert_eq!((state(&pumps), Arc::strong_count(&outlet)), ((0, 0), 1));
+    }
 }

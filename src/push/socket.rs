@@ -9,14 +9,26 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::outlet::Outlet;
+use super::pumps::Pumps;
+use crate::hub::Outbox;
+
 /// Bytes of plain text read ahead of who reads them.
 const AHEAD: usize = 1024;
 
-/// A socket.
+/// A socket as it is handed over.
+pub(super) enum Given {
+    /// Plain.
+    Tcp(TcpStream),
+    /// Under TLS.
+    Tls(TlsStream<TcpStream>),
+}
+
+/// A connection's socket.
 #[derive(Debug)]
 pub(super) enum Socket {
-    /// As the system has it. Shared with those who write to it beside the connection's task.
-    Tcp(Arc<TcpStream>),
+    /// As the system has it, in the outlet: the connection's task is not the only one that writes to it.
+    Tcp(Arc<Outlet>),
     /// Boxed: most of a TLS session's state would else be room that every connection has.
     Tls(Box<Tls>),
 }
@@ -29,31 +41,23 @@ pub(super) struct Tls {
     ended: bool,
 }
 
-impl From<TcpStream> for Socket {
-    fn from(tcp: TcpStream) -> Self {
-        Self::Tcp(Arc::new(tcp))
-    }
-}
-
-impl From<TlsStream<TcpStream>> for Socket {
-    fn from(stream: TlsStream<TcpStream>) -> Self {
-        Self::Tls(Box::new(Tls { stream, ahead: Vec::new(), ended: false }))
-    }
-}
-
 impl Socket {
-    /// What others than the connection's task may write to as well.
-    pub(super) fn tcp(&self) -> Option<&Arc<TcpStream>> {
-        match self {
-            Self::Tcp(tcp) => Some(tcp),
-            Self::Tls(_) => None,
+    /// A socket and its outlet, for a connection that takes from this outbox.
+    pub(super) fn new(given: Given, pumps: &Arc<Pumps>, outbox: Option<Outbox>) -> (Self, Arc<Outlet>) {
+        let outlet = |tcp| Arc::new(Outlet::new(tcp, Arc::clone(pumps), outbox));
+        match given {
+            Given::Tcp(tcp) => {
+                let outlet = outlet(Some(tcp));
+                (Self::Tcp(Arc::clone(&outlet)), outlet)
+            }
+            Given::Tls(stream) => (Self::Tls(Box::new(Tls { stream, ahead: Vec::new(), ended: false })), outlet(None)),
         }
     }
 
     /// Ready once there is something to read, or its end.
     pub(super) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let tls = match self {
-            Self::Tcp(tcp) => return tcp.poll_read_ready(cx),
+            Self::Tcp(outlet) => return tcp(outlet).poll_read_ready(cx),
             Self::Tls(tls) => tls,
         };
         if tls.ended || !tls.ahead.is_empty() {
@@ -70,7 +74,7 @@ impl Socket {
     /// Reads what is there; 0 at the end, [`ErrorKind::WouldBlock`] when there is nothing yet.
     pub(super) fn try_read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let tls = match self {
-            Self::Tcp(tcp) => return tcp.try_read(into),
+            Self::Tcp(outlet) => return tcp(outlet).try_read(into),
             Self::Tls(tls) => tls,
         };
         if tls.ahead.is_empty() {
@@ -89,7 +93,7 @@ impl Socket {
     /// Writes some of it.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let tcp = match self {
-            Self::Tcp(tcp) => tcp,
+            Self::Tcp(outlet) => tcp(outlet),
             Self::Tls(tls) => return Pin::new(&mut tls.stream).poll_write_vectored(cx, slices),
         };
         loop {
@@ -110,4 +114,8 @@ impl Socket {
             Self::Tls(tls) => Pin::new(&mut tls.stream).poll_flush(cx),
         }
     }
+}
+
+fn tcp(outlet: &Outlet) -> &TcpStream {
+    outlet.tcp().expect("it was made with one")
 }

@@ -20,7 +20,7 @@ use super::close;
 use super::connection::Connection;
 use super::pumps::Pumps;
 use super::session::Session;
-use super::socket::Socket;
+use super::socket::Given;
 use crate::error::Reject;
 
 /// The path in front of a key.
@@ -93,13 +93,13 @@ impl Push {
 }
 
 /// The socket itself, and what was read from it.
-async fn handed_over(socket: OnUpgrade) -> Option<(Socket, bytes::Bytes)> {
+async fn handed_over(socket: OnUpgrade) -> Option<(Given, bytes::Bytes)> {
     let upgraded = tokio::time::timeout(HANDOVER, socket).await.ok()?.ok()?;
     match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(Parts { io, read_buf, .. }) => Some((io.into_inner().into(), read_buf)),
+        Ok(Parts { io, read_buf, .. }) => Some((Given::Tcp(io.into_inner()), read_buf)),
         Err(upgraded) => {
             let Parts { io, read_buf, .. } = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>().ok()?;
-            Some((io.into_inner().into(), read_buf))
+            Some((Given::Tls(io.into_inner()), read_buf))
         }
     }
 }

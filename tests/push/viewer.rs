@@ -16,6 +16,8 @@ const HELLO: &str = "GET /app/key?protocol=7 HTTP/1.1\r\nhost: test\r\nconnectio
 pub(crate) struct Viewer<S = TcpStream> {
     stream: S,
     unread: Vec<u8>,
+    /// Pongs that came, each with what was pinged.
+    pub(crate) pongs: Vec<Vec<u8>>,
 }
 
 /// What came.
@@ -51,7 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Viewer<S> {
     /// Shakes hands.
     pub(crate) async fn over(mut stream: S) -> Self {
         stream.write_all(HELLO.as_bytes()).await.unwrap();
-        let mut viewer = Self { stream, unread: Vec::new() };
+        let mut viewer = Self { stream, unread: Vec::new(), pongs: Vec::new() };
         let end = loop {
             viewer.fill().await;
             if let Some(at) = viewer.unread.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -82,6 +84,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Viewer<S> {
         self.stream.write_all(&frames).await.unwrap();
     }
 
+    /// Asks for a sign of life, of WebSocket's kind.
+    pub(crate) async fn ping(&mut self, payload: &[u8]) {
+        let mut frame = vec![0x89, 0x80 | u8::try_from(payload.len()).unwrap(), 0, 0, 0, 0];
+        frame.extend_from_slice(payload);
+        self.stream.write_all(&frame).await.unwrap();
+    }
+
     /// Asks for a channel.
     pub(crate) async fn subscribe(&mut self, channel: &str, auth: &str) {
         let data = json!({ "channel": channel, "auth": auth });
@@ -110,6 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Viewer<S> {
                         message["data"] = data.unwrap_or_default();
                         return Got::Message(message);
                     }
+                    10 => self.pongs.push(payload),
                     8 => return Got::Close(u16::from_be_bytes([payload[0], payload[1]])),
                     _ => continue,
                 }

@@ -9,6 +9,7 @@
 use std::hint::black_box;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -33,6 +34,8 @@ pub(super) struct Outlet {
     /// None under TLS.
     tcp: Option<TcpStream>,
     pumps: Arc<Pumps>,
+    /// A pump is to come. However often its queue has something while its task writes too, it waits for one once.
+    awaited: AtomicBool,
     /// None if there was no session.
     outbox: Option<Outbox>,
     writing: Mutex<Writing>,
@@ -54,7 +57,7 @@ pub(super) struct Writing {
 impl Outlet {
     /// Of a connection that takes from this outbox. Without the socket only its task can write.
     pub(super) fn new(tcp: Option<TcpStream>, pumps: Arc<Pumps>, outbox: Option<Outbox>) -> Self {
-        Self { tcp, pumps, outbox, writing: Mutex::default() }
+        Self { tcp, pumps, awaited: AtomicBool::new(false), outbox, writing: Mutex::default() }
     }
 
     /// The socket that pumps write to.
@@ -104,6 +107,8 @@ impl Outlet {
     /// For a pump: writes what waits. `frames` is room for what is taken; what is written stays there, so that many let go of
     /// a frame that they share in one go, and not each while another counts on it.
     pub(super) fn pump(self: &Arc<Self>, frames: &mut Vec<Arc<Frame>>) {
+        // Before it takes: what comes after that must find another pump.
+        self.awaited.swap(false, Ordering::AcqRel);
         let (Some(tcp), Some(outbox)) = (&self.tcp, &self.outbox) else { return };
         let mut writing = self.writing.lock();
         if writing.own {
@@ -171,7 +176,9 @@ impl Wake for Outlet {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.pumps.add(Arc::clone(self));
+        if !self.awaited.swap(true, Ordering::AcqRel) {
+            self.pumps.add(Arc::clone(self));
+        }
     }
 }
 

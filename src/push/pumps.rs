@@ -1,8 +1,10 @@
-//! Connections for which something waits, and the few tasks that write it: one a worker of the runtime at most, and none while
-//! nothing waits.
+//! Connections for which something waits, and the few tasks that write it: one a worker of the runtime at most.
 //!
-//! An event to thousands is thousands of small writes. A task woken for each of them costs a fifth of what the system takes for
-//! the write itself: its place in the runtime's queue, its state, its timer, memory that is far away each time.
+//! An event to thousands is thousands of small writes, and what each costs beside the system's own part is memory that is far
+//! away. A task woken for each would touch its place in the runtime's queue, its state, its timer, all of its connection; a pump
+//! touches the outlet and the queue, and asks for those of a whole turn at once: a sixth less CPU a delivery to 10,000.
+//!
+//! Never: waits for a socket, or runs while nothing waits.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -32,8 +34,7 @@ pub(super) struct Pumps {
 
 #[derive(Debug, Default)]
 struct Ready {
-    /// At most as many as there are connections: one's queue lets go of the waker that puts it here, and has it again once it
-    /// was taken from.
+    /// Each at most once, so at most as many as there are connections.
     outlets: VecDeque<Arc<Outlet>>,
     running: usize,
 }
@@ -126,6 +127,8 @@ async fn others_turn() {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use super::*;
 
     #[tokio::test]
@@ -140,11 +143,20 @@ mod tests {
         let taken = (0..3).map(|_| Arc::clone(&outlet)).collect();
         drop(Pump { pumps: Arc::clone(&pumps), taken, counted: true });
         assert_eq!(state(&pumps), (3, 0), "it broke off");
-        pumps.add(Arc::clone(&outlet));
+        let waker = Waker::from(Arc::clone(&outlet));
+        waker.wake_by_ref();
         assert_eq!(state(&pumps), (4, 1), "another begins");
+        waker.wake_by_ref();
+        assert_eq!(state(&pumps), (4, 1), "it waits for one already");
         while state(&pumps).1 > 0 {
             others_turn().await;
         }
-        assert_eq!((state(&pumps), Arc::strong_count(&outlet)), ((0, 0), 1));
+        assert_eq!(state(&pumps), (0, 0));
+        waker.wake();
+        assert_eq!(state(&pumps), (1, 1), "and may wait again");
+        while state(&pumps).1 > 0 {
+            others_turn().await;
+        }
+        assert_eq!(Arc::strong_count(&outlet), 1);
     }
 }

@@ -20,8 +20,8 @@ const AHEAD: usize = 1024;
 pub(super) enum Given {
     /// Plain.
     Tcp(TcpStream),
-    /// Under TLS.
-    Tls(TlsStream<TcpStream>),
+    /// Under TLS. Boxed: most of a TLS session's state would else be room that every connection has.
+    Tls(Box<Tls>),
 }
 
 /// A connection's socket.
@@ -29,7 +29,7 @@ pub(super) enum Given {
 pub(super) enum Socket {
     /// As the system has it, in the outlet: the connection's task is not the only one that writes to it.
     Tcp(Arc<Outlet>),
-    /// Boxed: most of a TLS session's state would else be room that every connection has.
+    /// Its state and what was read ahead.
     Tls(Box<Tls>),
 }
 
@@ -41,6 +41,18 @@ pub(super) struct Tls {
     ended: bool,
 }
 
+impl From<TcpStream> for Given {
+    fn from(tcp: TcpStream) -> Self {
+        Self::Tcp(tcp)
+    }
+}
+
+impl From<TlsStream<TcpStream>> for Given {
+    fn from(stream: TlsStream<TcpStream>) -> Self {
+        Self::Tls(Box::new(Tls { stream, ahead: Vec::new(), ended: false }))
+    }
+}
+
 impl Socket {
     /// A socket and its outlet, for a connection that takes from this outbox.
     pub(super) fn new(given: Given, pumps: &Arc<Pumps>, outbox: Option<Outbox>) -> (Self, Arc<Outlet>) {
@@ -50,7 +62,7 @@ impl Socket {
                 let outlet = outlet(Some(tcp));
                 (Self::Tcp(Arc::clone(&outlet)), outlet)
             }
-            Given::Tls(stream) => (Self::Tls(Box::new(Tls { stream, ahead: Vec::new(), ended: false })), outlet(None)),
+            Given::Tls(tls) => (Self::Tls(tls), outlet(None)),
         }
     }
 

@@ -96,10 +96,10 @@ impl Push {
 async fn handed_over(socket: OnUpgrade) -> Option<(Given, bytes::Bytes)> {
     let upgraded = tokio::time::timeout(HANDOVER, socket).await.ok()?.ok()?;
     match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(Parts { io, read_buf, .. }) => Some((Given::Tcp(io.into_inner()), read_buf)),
+        Ok(Parts { io, read_buf, .. }) => Some((io.into_inner().into(), read_buf)),
         Err(upgraded) => {
             let Parts { io, read_buf, .. } = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>().ok()?;
-            Some((Given::Tls(io.into_inner()), read_buf))
+            Some((io.into_inner().into(), read_buf))
         }
     }
 }

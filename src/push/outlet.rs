@@ -80,15 +80,18 @@ impl Outlet {
     ) -> Poll<Result<(), Close>> {
         let outbox = self.outbox.as_ref().expect("a connection without a session ends");
         writing.clear();
-        writing.own = own || self.tcp.is_none();
-        if writing.own {
+        writing.own = true;
+        if own || self.tcp.is_none() {
             return outbox.poll_take(cx, &mut writing.frames, TAKE);
         }
         if !writing.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
             writing.task = Some(cx.waker().clone());
         }
         let waker = Waker::from(Arc::clone(self));
-        outbox.poll_take(&mut Context::from_waker(&waker), &mut writing.frames, TAKE)
+        let taken = outbox.poll_take(&mut Context::from_waker(&waker), &mut writing.frames, TAKE);
+        // What was taken is written before anyone takes more.
+        writing.own = taken.is_ready();
+        taken
     }
 
     /// Has the processor fetch what a pump will touch, without waiting for it.

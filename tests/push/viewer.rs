@@ -119,7 +119,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Viewer<S> {
                         message["data"] = data.unwrap_or_default();
                         return Got::Message(message);
                     }
-                    10 => self.pongs.push(payload),
+                    10 => {
+                        self.pongs.push(payload);
+                        continue;
+                    }
                     8 => return Got::Close(u16::from_be_bytes([payload[0], payload[1]])),
                     _ => continue,
                 }

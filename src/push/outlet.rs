@@ -236,3 +236,6 @@ impl Writing {
         self.next = 0;
     }
 }
+
+#[cfg(test)]
+mod tests;

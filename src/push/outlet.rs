@@ -135,10 +135,27 @@ impl Outlet {
                 break;
             }
         }
-        writing.own = true;
-        if let Some(task) = &writing.task {
-            task.wake_by_ref();
+        hand_over(writing);
+    }
+
+    /// For who can't pump it: its task writes what waits.
+    pub(super) fn leave_to_task(&self) {
+        // As when it is pumped: what comes from here on must find a pump, or come here again.
+        self.awaited.swap(false, Ordering::AcqRel);
+        let writing = self.writing.lock();
+        if !writing.own {
+            hand_over(writing);
         }
+    }
+}
+
+/// Makes the way the task's own. It is woken behind the lock, which it takes as soon as it runs.
+fn hand_over(mut writing: MutexGuard<'_, Writing>) {
+    writing.own = true;
+    let task = writing.task.take();
+    drop(writing);
+    if let Some(task) = task {
+        task.wake();
     }
 }
 

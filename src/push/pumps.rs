@@ -61,7 +61,7 @@ impl Pumps {
     }
 }
 
-/// One that runs. However it ends, it is counted out, and what it had not come to waits for the next.
+/// One that runs. However it ends, it is counted out, and what nobody else will come to is its tasks' own.
 struct Pump {
     pumps: Arc<Pumps>,
     taken: VecDeque<Arc<Outlet>>,
@@ -100,13 +100,17 @@ impl Pump {
 
 impl Drop for Pump {
     fn drop(&mut self) {
-        if self.counted {
-            let mut ready = self.pumps.ready.lock();
-            ready.running -= 1;
-            while let Some(outlet) = self.taken.pop_back() {
-                ready.outlets.push_front(outlet);
-            }
+        if !self.counted {
+            return;
         }
+        // By a panic, or with its runtime: then no other will ever come, and the list would keep the connections for good.
+        let mut ready = self.pumps.ready.lock();
+        ready.running -= 1;
+        if ready.running == 0 {
+            self.taken.append(&mut ready.outlets);
+        }
+        drop(ready);
+        self.taken.drain(..).for_each(|outlet| outlet.leave_to_task());
     }
 }
 
@@ -132,7 +136,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_a_pump_had_not_come_to_is_the_next_ones() {
+    async fn what_a_pump_had_not_come_to_is_left_to_its_tasks() {
         let pumps = Arc::new(Pumps::new(Handle::current()));
         let outlet = Arc::new(Outlet::new(None, Arc::clone(&pumps), None));
         let state = |pumps: &Pumps| {
@@ -142,12 +146,12 @@ mod tests {
         pumps.ready.lock().running = 1;
         let taken = (0..3).map(|_| Arc::clone(&outlet)).collect();
         drop(Pump { pumps: Arc::clone(&pumps), taken, counted: true });
-        assert_eq!(state(&pumps), (3, 0), "it broke off");
+        assert_eq!((state(&pumps), Arc::strong_count(&outlet)), ((0, 0), 1), "it broke off");
         let waker = Waker::from(Arc::clone(&outlet));
         waker.wake_by_ref();
-        assert_eq!(state(&pumps), (4, 1), "another begins");
+        assert_eq!(state(&pumps), (1, 1), "another begins");
         waker.wake_by_ref();
-        assert_eq!(state(&pumps), (4, 1), "it waits for one already");
+        assert_eq!(state(&pumps), (1, 1), "it waits for one already");
         while state(&pumps).1 > 0 {
             others_turn().await;
         }

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Handle};
 
 use super::*;
 use crate::clock::SystemClock;
@@ -210,4 +210,29 @@ async fn the_task_hears_of_the_end_and_nothing_is_kept() {
         tokio::task::yield_now().await;
     }
     assert_eq!(left.strong_count(), 0);
+}
+
+#[test]
+fn what_ends_with_its_runtime_is_not_kept() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let rig = runtime.block_on(waiting());
+    drop(runtime);
+    // As its connection does, which the runtime drops.
+    drop(rig.viewer);
+    let left = Arc::downgrade(&rig.outlet);
+    drop(rig.outlet);
+    assert_eq!(left.strong_count(), 0);
+}
+
+#[test]
+fn where_no_pump_can_come_the_task_writes() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let mut rig = runtime.block_on(waiting());
+    drop(runtime);
+    for woken in 1..3 {
+        rig.send("its runtime is gone, another has the task");
+        assert_eq!(rig.woken(), woken);
+        assert!(rig.take().is_ready());
+        assert!(rig.take().is_pending());
+    }
 }

@@ -8,6 +8,7 @@
 
 use std::hint::black_box;
 use std::io::{self, IoSlice};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -44,9 +45,10 @@ pub(super) struct Outlet {
 /// What is being written.
 #[derive(Debug, Default)]
 pub(super) struct Writing {
-    /// The connection's task alone writes: the socket has not taken everything, or the task waits for room to hear again.
+    /// The connection's task alone writes, and has yet to look for what waits: what was taken is not all written, a pump has
+    /// handed over, or the task waits for room to hear again. Once its end has begun it stays so.
     own: bool,
-    /// The task, that a pump leaves the rest to. Set when it first waits for frames.
+    /// The task, that a pump leaves the rest to. Set whenever it waits and a pump may write.
     task: Option<Waker>,
     /// Taken from the queue and not written whole, from `next` on; of that one so many bytes are written.
     frames: Vec<Arc<Frame>>,
@@ -118,6 +120,7 @@ impl Outlet {
             // Whoever has it for its own takes what waits before it waits itself.
             return;
         }
+        let _whole = Whole(tcp);
         let waker = Waker::from(Arc::clone(self));
         let mut cx = Context::from_waker(&waker);
         for _ in 0..TAKES {
@@ -156,6 +159,19 @@ fn hand_over(mut writing: MutexGuard<'_, Writing>) {
     drop(writing);
     if let Some(task) = task {
         task.wake();
+    }
+}
+
+/// Held by a pump while it writes. Should it panic, the connection ends, as when its task does: what was taken is lost, in the
+/// midst of a frame perhaps, and the viewer must come back for it.
+struct Whole<'a>(&'a TcpStream);
+
+impl Drop for Whole<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // It fails on what has ended already.
+            let _ = SockRef::from(self.0).shutdown(Shutdown::Both);
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! The socket as tungstenite sees it. Reading is reading; what tungstenite writes, pongs and closes, is set aside here, and
-//! goes out between two of the hub's frames. So the one writer of the socket is [`super::connection`].
+//! goes out between two of the hub's frames: [`super::connection`] writes it, once no pump can.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::task::{Context, Poll, ready};

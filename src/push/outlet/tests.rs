@@ -1,5 +1,6 @@
 //! The way out, with the test as the connection's task and as the pump.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
@@ -234,5 +235,19 @@ fn where_no_pump_can_come_the_task_writes() {
         assert_eq!(rig.woken(), woken);
         assert!(rig.take().is_ready());
         assert!(rig.take().is_pending());
+    }
+}
+
+#[tokio::test]
+async fn whom_a_pump_panics_over_sees_the_end() {
+    let rig = waiting().await;
+    let panics = || {
+        let _whole = Whole(rig.outlet.tcp().unwrap());
+        panic!("a test's");
+    };
+    assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+    for socket in [&rig.peer, rig.outlet.tcp().unwrap()] {
+        socket.readable().await.unwrap();
+        assert_eq!(socket.try_read(&mut [0]).unwrap(), 0, "its task and its viewer are told");
     }
 }

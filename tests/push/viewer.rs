@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -11,6 +12,9 @@ use super::server::PATIENCE;
 
 const HELLO: &str = "GET /app/key?protocol=7 HTTP/1.1\r\nhost: test\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
                      sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+
+/// Bytes of a segment to one with a small buffer.
+const MSS: u32 = 512;
 
 /// A connected viewer.
 pub(crate) struct Viewer<S = TcpStream> {
@@ -37,6 +41,8 @@ impl Viewer {
         let socket = TcpSocket::new_v4().unwrap();
         if let Some(bytes) = buffer {
             socket.set_recv_buffer_size(bytes).unwrap();
+            // With segments that are larger than what a small buffer announces, the sender waits a timer for each.
+            SockRef::from(&socket).set_tcp_mss(MSS).unwrap();
         }
         Self::over(socket.connect(to).await.unwrap()).await
     }

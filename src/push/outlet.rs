@@ -29,6 +29,13 @@ const FRAMES_KEPT: usize = 32;
 /// How often a pump takes for one connection: then its task goes on, and others have their turn.
 const TAKES: usize = 4;
 
+/// A peer that is gone is an error, and no signal: in a host that hears signals, too. The runtime's own writes say the same;
+/// elsewhere the socket was made so.
+#[cfg(target_os = "linux")]
+const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
+#[cfg(not(target_os = "linux"))]
+const NO_SIGNAL: i32 = 0;
+
 /// The way out of one connection. As a waker it has a pump write what waits.
 #[derive(Debug)]
 pub(super) struct Outlet {
@@ -183,7 +190,7 @@ fn write_all(tcp: &TcpStream, frames: &[Arc<Frame>]) -> (usize, usize) {
         let now = &frames[whole..frames.len().min(whole + SLICES)];
         let wrote = match now {
             // Not through the runtime, whose note on the socket lies elsewhere in memory: the task asks it, when it must wait.
-            [one] => SockRef::from(tcp).send(one.socket()),
+            [one] => SockRef::from(tcp).send_with_flags(one.socket(), NO_SIGNAL),
             several => write_several(tcp, several),
         };
         let mut wrote = wrote.unwrap_or(0);

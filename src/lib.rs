@@ -15,6 +15,7 @@
 //! http/reply.rs            the answer, counts included
 //!
 //! hub/worker.rs            positions → channels → viewers' queues, counts at most every 100 ms a clip
+//! push/pumps.rs            queues → sockets that take all of it; what one doesn't take is left to its connection's task
 //! log/apply.rs             every 100 ms or 1,000 settled events: fold whole blocks past the mark → pages, the mark, flush,
 //!                          drop the log's blocks up to the mark
 //! log/recover.rs           start: checks, then the same fold over the log's tail

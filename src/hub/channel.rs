@@ -13,6 +13,8 @@ use super::{Frame, Position, Settings, ViewerId};
 
 /// A channel's likes that are kept for those who come back.
 const LIKES_KEPT: usize = 100;
+/// Queues that are fetched from memory together: one after the other, each would be waited for.
+const FETCHED: usize = 32;
 
 pub(super) struct Channel {
     /// Given once.
@@ -101,7 +103,7 @@ impl State {
     /// Queues an event for everyone but one; how many get it.
     pub(super) fn send(&self, frame: &Arc<Frame>, except: Option<ViewerId>, wakes: &mut Wakes) -> usize {
         let mut sent = 0;
-        for (viewer, subscription) in &self.viewers {
+        for (viewer, subscription) in self.fetched() {
             let known = frame.position().is_some_and(|position| position <= subscription.after);
             if Some(*viewer) != except && !known {
                 sent += usize::from(subscription.queue.push(frame, wakes));
@@ -119,8 +121,19 @@ impl State {
         except: Option<ViewerId>,
         wakes: &mut Wakes,
     ) -> usize {
-        let others = self.viewers.iter().filter(|(viewer, _)| Some(**viewer) != except);
+        let others = self.fetched().filter(|(viewer, _)| Some(**viewer) != except);
         others.filter(|(_, to)| to.queue.push_latest(place, frame, &mut whole, wakes)).count()
+    }
+
+    /// Everyone, with queues that are fetched from memory some at a time.
+    fn fetched(&self) -> impl Iterator<Item = (&ViewerId, &Subscription)> {
+        let mut ahead = self.viewers.values();
+        self.viewers.iter().enumerate().map(move |(at, viewer)| {
+            if at % FETCHED == 0 {
+                ahead.by_ref().take(FETCHED).for_each(|next| next.queue.fetch());
+            }
+            viewer
+        })
     }
 
     /// Puts an event into the history. `total`: the bytes of all histories.

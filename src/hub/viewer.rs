@@ -213,6 +213,11 @@ impl Outbox {
         poll_fn(|cx| self.poll_take(cx, to, bytes)).await
     }
 
+    /// Has the processor fetch what the next call needs, without waiting for it: for who is about to take from many.
+    pub fn fetch(&self) {
+        self.queue.fetch();
+    }
+
     fn join(
         &self,
         channel: &Arc<Channel>,

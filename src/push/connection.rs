@@ -1,7 +1,8 @@
 //! A connection: reads through tungstenite, lets the session answer, and writes the hub's frames, several in one call.
 //!
-//! One task a connection. Server frames are unmasked, so a frame's bytes are the same for all and go out as they are;
-//! what tungstenite has to say goes between two of them. Never copies a frame.
+//! One task a connection, which reads, keeps the times, and writes what its [`Outlet`] leaves to it. Server frames are unmasked,
+//! so a frame's bytes are the same for all and go out as they are; what tungstenite has to say goes between two of them. Never
+//! copies a frame.
 
 use std::future::poll_fn;
 use std::io::ErrorKind;
@@ -18,10 +19,12 @@ use tokio_tungstenite::tungstenite::{Error, Message, WebSocket};
 
 use super::PushOptions;
 use super::close;
+use super::outlet::{Outlet, Writing};
+use super::pumps::Pumps;
 use super::session::Session;
-use super::socket::Socket;
+use super::socket::{Given, Socket};
 use super::wire::Wire;
-use crate::hub::{Close, Frame};
+use crate::hub::Close;
 
 /// Bytes of the largest message.
 pub const MESSAGE_MAX: usize = 10 * 1024;
@@ -31,20 +34,13 @@ const READ: usize = 1024;
 const HELD_BACK: usize = 1024;
 /// Messages heard in one turn; then it is others' turn.
 const TURN: usize = 16;
-/// Bytes taken from the queue at once.
-const TAKE: usize = 32 * 1024;
-/// A list of taken frames that has grown beyond this is given back.
-const FRAMES_KEPT: usize = 32;
 
 /// An open connection.
 pub(super) struct Connection {
     socket: WebSocket<Wire>,
     /// None once its end has begun.
     session: Option<Session>,
-    /// Taken from the queue and not written whole, from `next` on; of that one so many bytes are written.
-    frames: Vec<Arc<Frame>>,
-    next: usize,
-    written: usize,
+    outlet: Arc<Outlet>,
     times: Times,
     /// When it was asked for a sign of life that it hasn't given.
     asked: Option<Instant>,
@@ -78,9 +74,10 @@ struct End {
 impl Connection {
     /// Over a socket from which `read` was read already. `session` starts the session, or says why there is none.
     pub(super) fn new(
-        socket: Socket,
+        socket: Given,
         read: &[u8],
         options: &PushOptions,
+        pumps: &Arc<Pumps>,
         session: Result<Session, (u16, &'static str)>,
     ) -> Self {
         let config = WebSocketConfig::default()
@@ -89,6 +86,8 @@ impl Connection {
             .max_write_buffer_size(HELD_BACK)
             .max_message_size(Some(MESSAGE_MAX))
             .max_frame_size(Some(MESSAGE_MAX));
+        let outbox = session.as_ref().ok().map(|session| session.outbox().clone());
+        let (socket, outlet) = Socket::new(socket, pumps, outbox);
         let socket = WebSocket::from_partially_read(Wire::new(socket), read.to_vec(), Role::Server, Some(config));
         let times =
             Times { activity: options.activity_timeout, pong: options.pong_timeout, close: options.close_timeout };
@@ -99,9 +98,7 @@ impl Connection {
         let mut connection = Self {
             socket,
             session,
-            frames: Vec::new(),
-            next: 0,
-            written: 0,
+            outlet,
             times,
             asked: None,
             look_at: Instant::now() + times.activity,
@@ -205,33 +202,39 @@ impl Connection {
 
     /// Writes what waits. Ready when the connection is over.
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let outlet = Arc::clone(&self.outlet);
         loop {
-            if self.next == self.frames.len() && self.socket.get_ref().aside().is_empty() {
-                self.frames.clear();
-                self.frames.shrink_to(FRAMES_KEPT);
-                self.next = 0;
-                match self.socket.get_mut().poll_flush(cx) {
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(_)) => return Poll::Ready(()),
-                    Poll::Pending => return self.stalled(cx),
-                }
-                if let Some(end) = &self.end {
-                    // All is said; the end is the peer's to give, so that nothing of ours is lost on its way.
-                    return if end.heard_out { Poll::Ready(()) } else { Poll::Pending };
-                }
-                let session = self.session.as_ref().expect("a connection without a session ends");
-                match ready!(session.outbox().poll_take(cx, &mut self.frames, TAKE)) {
-                    Ok(()) => {}
-                    Err(Close::Slow) => self.end(close::OVER_CAPACITY, "too slow: what waited was dropped"),
-                    Err(Close::Code(code, why)) => self.end(code, why),
-                    Err(Close::Gone) => self.end(close::FAILED, "the connection's session is gone"),
-                }
-                continue;
+            // Let go before anything else of the connection is touched.
+            let mut writing = outlet.writing();
+            let all = writing.is_empty() && self.socket.get_ref().aside().is_empty();
+            if !all {
+                // Before the first byte: what is set aside may go out in part.
+                writing.keep();
             }
-            match self.write_some(cx) {
+            let wrote = if all { self.socket.get_mut().poll_flush(cx) } else { self.write_some(&mut writing, cx) };
+            match wrote {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => return self.stalled(cx),
+                Poll::Pending => {
+                    drop(writing);
+                    return self.stalled(cx);
+                }
+            }
+            if !all {
+                continue;
+            }
+            if let Some(end) = &self.end {
+                // All is said; the end is the peer's to give, so that nothing of ours is lost on its way.
+                return if end.heard_out { Poll::Ready(()) } else { Poll::Pending };
+            }
+            // One that is held goes on once it has taken everything, so it must see that itself.
+            let taken = ready!(outlet.poll_take(&mut writing, self.held, cx));
+            drop(writing);
+            match taken {
+                Ok(()) => {}
+                Err(Close::Slow) => self.end(close::OVER_CAPACITY, "too slow: what waited was dropped"),
+                Err(Close::Code(code, why)) => self.end(code, why),
+                Err(Close::Gone) => self.end(close::FAILED, "the connection's session is gone"),
             }
         }
     }
@@ -247,41 +250,27 @@ impl Connection {
     }
 
     /// One write of as much as goes into one: the rest of a frame, what is set aside, and the frames behind.
-    fn write_some(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn write_some(&mut self, writing: &mut Writing, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         let was_full = self.socket.get_ref().is_full();
-        let mut waiting = self.frames[self.next..].iter().map(|frame| &frame.socket()[..]);
-        let begun = if self.written > 0 { waiting.next() } else { None };
-        let begun = begun.map(|frame| &frame[self.written..]);
         let wire = self.socket.get_mut();
         let aside = wire.aside().len();
-        let mut left = ready!(wire.poll_write(cx, begun, waiting))?;
-        if self.written > 0 {
-            left = self.advance(left);
+        let (begun, behind) = writing.waiting();
+        let mut left = ready!(wire.poll_write(cx, begun, behind))?;
+        if writing.has_begun() {
+            left = writing.advance(left);
         }
         // Its bytes come behind those of the frame that was begun, if there was one and it is finished now.
         let of_aside = left.min(aside);
         self.socket.get_mut().written(of_aside);
         left -= of_aside;
         while left > 0 {
-            left = self.advance(left);
+            left = writing.advance(left);
         }
         if was_full {
             // Nothing was read meanwhile.
             cx.waker().wake_by_ref();
         }
         Poll::Ready(Ok(()))
-    }
-
-    /// Notes bytes of the next frame as written; how many are left for those behind.
-    fn advance(&mut self, bytes: usize) -> usize {
-        let rest = self.frames[self.next].socket().len() - self.written;
-        if bytes < rest {
-            self.written += bytes;
-            return 0;
-        }
-        self.next += 1;
-        self.written = 0;
-        bytes - rest
     }
 
     /// Whether the connection is over.
@@ -339,12 +328,8 @@ impl Connection {
         if self.end.is_some() {
             return;
         }
+        self.outlet.writing().end();
         self.session = None;
-        // A frame that is half written must be finished, or what follows would be taken for its rest.
-        let keep = usize::from(self.written > 0);
-        self.frames.drain(..self.next);
-        self.frames.truncate(keep);
-        self.next = 0;
         self.look_at = Instant::now() + self.times.close;
         self.end = Some(End { deaf: false, heard_out: false });
     }

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! /app/{key}    upgrade.rs → connection.rs (one task: wire.rs, tungstenite) ⇄ session.rs → hub
+//! hub           → outlet.rs → pumps.rs, or connection.rs, whoever writes → socket
 //! /apps/{id}/…  api/: signature → events, channels, users → hub
 //! hub           → counts.rs (occupancy) → subscribers, webhooks/ → outbound
 //! ```
@@ -17,7 +18,9 @@ mod connection;
 mod counts;
 mod frames;
 pub mod message;
+mod outlet;
 mod presence;
+mod pumps;
 mod rate;
 mod session;
 pub mod sign;
@@ -28,7 +31,7 @@ pub mod webhooks;
 mod wire;
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use api::{BODY_MAX, Call, Members, TriggeredBatch, TriggeredEvent};
@@ -43,6 +46,7 @@ use crate::outbound::Outbound;
 use apps::{AppNo, Apps};
 use counts::Counts;
 use presence::Presence;
+use pumps::Pumps;
 use sockets::{Bounds, Sockets};
 use webhooks::Webhooks;
 
@@ -97,6 +101,8 @@ struct Parts {
     apps: Arc<Apps>,
     presence: Presence,
     sockets: Arc<Sockets>,
+    /// On the runtime of the first connection.
+    pumps: OnceLock<Arc<Pumps>>,
     webhooks: Arc<Webhooks>,
     counts: Arc<Counts>,
     /// How often apps may trigger; none: as often as they like.
@@ -135,8 +141,20 @@ impl Push {
         let outbound = if webhooks.is_on() { Some(Outbound::new()?) } else { None };
         // As many keys as there are apps: the bound is never met.
         let triggers = options.per_app.map(|rate| Limit::new(rate, usize::MAX, &clock));
-        let parts =
-            Parts { hub, apps, presence, sockets, webhooks, counts, triggers, outbound, clock, metrics, options };
+        let parts = Parts {
+            hub,
+            apps,
+            presence,
+            sockets,
+            pumps: OnceLock::new(),
+            webhooks,
+            counts,
+            triggers,
+            outbound,
+            clock,
+            metrics,
+            options,
+        };
         Ok(Self(Arc::new(parts)))
     }
 

@@ -2,6 +2,7 @@
 //! can't stay: a browser sees no other answer, and a client that sees none comes back for ever.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -9,6 +10,7 @@ use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
@@ -16,8 +18,9 @@ use super::Push;
 use super::apps::AppNo;
 use super::close;
 use super::connection::Connection;
+use super::pumps::Pumps;
 use super::session::Session;
-use super::socket::Socket;
+use super::socket::Given;
 use crate::error::Reject;
 
 /// The path in front of a key.
@@ -51,7 +54,8 @@ impl Push {
                 _ if push.0.sockets.is_closing() => Err((close::STOPPING, close::STOPPING_WHY)),
                 (Ok(app), Ok(_)) => Ok(Session::new(push.clone(), *app)),
             };
-            let connection = Connection::new(socket, &read, options, session);
+            let pumps = push.0.pumps.get_or_init(|| Arc::new(Pumps::new(Handle::current())));
+            let connection = Connection::new(socket, &read, options, pumps, session);
             // What hyper read it into.
             drop(read);
             connection.run().await;
@@ -89,7 +93,7 @@ impl Push {
 }
 
 /// The socket itself, and what was read from it.
-async fn handed_over(socket: OnUpgrade) -> Option<(Socket, bytes::Bytes)> {
+async fn handed_over(socket: OnUpgrade) -> Option<(Given, bytes::Bytes)> {
     let upgraded = tokio::time::timeout(HANDOVER, socket).await.ok()?.ok()?;
     match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(Parts { io, read_buf, .. }) => Some((io.into_inner().into(), read_buf)),

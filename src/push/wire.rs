@@ -1,19 +1,18 @@
 //! The socket as tungstenite sees it. Reading is reading; what tungstenite writes, pongs and closes, is set aside here, and
-//! goes out between two of the hub's frames. So the one writer of the socket is [`super::connection`].
+//! goes out between two of the hub's frames: [`super::connection`] writes it, once no pump can.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::task::{Context, Poll, ready};
 
 use tokio::time::Instant;
 
+use super::outlet::SLICES;
 use super::socket::Socket;
 
 /// Bytes that may be set aside. A peer that asks for more pongs than it reads isn't read from either.
 const ASIDE_MAX: usize = 1024;
 /// Bytes read in one turn. tungstenite reads on until a message is whole, and a hostile one never is.
 const TURN: usize = 16 * 1024;
-/// Frames that leave in one call.
-const SLICES: usize = 32;
 
 /// A connection's socket.
 #[derive(Debug)]

@@ -109,3 +109,50 @@ async fn frames_that_wait_arrive_whole_and_in_order_through_a_small_socket() {
         assert_eq!((&message["data"][0], &message["data"][1]), (&Value::from(n), &Value::from(payload(n))));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pongs_stand_between_whole_frames_though_the_socket_takes_neither_at_once() {
+    let bounds = hub::Settings { viewer_bytes: 8 << 20, all_bytes: 64 << 20, ..hub::Settings::default() };
+    let server = TestServer::with(bounds, PushOptions::default());
+    let mut viewer = server.viewer("c", SMALL).await;
+    let payload = |n: usize| "x".repeat(n * 37 % 9_000);
+    let mut next = 0;
+    for n in 0..400 {
+        server.publish("c", format!("[{n},\"{}\"]", payload(n))).await;
+        viewer.ping(&[u8::try_from(n % 256).unwrap(); 120]).await;
+        // It reads less than is sent for most of the time, and catches up with all of it now and then.
+        let upto = if n % 100 == 99 { n + 1 } else { n / 2 };
+        while next < upto {
+            let message = viewer.named("e").await;
+            assert_eq!((&message["data"][0], &message["data"][1]), (&Value::from(next), &Value::from(payload(next))));
+            next += 1;
+        }
+    }
+    assert_eq!(next, 400);
+    assert!(!viewer.pongs.is_empty());
+    assert!(viewer.pongs.iter().all(|pong| pong.len() == 120 && pong.iter().all(|byte| *byte == pong[0])));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_viewers_get_everything_in_order_while_some_are_slow() {
+    let bounds = hub::Settings { viewer_bytes: 8 << 20, all_bytes: 512 << 20, ..hub::Settings::default() };
+    let server = TestServer::with(bounds, PushOptions::default());
+    let mut viewers = Vec::new();
+    for n in 0..150 {
+        viewers.push(server.viewer("c", if n % 5 == 0 { SMALL } else { None }).await);
+    }
+    let reading = viewers.into_iter().map(|mut viewer| {
+        tokio::spawn(async move {
+            for n in 0..300 {
+                assert_eq!(viewer.named("e").await["data"][0], n);
+            }
+        })
+    });
+    let reading: Vec<_> = reading.collect();
+    for n in 0..300 {
+        server.publish("c", format!("[{n},\"{}\"]", "x".repeat(n * 31 % 2_000))).await;
+    }
+    for viewer in reading {
+        viewer.await.unwrap();
+    }
+}

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -12,10 +13,15 @@ use super::server::PATIENCE;
 const HELLO: &str = "GET /app/key?protocol=7 HTTP/1.1\r\nhost: test\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
                      sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
 
+/// Bytes of a segment to one with a small buffer.
+const MSS: u32 = 512;
+
 /// A connected viewer.
 pub(crate) struct Viewer<S = TcpStream> {
     stream: S,
     unread: Vec<u8>,
+    /// Pongs that came, each with what was pinged.
+    pub(crate) pongs: Vec<Vec<u8>>,
 }
 
 /// What came.
@@ -35,6 +41,8 @@ impl Viewer {
         let socket = TcpSocket::new_v4().unwrap();
         if let Some(bytes) = buffer {
             socket.set_recv_buffer_size(bytes).unwrap();
+            // With segments that are larger than what a small buffer announces, the sender waits a timer for each.
+            SockRef::from(&socket).set_tcp_mss(MSS).unwrap();
         }
         Self::over(socket.connect(to).await.unwrap()).await
     }
@@ -51,7 +59,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Viewer<S> {
     /// Shakes hands.
     pub(crate) async fn over(mut stream: S) -> Self {
         stream.write_all(HELLO.as_bytes()).await.unwrap();
-        let mut viewer = Self { stream, unread: Vec::new() };
+        let mut viewer = Self { stream, unread: Vec::new(), pongs: Vec::new() };
         let end = loop {
             viewer.fill().await;
             if let Some(at) = viewer.unread.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -82,6 +90,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Viewer<S> {
         self.stream.write_all(&frames).await.unwrap();
     }
 
+    /// Asks for a sign of life, of WebSocket's kind.
+    pub(crate) async fn ping(&mut self, payload: &[u8]) {
+        let mut frame = vec![0x89, 0x80 | u8::try_from(payload.len()).unwrap(), 0, 0, 0, 0];
+        frame.extend_from_slice(payload);
+        self.stream.write_all(&frame).await.unwrap();
+    }
+
     /// Asks for a channel.
     pub(crate) async fn subscribe(&mut self, channel: &str, auth: &str) {
         let data = json!({ "channel": channel, "auth": auth });
@@ -109,6 +124,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Viewer<S> {
                         let data = message["data"].as_str().map(|text| serde_json::from_str(text).unwrap());
                         message["data"] = data.unwrap_or_default();
                         return Got::Message(message);
+                    }
+                    10 => {
+                        self.pongs.push(payload);
+                        continue;
                     }
                     8 => return Got::Close(u16::from_be_bytes([payload[0], payload[1]])),
                     _ => continue,

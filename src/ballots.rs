@@ -9,6 +9,7 @@
 
 mod shard;
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
@@ -252,12 +253,14 @@ impl Ballots {
         self.voters.load(Ordering::Relaxed)
     }
 
-    /// Forgets, in one shard, the settled votes for clips that match, and voters of whom nothing is left to remember
-    /// today. One shard a call, so that votes of others go on in between.
-    pub fn forget(&self, shard: usize, clock: Day, gone: impl Fn(ClipNo) -> bool) {
+    /// Forgets, in these places of one shard, the settled votes for clips that match, and voters of whom nothing is left to
+    /// remember today; whether there are places behind. It holds the shard's lock: a few places a call, so that its votes wait
+    /// for no longer than that.
+    pub fn forget(&self, shard: usize, places: Range<usize>, clock: Day, gone: impl Fn(ClipNo) -> bool) -> bool {
         let today = self.day(clock);
-        let left = self.shards[shard].lock().forget(today, gone);
+        let (left, more) = self.shards[shard].lock().forget(places, today, gone);
         self.voters.fetch_sub(left, Ordering::Relaxed);
+        more
     }
 
     fn shard(&self, voter: VoterId) -> &Mutex<Shard> {

@@ -129,3 +129,48 @@ async fn lost_ballots_are_a_drift() {
     assert_eq!(recounted(&engine, 100).await, 10 + 30, "ten votes of weight three are counted and not there");
     assert_eq!(engine.counts("c0").unwrap().unwrap().votes, 10, "the recount changes nothing");
 }
+
+/// What the threads of this process weigh (`nice`), by their names.
+#[cfg(target_os = "linux")]
+fn weights() -> Vec<(String, i32)> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    // One that ends meanwhile can't be read.
+    let stats = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).ok());
+    let weight = |stat: String| {
+        let (head, fields) = stat.rsplit_once(") ").unwrap();
+        (head.split_once('(').unwrap().1.to_owned(), fields.split(' ').nth(16).unwrap().parse().unwrap())
+    };
+    stats.map(weight).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_can_wait_stands_back_and_nothing_that_a_vote_waits_for_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = support::open(dir.path());
+    stage(&engine, 1).await;
+    engine.vote(voter(1), "c0", VoteKind::Standard).await.unwrap();
+    engine.drain().await.unwrap();
+    let test = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    let own: i32 = test.rsplit_once(") ").unwrap().1.split(' ').nth(16).unwrap().parse().unwrap();
+    // Engines of other tests start at any time, and a thread has its name before its weight.
+    let began = std::time::Instant::now();
+    loop {
+        let weights = weights();
+        let of = |start: &str| -> Vec<i32> {
+            weights.iter().filter(|(name, _)| name.starts_with(start)).map(|(_, nice)| *nice).collect()
+        };
+        let all = |start: &str, nice: i32| !of(start).is_empty() && of(start).iter().all(|weight| *weight == nice);
+        let back = (own + 5).min(19);
+        if ["plaudit-apply", "plaudit-keeper"].iter().all(|name| all(name, back))
+            && ["plaudit-commit", "plaudit-settle", "plaudit-hub", "sled-io-", "log flusher"]
+                .iter()
+                .all(|name| all(name, own))
+        {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{weights:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    engine.close().unwrap();
+}

@@ -3,6 +3,8 @@
 //!
 //! Votes of a voter are a list through the slab: a voter has few, and the daily limit keeps them so.
 
+use std::ops::Range;
+
 use hashbrown::HashTable;
 
 use super::Used;
@@ -40,6 +42,8 @@ struct Voter {
     votes: u32,
     used: u32,
     day: Day,
+    /// Not so in a free place.
+    there: bool,
 }
 
 #[derive(Debug)]
@@ -87,7 +91,7 @@ impl Shard {
 
     /// Adds a voter who isn't there.
     pub(super) fn add_voter(&mut self, id: VoterId) -> usize {
-        let at = self.voters.put(Voter { id, votes: NONE, used: 0, day: 0 });
+        let at = self.voters.put(Voter { id, votes: NONE, used: 0, day: 0, there: true });
         let Self { index, voters, .. } = self;
         index.insert_unique(id.hash64(), at, |at| voters.get(*at as usize).id.hash64());
         at as usize
@@ -179,39 +183,52 @@ impl Shard {
         self.list(at).any(|vote| self.votes.get(vote as usize).state != State::Standing)
     }
 
-    /// Forgets settled votes for clips that match, and voters of whom nothing is left; says how many voters went.
-    pub(super) fn forget(&mut self, today: Day, gone: impl Fn(ClipNo) -> bool) -> u64 {
-        let Self { index, voters, votes } = self;
-        let before = index.len();
-        index.retain(|at| {
-            let free = voters.free;
-            let voter = voters.get_mut(*at as usize);
-            let (mut kept, mut vote) = (NONE, voter.votes);
-            while vote != NONE {
-                let free = votes.free;
-                let this = votes.get_mut(vote as usize);
-                let next = this.next;
-                if this.state == State::Standing && gone(this.clip) {
-                    this.next = free;
-                    votes.free = vote;
-                } else {
-                    this.next = kept;
-                    kept = vote;
-                }
-                vote = next;
+    /// Forgets, of the voters in these places, the settled votes for clips that match, and those voters of whom nothing is left.
+    /// Says how many went, and whether there are places behind.
+    ///
+    /// Voters don't move, and one who comes to a place that was gone through has nothing to be forgotten: places in turn are all.
+    pub(super) fn forget(&mut self, places: Range<usize>, today: Day, gone: impl Fn(ClipNo) -> bool) -> (u64, bool) {
+        let (all, before) = (self.voters.places(), self.index.len());
+        for at in places.start..places.end.min(all) {
+            if self.voters.get(at).there && !self.keep(at, today, &gone) {
+                self.remove_voter(at);
             }
-            voter.votes = kept;
-            let keep = kept != NONE || (voter.used > 0 && voter.day >= today);
-            if !keep {
-                voter.votes = free;
-                voters.free = *at;
-            }
-            keep
-        });
-        if index.len() < index.capacity() / 4 {
+        }
+        let left = (before - self.index.len()) as u64;
+        let Self { index, voters, .. } = self;
+        if places.end >= all && index.len() < index.capacity() / 4 {
             index.shrink_to_fit(|at| voters.get(*at as usize).id.hash64());
         }
-        (before - index.len()) as u64
+        (left, places.end < all)
+    }
+
+    /// Frees a voter's settled votes for clips that match; whether anything is left to remember today.
+    fn keep(&mut self, at: usize, today: Day, gone: impl Fn(ClipNo) -> bool) -> bool {
+        let (mut kept, mut vote) = (NONE, self.voters.get(at).votes);
+        while vote != NONE {
+            let this = self.votes.get_mut(vote as usize);
+            let next = this.next;
+            if this.state == State::Standing && gone(this.clip) {
+                self.free_vote(vote);
+            } else {
+                this.next = kept;
+                kept = vote;
+            }
+            vote = next;
+        }
+        let voter = self.voters.get_mut(at);
+        voter.votes = kept;
+        kept != NONE || (voter.used > 0 && voter.day >= today)
+    }
+
+    fn remove_voter(&mut self, at: usize) {
+        let place = u32::try_from(at).expect("a shard's places fit 32 bits");
+        let hash = self.voters.get(at).id.hash64();
+        let entry = self.index.find_entry(hash, |known| *known == place);
+        entry.unwrap_or_else(|_| panic!("a voter who is there has their place in the index")).remove();
+        let free = std::mem::replace(&mut self.voters.free, place);
+        let voter = self.voters.get_mut(at);
+        (voter.there, voter.votes) = (false, free);
     }
 
     fn vote(&self, at: usize, clip: ClipNo) -> Option<u32> {
@@ -259,6 +276,11 @@ impl<T> Slab<T> {
     fn get_mut(&mut self, at: usize) -> &mut T {
         &mut self.chunks[at / CHUNK][at % CHUNK]
     }
+
+    /// Places that there are, the free ones included.
+    fn places(&self) -> usize {
+        self.chunks.len().saturating_sub(1) * CHUNK + self.chunks.last().map_or(0, Vec::len)
+    }
 }
 
 trait Linked {
@@ -284,8 +306,7 @@ impl<T: Linked> Slab<T> {
         if self.free != NONE {
             return self.free;
         }
-        let full = self.chunks.len().saturating_sub(1) * CHUNK;
-        u32::try_from(full + self.chunks.last().map_or(0, Vec::len)).expect("a shard's places fit 32 bits")
+        u32::try_from(self.places()).expect("a shard's places fit 32 bits")
     }
 
     fn put(&mut self, item: T) -> u32 {

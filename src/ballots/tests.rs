@@ -98,17 +98,61 @@ fn a_locked_slots_votes_leave_and_todays_charge_stays() {
         claim(&ballots, who, clip, 1, day);
         settle(&ballots, who, clip, 1);
     }
-    (0..SHARDS).for_each(|shard| ballots.forget(shard, 5, |clip| clip == ClipNo(1)));
+    (0..SHARDS).for_each(|shard| assert!(!ballots.forget(shard, 0..10, 5, |clip| clip == ClipNo(1))));
     assert_eq!(ballots.voters(), 2, "voter 1 left with the vote: it was charged to an earlier day");
     assert!(!ballots.stands(voter(2), ClipNo(1)) && ballots.stands(voter(3), ClipNo(2)));
     assert_eq!(ballots.used(voter(2), 5).weight, 1);
     assert_eq!(claim(&ballots, 4, 3, 1, 5), Claim::Sent { remaining: 8 }, "freed places are used again");
 }
 
+/// Of the first shard.
+fn neighbour(n: u16) -> VoterId {
+    let mut id = [0; 16];
+    id[..2].copy_from_slice(&n.to_be_bytes());
+    VoterId(id)
+}
+
+#[test]
+fn a_shard_is_gone_through_a_few_at_a_time_while_voters_come() {
+    let vote = |ballots: &Ballots, n: u16, clip: u32, day: Day| {
+        let mut at = Place::NONE;
+        let told = ballots.claim(neighbour(n), ClipNo(clip), 1, day, |_, place| {
+            at = place;
+            true
+        });
+        assert!(matches!(told, Claim::Sent { .. }), "{told:?}");
+        ballots.settle(neighbour(n), at, 1);
+    };
+    let ballots = Ballots::new(9, 10_000);
+    for n in 0..1_000 {
+        vote(&ballots, n, 1, 4);
+        if n % 3 == 0 {
+            vote(&ballots, n, 2, 4);
+        }
+    }
+    let (mut from, mut come) = (0, 1_000);
+    // Each comes to a place that was freed, or behind all.
+    while ballots.forget(0, from..from + 7, 5, |clip| clip == ClipNo(1)) {
+        from += 7;
+        vote(&ballots, come, 3, 5);
+        come += 1;
+    }
+    assert!(come > 1_100);
+    assert_eq!(ballots.voters(), 334 + u64::from(come - 1_000));
+    for n in 0..come {
+        let clips = [1, 2, 3].map(|clip| ballots.stands(neighbour(n), ClipNo(clip)));
+        assert_eq!(clips, [false, n < 1_000 && n % 3 == 0, n >= 1_000], "voter {n}");
+        assert_eq!(ballots.knows(neighbour(n)), clips != [false; 3]);
+    }
+    vote(&ballots, 1, 1, 5);
+    assert!(!ballots.forget(0, 0..10_000, 6, |clip| clip != ClipNo(2)));
+    assert_eq!(ballots.voters(), 334);
+}
+
 proptest! {
     // Against a map of (voter, clip) and a sum a voter and day; everything settles at once.
     #[test]
-    fn it_agrees_with_a_naive_map(steps in prop::collection::vec((0_u8..4, 0_u8..6, 0_u32..6, 1_u16..4, 0_u16..3), 1..300)) {
+    fn it_agrees_with_a_naive_map(steps in prop::collection::vec((0_u8..5, 0_u8..6, 0_u32..6, 1_u16..4, 0_u16..3), 1..300)) {
         let ballots = Ballots::new(7, 1000);
         let mut votes: HashMap<(u8, u32), (u16, Day)> = HashMap::new();
         let mut used: HashMap<(u8, Day), u32> = HashMap::new();
@@ -129,6 +173,16 @@ proptest! {
                     votes.insert((who, clip), (weight, today));
                     settle(&ballots, who, clip, seq as u64 + 1);
                 }
+            } else if verb == 3 {
+                for shard in 0..SHARDS {
+                    prop_assert!(!ballots.forget(shard, 0..1, day, |gone| gone == ClipNo(clip)));
+                }
+                votes.retain(|(_, of), _| *of != clip);
+                let remembered = |who: &u8| {
+                    let stands = votes.keys().any(|(voter, _)| voter == who);
+                    stands || used.get(&(*who, today)).is_some_and(|used| *used > 0)
+                };
+                prop_assert_eq!(ballots.voters(), (0..6).filter(remembered).count() as u64);
             } else {
                 let told = ballots.take_back(voter(who), ClipNo(clip), |_| true);
                 match votes.remove(&(who, clip)) {

@@ -35,6 +35,10 @@ const APPLY_EVERY: Duration = Duration::from_millis(100);
 const APPLY_PAUSE: Duration = Duration::from_millis(100);
 /// How long closed slots are rewritten at a stretch: its steps are shorter.
 const REWRITE_SLICE: Duration = Duration::from_millis(5);
+/// How far the applier and the keeper stand back (`nice`): they have a third of the weight of whoever else wants to run, and the whole of a
+/// processor that nobody wants. Further back the applier could fall behind votes that come as fast as they can.
+#[cfg(target_os = "linux")]
+const BACK: i32 = 5;
 /// Past so many settled and unapplied events commits pause: the log's tail, and with it the next start, stays bounded.
 const UNAPPLIED_MAX: u64 = 1 << 20;
 /// The first recount begins so long after the start at the latest.
@@ -113,6 +117,7 @@ impl Threads {
             let (progress, metrics) = (Arc::clone(&core.progress), Arc::clone(&core.metrics));
             let (clock, stop, holds) = (Arc::clone(&core.clock), Arc::clone(&stop), Arc::clone(&core.holds));
             move || {
+                stand_back();
                 let _ends = EndHolds(Arc::clone(&holds));
                 apply(applier, &progress, &metrics, clock.as_ref(), &stop, &holds);
             }
@@ -135,7 +140,10 @@ impl Threads {
             spawn(ends("settle"), settle)?,
             // Ends behind settlement, whose end hangs up.
             spawn(ends("hub"), move || while worker.step(HUB_PATIENCE) == Step::On {})?,
-            spawn(ends("keeper"), move || keeper.run())?,
+            spawn(ends("keeper"), move || {
+                stand_back();
+                keeper.run();
+            })?,
             spawn(ends("boards"), follow)?,
         ];
         let applier = Mutex::new(Some(spawn(ends("apply"), apply)?));
@@ -208,6 +216,16 @@ struct EndHolds(Arc<Holds>);
 impl Drop for EndHolds {
     fn drop(&mut self) {
         self.0.end();
+    }
+}
+
+/// Lets votes go before the calling thread, whose work can wait. On Linux alone: elsewhere the whole process would stand back. A thread
+/// inherits it, and sled's writing threads must not: they were started when the store was opened, or by the commit thread's first
+/// flush, which the applier's follows.
+fn stand_back() {
+    #[cfg(target_os = "linux")]
+    if let Err(why) = rustix::process::nice(BACK) {
+        tracing::debug!("background work runs with the weight of everything else: {why}");
     }
 }
 
@@ -351,8 +369,7 @@ fn apply(
     }
 }
 
-/// Rewrites closed slots until it is time for the next step, or someone asks for it; whether there is more to do. While votes come
-/// it rests half as long as it worked: they need the processors and the disk too.
+/// Rewrites closed slots until it is time for the next step, or someone asks for it; whether there is more to do.
 fn rewrite(applier: &mut Applier, progress: &crate::log::Progress, until: Instant) -> Result<bool, Fault> {
     loop {
         let began = Instant::now();
@@ -360,10 +377,6 @@ fn rewrite(applier: &mut Applier, progress: &crate::log::Progress, until: Instan
             if !applier.rewrite()? {
                 return Ok(false);
             }
-        }
-        let busy = progress.unapplied() > 0;
-        if busy {
-            progress.pause(began.elapsed() / 2);
         }
         if Instant::now() >= until || progress.is_nudged() || progress.failure().is_some() {
             return Ok(true);

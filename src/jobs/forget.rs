@@ -1,5 +1,5 @@
-//! Ballots of locked slots leave memory, and so do voters of whom nothing is left to remember when a day has passed; a few
-//! shards a step, so that votes elsewhere go on in between.
+//! Ballots of locked slots leave memory, and so do voters of whom nothing is left to remember when a day has passed; some
+//! a step, and of one shard a few at once, so that votes go on in between.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,8 +9,11 @@ use crate::ballots::{Ballots, SHARDS};
 use crate::domain::{ClipNo, Day, SlotNo, day_of};
 use crate::stage::Stage;
 
-/// Shards a step: with millions of voters each takes about a millisecond.
-const SHARDS_A_STEP: usize = 4;
+/// Voters that are gone through under one shard's lock: what they are is far apart in memory, and takes well below a tenth of a
+/// millisecond. Then it is another shard's turn: whoever waits for the lock gets it.
+const AT_ONCE: usize = 256;
+/// Shards a step, each with so many.
+const SHARDS_A_STEP: usize = 64;
 
 /// The job.
 #[derive(Debug)]
@@ -18,10 +21,42 @@ pub struct Forget {
     stage: Arc<Stage>,
     ballots: Arc<Ballots>,
     locked: Receiver<SlotNo>,
-    /// Clips whose ballots go, and the next shard.
-    now: Option<(HashSet<ClipNo>, usize)>,
+    now: Option<Pass>,
     /// The day that voters were last gone through for.
     day: Option<Day>,
+}
+
+/// Once through all voters.
+#[derive(Debug)]
+struct Pass {
+    /// Whose ballots go.
+    clips: HashSet<ClipNo>,
+    /// The next shard, and its places from here on.
+    shard: usize,
+    from: usize,
+    /// Whether a shard has places behind those of this round.
+    more: bool,
+}
+
+impl Pass {
+    fn of(clips: HashSet<ClipNo>) -> Self {
+        Self { clips, shard: 0, from: 0, more: false }
+    }
+
+    /// A few of some shards; whether there are more.
+    fn step(&mut self, ballots: &Ballots, clock: Day) -> bool {
+        let end = (self.shard + SHARDS_A_STEP).min(SHARDS);
+        for shard in self.shard..end {
+            let places = self.from..self.from + AT_ONCE;
+            self.more |= ballots.forget(shard, places, clock, |clip| self.clips.contains(&clip));
+        }
+        self.shard = end;
+        if end < SHARDS {
+            return true;
+        }
+        (self.shard, self.from) = (0, self.from + AT_ONCE);
+        std::mem::take(&mut self.more)
+    }
 }
 
 impl Forget {
@@ -30,25 +65,21 @@ impl Forget {
         Self { stage, ballots, locked, now: None, day: None }
     }
 
-    /// A few shards of the slot at hand, or of the next one.
+    /// Some voters for the slot at hand, or for the next one.
     pub fn step(&mut self, now_ms: u64) {
         if self.now.is_none() {
             self.now = self.locked.try_recv().ok().map(|slot| {
                 let scene = self.stage.look();
-                (scene.slots[slot.index()].clips.iter().copied().collect(), 0)
+                Pass::of(scene.slots[slot.index()].clips.iter().copied().collect())
             });
         }
         let today = self.ballots.day(day_of(now_ms));
         if self.now.is_none() && self.day.replace(today).is_some_and(|day| day < today) {
-            self.now = Some((HashSet::new(), 0));
+            self.now = Some(Pass::of(HashSet::new()));
         }
-        let Some((clips, next)) = &mut self.now else { return };
-        let end = (*next + SHARDS_A_STEP).min(SHARDS);
-        for shard in *next..end {
-            self.ballots.forget(shard, day_of(now_ms), |clip| clips.contains(&clip));
-        }
-        *next = end;
-        if end == SHARDS {
+        if let Some(pass) = &mut self.now
+            && !pass.step(&self.ballots, day_of(now_ms))
+        {
             self.now = None;
         }
     }

@@ -1,4 +1,5 @@
-//! Ballots alone: what a claim and its settlement cost, and the memory of ten million voters with one vote each.
+//! Ballots alone: what a claim and its settlement cost, the memory of ten million voters with one vote each, and for how long
+//! a shard is locked when their slot is forgotten.
 //!
 //!     cargo bench --bench ballots
 
@@ -6,10 +7,10 @@
 
 use std::cell::Cell;
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group};
-use plaudit::ballots::{Ballots, Claim, Place};
+use plaudit::ballots::{Ballots, Claim, Place, SHARDS};
 use plaudit::domain::{ClipNo, VoterId};
 
 /// As the program has.
@@ -51,6 +52,32 @@ fn memory() {
     (0..VOTERS).for_each(|number| vote(&ballots, number));
     let bytes = resident() - before;
     println!("{VOTERS} voters with one vote each: {bytes} bytes, {} a voter (bar 64)", bytes / VOTERS);
+    forget(&ballots);
+}
+
+/// As when their slot has been locked and the day is over: all go, some of each shard in turn.
+#[expect(clippy::print_stdout, reason = "a benchmark prints its result")]
+fn forget(ballots: &Ballots) {
+    const AT_ONCE: usize = 256;
+    let (mut locked, mut from, mut more) = (Vec::new(), 0, true);
+    while std::mem::take(&mut more) {
+        for shard in 0..SHARDS {
+            let began = Instant::now();
+            more |= ballots.forget(shard, from..from + AT_ONCE, 2, |_| true);
+            locked.push(began.elapsed());
+        }
+        from += AT_ONCE;
+    }
+    assert_eq!(ballots.voters(), 0);
+    locked.sort_unstable();
+    let (all, at) = (locked.iter().sum::<Duration>(), |part: usize| locked[locked.len() * part / 1000]);
+    println!(
+        "forgetting them, {AT_ONCE} at once: {} ns each; their shard is locked for {:.0?} (median), {:.0?} (p99), {:.0?} (p999)",
+        all.as_nanos() / u128::from(VOTERS),
+        at(500),
+        at(990),
+        at(999)
+    );
 }
 
 /// Resident memory of this process in bytes; 0 where the system doesn't say.

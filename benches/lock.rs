@@ -167,7 +167,11 @@ async fn rate(engine: &Engine, next: &Arc<AtomicU64>, long: For) -> f64 {
         For::Told(told) => (None, told),
     };
     let (began, first) = (Instant::now(), next.load(Ordering::Relaxed));
-    let voting = vote(engine, "t", next, Until::Told(Arc::clone(&told)));
+    let voting = async {
+        let cast = vote(engine, "t", next, Until::Told(Arc::clone(&told))).await;
+        // Not when the last second is over, which nobody votes in to its end.
+        (cast, began.elapsed())
+    };
     let watching = async {
         let (mut second, mut last) = (tokio::time::interval(Duration::from_secs(1)), first);
         second.tick().await;
@@ -182,10 +186,10 @@ async fn rate(engine: &Engine, next: &Arc<AtomicU64>, long: For) -> f64 {
         }
         println!();
     };
-    let (cast, ()) = tokio::join!(voting, watching);
+    let ((cast, took), ()) = tokio::join!(voting, watching);
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     let cast = cast as f64;
-    cast / began.elapsed().as_secs_f64()
+    cast / took.as_secs_f64()
 }
 
 async fn lock_beside(engine: &Engine, next: &Arc<AtomicU64>, lock: impl Future<Output = Duration>) -> (Duration, f64) {

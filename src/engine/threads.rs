@@ -369,7 +369,8 @@ fn apply(
     }
 }
 
-/// Rewrites closed slots until it is time for the next step, or someone asks for it; whether there is more to do.
+/// Rewrites closed slots until it is time for the next step, or someone asks for it; whether there is more to do. Never rests: standing
+/// back is what leaves votes their part. A rest of a quarter made a lock beside them half as long again, and left them no more.
 fn rewrite(applier: &mut Applier, progress: &crate::log::Progress, until: Instant) -> Result<bool, Fault> {
     loop {
         let began = Instant::now();

@@ -173,7 +173,7 @@ proptest! {
                     votes.insert((who, clip), (weight, today));
                     settle(&ballots, who, clip, seq as u64 + 1);
                 }
-            } else if verb == 3 {
+            } else if verb == 4 {
                 for shard in 0..SHARDS {
                     prop_assert!(!ballots.forget(shard, 0..1, day, |gone| gone == ClipNo(clip)));
                 }

@@ -9,8 +9,8 @@ use crate::ballots::{Ballots, SHARDS};
 use crate::domain::{ClipNo, Day, SlotNo, day_of};
 use crate::stage::Stage;
 
-/// Voters that are gone through under one shard's lock: what they are is far apart in memory, and takes well below a tenth of a
-/// millisecond. Then it is another shard's turn: whoever waits for the lock gets it.
+/// Voters that are gone through under one shard's lock, which votes of that shard wait for: 78 µs in the median with ten million of
+/// them, far apart in memory (`cargo bench --bench ballots`). Then it is another shard's turn: whoever waits for the lock gets it.
 const AT_ONCE: usize = 256;
 /// Shards a step, each with so many.
 const SHARDS_A_STEP: usize = 64;

@@ -9,22 +9,24 @@ use crate::domain::Seq;
 use crate::error::Fault;
 use crate::fold::Stored;
 use crate::fold::ballot_block::{Act, ENTRY_MAX, Trail};
-use crate::merkle::Scope;
+use crate::merkle::{Hash, Scope};
 
 /// Bytes of a part at most: every part is a pass over all of the slot's blocks, so a few large ones. About 5 million votes with
-/// their origins, or 7 million without.
-const PART_MAX: usize = 288 << 20;
+/// their origins, or 6 million without.
+const PART_MAX: usize = 408 << 20;
 /// What a part is planned to hold: the widths are even, the voters' ballots are not quite.
 const PLANNED: u64 = (PART_MAX as u64) / 8 * 7;
-/// What an entry takes more than in its block: the prefix, and steps that are longer, since its neighbours lie further apart.
-const MORE: u64 = 8 + 8;
+/// What an entry takes more than in its block: `c`, and steps that are longer, since its neighbours lie further apart.
+const MORE: u64 = 32 + 8;
+/// Bytes of `c`.
+const C: usize = 32;
 /// So many that a bucket is a step's work, so few that the ends of all of them stay in the processor's caches.
 const BUCKETS: usize = 2048;
 
-/// A ballot with the beginning of its voter's `c`.
+/// A ballot with its voter's `c`: to compute it again costs more than to keep it.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    prefix: u64,
+    c: Hash,
     stored: Stored,
 }
 
@@ -49,7 +51,7 @@ pub(super) struct Part {
     order: Vec<(u64, usize)>,
 }
 
-/// Ballots in log order: of each the prefix, 8 bytes, then the entry.
+/// Ballots in log order: of each `c`, then the entry.
 #[derive(Clone, Debug, Default)]
 struct Bucket {
     /// Behind the last; `None` while there is none.
@@ -76,12 +78,13 @@ impl Part {
 
     /// Takes an entry of its range, in log order; others are not for it.
     pub(super) fn take(&mut self, scope: &Scope, stored: Stored) -> Result<(), Fault> {
-        let prefix = prefix_of(&scope.voter(stored.ballot.voter));
+        let c = scope.voter(stored.ballot.voter);
+        let prefix = prefix_of(&c);
         let bucket = prefix.checked_sub(self.from).map(|offset| offset / self.width);
         let bucket = bucket.and_then(|bucket| self.buckets.get_mut(usize::try_from(bucket).ok()?));
         let Some(bucket) = bucket else { return Ok(()) };
         let start = self.start.get_or_insert_with(|| Trail::before(&stored));
-        self.bytes += bucket.push(Entry { prefix, stored }, start, self.room);
+        self.bytes += bucket.push(Entry { c, stored }, start, self.room);
         if self.bytes > self.most { self.relieve() } else { Ok(()) }
     }
 
@@ -116,19 +119,19 @@ impl Part {
         0..self.buckets.len()
     }
 
-    /// The votes of a bucket that stand, in order. Empties it.
+    /// The votes of a bucket that stand, in order, each with its voter's `c`. Empties it.
     pub(super) fn sorted<'a>(
         &'a mut self,
-        scope: &Scope,
         bucket: usize,
-    ) -> Result<impl Iterator<Item = Stored> + use<'a>, Fault> {
+    ) -> Result<impl Iterator<Item = (Hash, Stored)> + use<'a>, Fault> {
         self.entries.clear();
         if let Some(start) = &self.start {
             std::mem::take(&mut self.buckets[bucket]).entries(start, &mut self.entries);
         }
         cancel(&mut self.entries)?;
-        put_in_order(scope, &self.entries, &mut self.order);
-        Ok(self.order.iter().map(|(_, at)| self.entries[*at].stored))
+        put_in_order(&self.entries, &mut self.order);
+        let entries = &self.entries;
+        Ok(self.order.iter().map(|(_, at)| (entries[*at].c, entries[*at].stored)))
     }
 }
 
@@ -136,11 +139,11 @@ impl Bucket {
     /// Adds an entry behind all that are in; how many bytes that took.
     fn push(&mut self, entry: Entry, start: &Trail, room: usize) -> usize {
         let before = self.bytes.len();
-        if self.bytes.capacity() - before < 8 + ENTRY_MAX {
+        if self.bytes.capacity() - before < C + ENTRY_MAX {
             // Not twice as much: what is planned for is there already, and all of it counts.
-            self.bytes.reserve_exact(if before == 0 { room } else { before / 8 }.max(8 + ENTRY_MAX));
+            self.bytes.reserve_exact(if before == 0 { room } else { before / 8 }.max(C + ENTRY_MAX));
         }
-        self.bytes.extend_from_slice(&entry.prefix.to_be_bytes());
+        self.bytes.extend_from_slice(&entry.c);
         self.trail.get_or_insert(*start).put(&entry.stored, &mut self.bytes);
         self.bytes.len() - before
     }
@@ -148,10 +151,10 @@ impl Bucket {
     /// Appends all of them, in log order.
     fn entries(self, start: &Trail, entries: &mut Vec<Entry>) {
         let (mut trail, mut rest) = (*start, self.bytes.as_slice());
-        while let Some((prefix, entry)) = rest.split_first_chunk() {
+        while let Some((c, entry)) = rest.split_first_chunk() {
             rest = entry;
             let stored = trail.take(&mut rest).expect("it was put there");
-            entries.push(Entry { prefix: u64::from_be_bytes(*prefix), stored });
+            entries.push(Entry { c: *c, stored });
         }
     }
 }
@@ -161,16 +164,13 @@ fn prefix_of(c: &[u8; 32]) -> u64 {
 }
 
 /// The places of entries that are in log order, by `c`, then sequence.
-fn put_in_order(scope: &Scope, entries: &[Entry], order: &mut Vec<(u64, usize)>) {
+fn put_in_order(entries: &[Entry], order: &mut Vec<(u64, usize)>) {
     order.clear();
-    order.extend(entries.iter().map(|entry| entry.prefix).zip(0..));
+    order.extend(entries.iter().map(|entry| prefix_of(&entry.c)).zip(0..));
     order.sort_unstable();
-    let voter = |at: usize| entries[at].stored.ballot.voter;
     for alike in order.chunk_by_mut(|a, b| a.0 == b.0) {
         // Two voters whose `c` begin alike are as good as never met.
-        if alike.iter().any(|(_, at)| voter(*at) != voter(alike[0].1)) {
-            alike.sort_by_cached_key(|(_, at)| (scope.voter(voter(*at)), *at));
-        }
+        alike.sort_unstable_by_key(|(_, at)| (entries[*at].c, *at));
     }
 }
 
@@ -260,7 +260,7 @@ mod tests {
             }
             assert_eq!(part.bytes, part.buckets.iter().map(|bucket| bucket.bytes.len()).sum::<usize>());
             for bucket in part.buckets() {
-                order.extend(part.sorted(scope, bucket).unwrap().map(|entry| entry.seq));
+                order.extend(part.sorted(bucket).unwrap().map(|(_, entry)| entry.seq));
             }
             from = part.end();
             parts += 1;
@@ -297,9 +297,11 @@ mod tests {
     #[test]
     fn prefixes_that_are_alike_leave_the_order_to_c() {
         let (scope, log) = (Scope::new("s", 1), log(&[(3, false), (1, false), (3, false), (2, false), (1, false)]));
-        let entries: Vec<_> = log.iter().map(|stored| Entry { prefix: 7, stored: *stored }).collect();
+        // Its beginning taken from all.
+        let c = |stored: &Stored| [&[7; 8], &scope.voter(stored.ballot.voter)[..24]].concat().try_into().unwrap();
+        let entries: Vec<_> = log.iter().map(|stored| Entry { c: c(stored), stored: *stored }).collect();
         let mut order = Vec::new();
-        put_in_order(&scope, &entries, &mut order);
+        put_in_order(&entries, &mut order);
         let found: Vec<_> = order.into_iter().map(|(_, at)| entries[at].stored.seq).collect();
         assert_eq!(found, naive(&scope, &log));
     }
@@ -322,6 +324,6 @@ mod tests {
         let mut part = Part::planned(0, 1, 40);
         let scope = Scope::new("s", 1);
         part.take(&scope, stored(9, 1, Act::Retract(4))).unwrap();
-        assert!(part.buckets().any(|bucket| part.sorted(&scope, bucket).is_err()));
+        assert!(part.buckets().any(|bucket| part.sorted(bucket).is_err()));
     }
 }

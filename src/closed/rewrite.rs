@@ -12,7 +12,7 @@ use super::part::Part;
 use super::sealed::SlotNames;
 use super::writer::Writer;
 use crate::codec::{self, Kind};
-use crate::domain::{Day, Seq, SlotNo, SlotStatus, VoterId};
+use crate::domain::{Day, Seq, SlotNo, SlotStatus};
 use crate::error::Fault;
 use crate::fold::ballot_block::{self, Act, Stored};
 use crate::fold::keys::{self, Table};
@@ -139,8 +139,6 @@ struct Sort {
     entries: u64,
     bytes: u64,
     max_day: Day,
-    /// Whose ballot was written last, with their `c`: a voter's lie side by side.
-    voter: Option<(VoterId, Hash)>,
     writer: Writer,
 }
 
@@ -169,7 +167,6 @@ impl Sort {
             entries: 0,
             bytes: 0,
             max_day: 0,
-            voter: None,
             writer: Writer::new(slot, generation, 0),
         })
     }
@@ -207,8 +204,8 @@ impl Sort {
             Stage::Write(mut part, mut bucket) => {
                 let mut written = 0;
                 while written < WRITTEN && bucket < part.buckets().end {
-                    for stored in part.sorted(&self.names.scope, bucket)? {
-                        self.write(store, stored)?;
+                    for (c, stored) in part.sorted(bucket)? {
+                        self.write(store, &c, stored)?;
                         written += 1;
                     }
                     bucket += 1;
@@ -232,12 +229,10 @@ impl Sort {
         self.next = 0;
     }
 
-    fn write(&mut self, store: &dyn Store, Stored { seq, at, ballot }: Stored) -> Result<(), Fault> {
+    fn write(&mut self, store: &dyn Store, c: &Hash, Stored { seq, at, ballot }: Stored) -> Result<(), Fault> {
         let Act::Cast(kind) = ballot.act else { unreachable!("a part's order holds votes alone") };
         let (clip, weight, day, origin) = (ballot.clip, ballot.weight, ballot.day, ballot.origin);
-        let voter = self.voter.take().filter(|(voter, _)| *voter == ballot.voter);
-        let (_, c) = *self.voter.insert(voter.unwrap_or_else(|| (ballot.voter, self.names.scope.voter(ballot.voter))));
-        let leaf = leaf_hash(&c, self.names.clip(store, clip)?.as_str(), kind, weight, seq);
+        let leaf = leaf_hash(c, self.names.clip(store, clip)?.as_str(), kind, weight, seq);
         let ballot = Sorted { who: Who::Voter(ballot.voter), seq, at, clip, kind, weight, day, origin };
         self.writer.add(store, ballot, leaf)
     }

@@ -120,10 +120,7 @@ impl Part {
     }
 
     /// The votes of a bucket that stand, in order, each with its voter's `c`. Empties it.
-    pub(super) fn sorted<'a>(
-        &'a mut self,
-        bucket: usize,
-    ) -> Result<impl Iterator<Item = (Hash, Stored)> + use<'a>, Fault> {
+    pub(super) fn sorted(&mut self, bucket: usize) -> Result<impl Iterator<Item = (Hash, Stored)>, Fault> {
         self.entries.clear();
         if let Some(start) = &self.start {
             std::mem::take(&mut self.buckets[bucket]).entries(start, &mut self.entries);

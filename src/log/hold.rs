@@ -67,11 +67,15 @@ impl Holds {
     /// For the applier, behind each of its steps.
     pub fn step(&self, applier: &Applier) -> Result<(), Fault> {
         self.versions.clear()?;
-        let mut wanted = self.wanted.lock();
-        if !matches!(&*wanted, Wanted::By(who) if !who.is_closed()) {
+        if !self.wanted.lock().is_by_someone() {
             return Ok(());
         }
+        // Reads a block, so not under the lock: whoever asks meanwhile is served with it, too, since steps are this thread's.
         let Some((mark, block)) = applier.end()? else { return Ok(()) };
+        let mut wanted = self.wanted.lock();
+        if !wanted.is_by_someone() {
+            return Ok(());
+        }
         let Some(tables) = self.versions.hold() else { return Ok(()) };
         if let Wanted::By(who) = std::mem::replace(&mut *wanted, Wanted::Nobody) {
             // Whoever gave up meanwhile drops it, and with it the hold.
@@ -84,5 +88,12 @@ impl Holds {
     pub fn end(&self) {
         *self.wanted.lock() = Wanted::NeverAgain;
         self.versions.end();
+    }
+}
+
+impl Wanted {
+    /// Not by one who has given up.
+    fn is_by_someone(&self) -> bool {
+        matches!(self, Self::By(who) if !who.is_closed())
     }
 }

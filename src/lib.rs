@@ -11,7 +11,7 @@
 //!                            holding it, so the log's order is the order of claims for each voter
 //!   log/commit.rs            bounded queue → commit thread: sequence, verdict → ONE block a batch → store → flush
 //!   engine/settle.rs         in log order: claims kept → tallies (summed a batch and clip, then added once) → hub (one
-//!                            message a batch) → waiters; small batches on the commit thread itself (engine/threads.rs)
+//!                            message a batch) → waiters; small batches on the commit thread itself (engine/threads/handover.rs)
 //! http/reply.rs            the answer, counts included
 //!
 //! hub/worker.rs            positions → channels → viewers' queues, counts at most every 100 ms a clip

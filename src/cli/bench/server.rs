@@ -77,6 +77,11 @@ impl Server {
         &self.target
     }
 
+    /// Its process' id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its process.
     pub fn watched(&self) -> Option<Watched> {
         Watched::new(self.child.id())

@@ -12,9 +12,9 @@
     reason = "a test fails by panicking and prints what it saw"
 )]
 
-#[path = "rounds/cases.rs"]
+#[path = "support/cases.rs"]
 mod cases;
-#[path = "rounds/kept.rs"]
+#[path = "support/kept.rs"]
 mod kept;
 mod support;
 #[path = "support/through.rs"]

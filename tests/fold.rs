@@ -84,9 +84,11 @@ enum Verb {
         nth: usize,
     },
     Start,
-    /// A voter is erased: it begins, goes on with some clips, has searched through comments, and ends.
+    /// A voter is erased, one with votes under a void if told so: it begins, goes on with some clips, has searched through comments,
+    /// and ends.
     EraseBegin {
         who: u16,
+        masked: bool,
     },
     EraseClips {
         nth: usize,
@@ -125,11 +127,11 @@ fn verb() -> impl Strategy<Value = Verb> {
         3 => Just(Verb::VoidTake),
         2 => any::<usize>().prop_map(|nth| Verb::VoidLift { nth }),
         1 => Just(Verb::Start),
-        3 => (0_u16..40).prop_map(|who| Verb::EraseBegin { who }),
+        6 => (0_u16..40, any::<bool>()).prop_map(|(who, masked)| Verb::EraseBegin { who, masked }),
         3 => (any::<usize>(), 1_usize..9, any::<bool>())
             .prop_map(|(nth, every, owners)| Verb::EraseClips { nth, every, owners }),
         2 => any::<usize>().prop_map(|nth| Verb::EraseSearched { nth }),
-        2 => any::<usize>().prop_map(|nth| Verb::EraseEnd { nth }),
+        5 => any::<usize>().prop_map(|nth| Verb::EraseEnd { nth }),
     ]
 }
 
@@ -335,14 +337,24 @@ impl Model {
         }
     }
 
+    fn search(&mut self, erasure: Seq) {
+        if self.erasures[&erasure].searched.is_none() {
+            let (seq, _) = self.push(Event::ErasureWent { erasure, part: ErasurePart::Searched });
+            self.erasures.get_mut(&erasure).expect("it goes on").searched = Some(seq);
+        }
+    }
+
     /// Counts, ballots and bans are what they were, whoever is erased.
     fn erase(&mut self, verb: Verb) {
         let under_way: Vec<Seq> =
             self.erasures.iter().filter(|(_, erasure)| erasure.ended.is_none()).map(|(id, _)| *id).collect();
         let one = |nth: usize| under_way.get(nth % under_way.len().max(1)).copied();
         match verb {
-            Verb::EraseBegin { who } => {
-                let (voter, day) = (Self::voter(who.into()), 19_675);
+            Verb::EraseBegin { who, masked } => {
+                let known = self.masked.values().map(|(_, voter)| *voter).filter(|voter| *voter != VoterId::NOBODY);
+                let known: Vec<VoterId> = known.filter(|_| masked).collect();
+                let known = known.get(usize::from(who) % known.len().max(1)).copied();
+                let (voter, day) = (known.unwrap_or_else(|| Self::voter(who.into())), 19_675);
                 let clips = ClipNo(u32::try_from(self.clips.len()).expect("few"));
                 let (id, at) = self.push(Event::ErasureBegun { voter, day, clips });
                 let new = Erasure { voter: Some(voter), at, day, clips, searched: None, ended: None };
@@ -363,13 +375,14 @@ impl Model {
                 self.push(Event::ErasureWent { erasure, part: ErasurePart::Clips { clips, owners } });
             }
             Verb::EraseSearched { nth } => {
-                let Some(erasure) = one(nth).filter(|id| self.erasures[id].searched.is_none()) else { return };
-                let (seq, _) = self.push(Event::ErasureWent { erasure, part: ErasurePart::Searched });
-                self.erasures.get_mut(&erasure).expect("it goes on").searched = Some(seq);
+                if let Some(id) = one(nth) {
+                    self.search(id);
+                }
             }
             _ => {
                 let Verb::EraseEnd { nth } = verb else { unreachable!("{verb:?} is no erasure's") };
-                let Some(id) = one(nth).filter(|id| self.erasures[id].searched.is_some()) else { return };
+                let Some(id) = one(nth) else { return };
+                self.search(id);
                 let (seq, _) = self.push(Event::ErasureEnded(id));
                 let erasure = self.erasures.get_mut(&id).expect("it goes on");
                 let voter = erasure.voter.take().expect("it goes on");

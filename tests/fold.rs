@@ -533,7 +533,7 @@ impl Model {
                 self.void(verb);
             }
             Verb::EraseBegin { .. } | Verb::EraseClips { .. } | Verb::EraseSearched { .. } | Verb::EraseEnd { .. } => {
-                self.erase(verb)
+                self.erase(verb);
             }
             Verb::Unban { who } => {
                 let voter = Self::voter(who.into());
@@ -776,7 +776,9 @@ proptest! {
         check(&anew, &model)?;
         // What a start knows of voids is what the log's order came to.
         let (mut loaded, mut live) = (anew.transitions()?, read_at_once(&model)?);
-        [&mut loaded, &mut known, &mut live].into_iter().for_each(|known| unname_again(known, &model));
+        for known in [&mut loaded, &mut known, &mut live] {
+            unname_again(known, &model);
+        }
         prop_assert_eq!(loaded.voids(), known.voids());
         prop_assert_eq!(live.voids(), known.voids());
     }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use plaudit::domain::{
-    Clip, ClipDraft, ClipId, ClipNo, Decided, Event, FrozenBy, Logged, NAMED_AT_ONCE, NamedVote, NamedVotes,
-    NetworkHash, Origin, Outcome, Retraction, Root, Season, SeasonId, SeasonNo, Seq, Slot, SlotNo, SlotStatus, Span,
-    VoidBy, VoidPlan, Vote, VoteKind, VoterId,
+    CLIPS_AT_ONCE, Clip, ClipDraft, ClipId, ClipNo, Day, Decided, ErasurePart, ErasureState, Event, FrozenBy, Logged,
+    NAMED_AT_ONCE, NamedVote, NamedVotes, NetworkHash, Origin, Outcome, Retraction, Root, Season, SeasonId, SeasonNo,
+    Seq, Slot, SlotNo, SlotStatus, Span, VoidBy, VoidPlan, Vote, VoteKind, VoterId,
 };
 use plaudit::error::Fault;
 use plaudit::fold::{Ballot, BanMove, Mark, Stored, Tables, Transitions, ballot_block, fold, judge};
@@ -84,6 +84,23 @@ enum Verb {
         nth: usize,
     },
     Start,
+    /// A voter is erased, one with votes under a void if told so: it begins, goes on with some clips, has searched through comments,
+    /// and ends.
+    EraseBegin {
+        who: u16,
+        masked: bool,
+    },
+    EraseClips {
+        nth: usize,
+        every: usize,
+        owners: bool,
+    },
+    EraseSearched {
+        nth: usize,
+    },
+    EraseEnd {
+        nth: usize,
+    },
 }
 
 fn verb() -> impl Strategy<Value = Verb> {
@@ -110,6 +127,11 @@ fn verb() -> impl Strategy<Value = Verb> {
         3 => Just(Verb::VoidTake),
         2 => any::<usize>().prop_map(|nth| Verb::VoidLift { nth }),
         1 => Just(Verb::Start),
+        6 => (0_u16..40, any::<bool>()).prop_map(|(who, masked)| Verb::EraseBegin { who, masked }),
+        3 => (any::<usize>(), 1_usize..9, any::<bool>())
+            .prop_map(|(nth, every, owners)| Verb::EraseClips { nth, every, owners }),
+        2 => any::<usize>().prop_map(|nth| Verb::EraseSearched { nth }),
+        5 => any::<usize>().prop_map(|nth| Verb::EraseEnd { nth }),
     ]
 }
 
@@ -151,6 +173,21 @@ struct Model {
     uncounted: BTreeSet<Seq>,
     /// Every void: how many votes it took, whether it was lifted, whether it ended without effect.
     voids: BTreeMap<Seq, (u64, bool, bool)>,
+    /// Whose each vote is that has a mask: one that a void takes out, or that was taken back under one. Nobody's, once its voter's
+    /// erasure has ended.
+    masked: BTreeMap<Seq, (SlotNo, VoterId)>,
+    erasures: BTreeMap<Seq, Erasure>,
+}
+
+/// What is known of an erasure: who, while it goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Erasure {
+    voter: Option<VoterId>,
+    at: u64,
+    day: Day,
+    clips: ClipNo,
+    searched: Option<Seq>,
+    ended: Option<Seq>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -277,18 +314,82 @@ impl Model {
                 let standing: BTreeSet<Seq> = self.standing.values().map(|vote| vote.vote).collect();
                 votes.retain(|vote| standing.contains(vote));
                 self.voids.get_mut(&void).expect("it has begun").0 = votes.len() as u64;
+                for vote in self.standing.values().filter(|vote| votes.contains(&vote.vote)) {
+                    self.masked.entry(vote.vote).or_insert((slot, vote.voter));
+                }
                 self.in_force.insert(void, (slot, votes));
             }
             Verb::VoidLift { nth } => {
                 let in_force: Vec<Seq> = self.in_force.keys().copied().collect();
                 let Some(void) = in_force.get(nth % in_force.len().max(1)) else { return };
-                let (slot, _) = self.in_force.remove(void).expect("just listed");
+                let (slot, votes) = self.in_force.remove(void).expect("just listed");
+                let standing: BTreeSet<Seq> = self.standing.values().map(|vote| vote.vote).collect();
+                let back: Vec<Seq> =
+                    votes.into_iter().filter(|vote| self.stands_for(*vote) && standing.contains(vote)).collect();
+                self.masked.retain(|vote, _| !back.contains(vote));
                 self.push(Event::VoidLifted { void: *void, slot, reason: "why not".into() });
                 self.voids.get_mut(void).expect("it has begun").1 = true;
             }
             _ => {
                 self.push(Event::Started);
                 self.end_void();
+            }
+        }
+    }
+
+    fn search(&mut self, erasure: Seq) {
+        if self.erasures[&erasure].searched.is_none() {
+            let (seq, _) = self.push(Event::ErasureWent { erasure, part: ErasurePart::Searched });
+            self.erasures.get_mut(&erasure).expect("it goes on").searched = Some(seq);
+        }
+    }
+
+    /// Counts, ballots and bans are what they were, whoever is erased.
+    fn erase(&mut self, verb: Verb) {
+        let under_way: Vec<Seq> =
+            self.erasures.iter().filter(|(_, erasure)| erasure.ended.is_none()).map(|(id, _)| *id).collect();
+        let one = |nth: usize| under_way.get(nth % under_way.len().max(1)).copied();
+        match verb {
+            Verb::EraseBegin { who, masked } => {
+                let known = self.masked.values().map(|(_, voter)| *voter).filter(|voter| *voter != VoterId::NOBODY);
+                let known: Vec<VoterId> = known.filter(|_| masked).collect();
+                let known = known.get(usize::from(who) % known.len().max(1)).copied();
+                let (voter, day) = (known.unwrap_or_else(|| Self::voter(who.into())), 19_675);
+                let clips = ClipNo(u32::try_from(self.clips.len()).expect("few"));
+                let (id, at) = self.push(Event::ErasureBegun { voter, day, clips });
+                let new = Erasure { voter: Some(voter), at, day, clips, searched: None, ended: None };
+                self.erasures.insert(id, new);
+            }
+            Verb::EraseClips { nth, every, owners } => {
+                let Some(erasure) = one(nth) else { return };
+                let before = self.erasures[&erasure].clips;
+                let theirs = self.clips.iter_mut().filter(|clip| clip.no < before);
+                let mut clips = Vec::new();
+                for clip in theirs.skip(nth % every).step_by(every).take(CLIPS_AT_ONCE) {
+                    (clip.draft.username, clip.draft.avatar_url) = (None, None);
+                    if owners {
+                        clip.draft.owner = None;
+                    }
+                    clips.push(clip.no);
+                }
+                self.push(Event::ErasureWent { erasure, part: ErasurePart::Clips { clips, owners } });
+            }
+            Verb::EraseSearched { nth } => {
+                if let Some(id) = one(nth) {
+                    self.search(id);
+                }
+            }
+            _ => {
+                let Verb::EraseEnd { nth } = verb else { unreachable!("{verb:?} is no erasure's") };
+                let Some(id) = one(nth) else { return };
+                self.search(id);
+                let (seq, _) = self.push(Event::ErasureEnded(id));
+                let erasure = self.erasures.get_mut(&id).expect("it goes on");
+                let voter = erasure.voter.take().expect("it goes on");
+                erasure.ended = Some(seq);
+                for (_, (_, of)) in self.masked.range_mut(..id).filter(|(_, (_, of))| *of == voter) {
+                    *of = VoterId::NOBODY;
+                }
             }
         }
     }
@@ -357,7 +458,13 @@ impl Model {
                 let (slot, takes) = (known.slot.no, known.status < Frozen);
                 for _ in 0..if takes { count } else { 0 } {
                     let no = u32::try_from(self.clips.len()).expect("few");
-                    let draft = ClipDraft { title: format!("Clip {no}"), ..ClipDraft::default() };
+                    let draft = ClipDraft {
+                        title: format!("Clip {no}"),
+                        owner: Some(format!("maker {}", no % 7)),
+                        username: Some("Name".into()),
+                        avatar_url: Some("https://example.org/face.png".into()),
+                        ..ClipDraft::default()
+                    };
                     let id = ClipId::new(&format!("c{no}")).expect("an id");
                     let clip = Clip { no: ClipNo(no), slot, id, draft };
                     self.clips.push(clip.clone());
@@ -424,6 +531,9 @@ impl Model {
             }
             Verb::VoidBegin { .. } | Verb::VoidName { .. } | Verb::VoidTake | Verb::VoidLift { .. } | Verb::Start => {
                 self.void(verb);
+            }
+            Verb::EraseBegin { .. } | Verb::EraseClips { .. } | Verb::EraseSearched { .. } | Verb::EraseEnd { .. } => {
+                self.erase(verb);
             }
             Verb::Unban { who } => {
                 let voter = Self::voter(who.into());
@@ -503,6 +613,12 @@ fn check(tables: &Tables, model: &Model) -> Result<(), TestCaseError> {
         voids.insert(void.id, (void.votes, void.lifted.is_some(), void.dropped.is_some()));
     })?;
     prop_assert_eq!(&voids, &model.voids);
+    let mut erasures = BTreeMap::new();
+    tables.each_erasure(|one| {
+        let ErasureState { voter, at, day, clips, searched, ended, .. } = *one;
+        erasures.insert(one.id, Erasure { voter, at, day, clips, searched, ended });
+    })?;
+    prop_assert_eq!(&erasures, &model.erasures);
     for slot in &model.slots {
         let mut stored = Vec::new();
         tables.each_ballot_block(slot.slot.no, 0, &mut |key, record| {
@@ -552,6 +668,34 @@ fn check(tables: &Tables, model: &Model) -> Result<(), TestCaseError> {
     let wanted = model.bans.iter().filter_map(|(voter, ban)| Some((*voter, ban.clone()?))).collect();
     prop_assert_eq!(bans, wanted);
     Ok(())
+}
+
+/// What whoever reads the whole log without a break knows of voids: whose their votes are is what the model says.
+fn read_at_once(model: &Model) -> Result<Transitions, TestCaseError> {
+    let mut live = Transitions::default();
+    for Logged { seq, at, event } in &model.log {
+        live.note(*seq, *at, event);
+    }
+    for slot in &model.slots {
+        let masks = live.voids().masks(slot.slot.no);
+        let found: BTreeMap<Seq, VoterId> = masks.iter().map(|mask| (mask.vote.seq, mask.vote.voter)).collect();
+        let wanted = model.masked.iter().filter(|(_, (of, _))| *of == slot.slot.no);
+        prop_assert_eq!(found, wanted.map(|(vote, (_, voter))| (*vote, *voter)).collect());
+    }
+    Ok(live)
+}
+
+/// Who was erased is taken from the masks once more. What is stored of voids names them until the applier's pass has come by, which
+/// is none here, so whoever read that knows their names again.
+fn unname_again(known: &mut Transitions, model: &Model) {
+    for logged in &model.log {
+        if let Event::ErasureEnded(id) = logged.event {
+            let begun = &model.log[usize::try_from(id).expect("small") - 1].event;
+            let Event::ErasureBegun { voter, .. } = begun else { panic!("{begun:?} begins no erasure") };
+            known.load_erasure(id, Some(*voter));
+            known.note(logged.seq, logged.at, &logged.event);
+        }
+    }
 }
 
 /// By clip and minute, votes and weight: summed from the pages, and from the model's ballots.
@@ -623,7 +767,7 @@ proptest! {
         for logged in &model.log[folded..] {
             folder.fold(logged)?;
         }
-        let Folder { mut tables, known } = folder;
+        let Folder { mut tables, mut known } = folder;
         // Over what is stored, as recovery and `verify` read it; then stored; then read anew.
         check(&tables, &model)?;
         tables.commit(mark(model.log.len()))?;
@@ -631,7 +775,11 @@ proptest! {
         let anew = Tables::open(disk.open("tables"))?;
         check(&anew, &model)?;
         // What a start knows of voids is what the log's order came to.
-        let loaded = anew.transitions()?;
+        let (mut loaded, mut live) = (anew.transitions()?, read_at_once(&model)?);
+        for known in [&mut loaded, &mut known, &mut live] {
+            unname_again(known, &model);
+        }
         prop_assert_eq!(loaded.voids(), known.voids());
+        prop_assert_eq!(live.voids(), known.voids());
     }
 }

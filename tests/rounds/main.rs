@@ -13,10 +13,14 @@
     clippy::print_stderr,
     reason = "a test fails by panicking and prints what it saw"
 )]
+#[path = "../support/cases.rs"]
 mod cases;
+#[path = "../support/kept.rs"]
 mod kept;
 mod naive;
 mod season;
+#[path = "../support/simulation.rs"]
+mod simulation;
 mod stories;
 #[path = "../support/mod.rs"]
 mod support;
@@ -24,28 +28,22 @@ mod support;
 mod through;
 mod world;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use cases::each;
 use naive::{check, check_certificates, locked};
 use plaudit::clock::Clock;
 use plaudit::domain::{Decided, Event, FrozenBy, Logged};
 use plaudit::engine::{recheck_stores, verify_stores};
 use plaudit::log::block::genesis;
-use world::{Dice, World};
+use simulation::{Dice, Seen, Simulation};
+use world::World;
 
-/// Names one seed to run alone.
-const SEED: &str = "PLAUDIT_ROUNDS_SEED";
-const SEEDS: u64 = 300;
-/// As many seeds again, at most so often, while something was seen too seldom to prove anything: a machine that is busy gets less
-/// far in a run.
-const AGAIN: u64 = 4;
 const STEPS: usize = 80;
 const SLOTS: u32 = 4;
 const VOTERS: u64 = 6;
 const SLOT_MS: u64 = 60_000;
 const MIN_CLIPS: usize = 2;
+
 async fn simulate(seed: u64, seen: &Seen) {
     let mut dice = Dice(seed);
     // In every other run the engine's own keeper steps too, as it does in a server.
@@ -81,7 +79,7 @@ async fn simulate(seed: u64, seen: &Seen) {
     world.open().unwrap();
     world.settle().await;
     check(&world);
-    seen.history(&world.history());
+    note(&world.history(), seen);
     let locked_now = locked(&world);
     assert!(locked_then.is_subset(&locked_now));
     check_certificates(&mut world, &locked_now);
@@ -92,59 +90,36 @@ async fn simulate(seed: u64, seen: &Seen) {
     seen.add("answers that a crash took", world.answers.unknown.len() as u64);
 }
 
-/// How often something happened in all runs, so that a test that sees nothing does not look like one that finds nothing.
-#[derive(Default)]
-struct Seen(Mutex<BTreeMap<&'static str, u64>>);
-
-impl Seen {
-    fn add(&self, what: &'static str, times: u64) {
-        *self.0.lock().unwrap().entry(what).or_default() += times;
-    }
-
-    fn history(&self, history: &[Logged]) {
-        for logged in history {
-            match &logged.event {
-                Event::Voted(_) | Event::VotedFrom(..) => self.add("votes", 1),
-                Event::Retracted(_) => self.add("retractions", 1),
-                Event::SlotWaits(_) => self.add("waits", 1),
-                Event::SlotOpened { .. } => self.add("openings", 1),
-                Event::SlotExtended { .. } => self.add("extensions", 1),
-                Event::SlotReopened { .. } => self.add("reopenings", 1),
-                Event::SlotStopped { by: FrozenBy::Operator, .. } => self.add("freezes by operators", 1),
-                Event::SlotStopped { by: FrozenBy::Timer, .. } => self.add("freezes by the timer", 1),
-                Event::SlotStopped { by: FrozenBy::Lock, .. } => self.add("freezes for a lock", 1),
-                Event::SlotDecided { outcome, .. } if outcome.decided == Decided::Tally => self.add("locks", 1),
-                Event::SlotDecided { outcome, .. } if matches!(outcome.decided, Decided::TallyAfter(_)) => {
-                    self.add("locks behind a void", 1);
-                }
-                Event::SlotDecided { .. } => self.add("winners by hand", 1),
-                Event::VoidTaken { .. } => self.add("voids", 1),
-                Event::VotesNamed(part) => self.add("voided votes", part.votes.len() as u64),
-                Event::VoidLifted { .. } => self.add("liftings", 1),
-                Event::ErasureBegun { .. } => self.add("erasures", 1),
-                Event::ErasureEnded(_) => self.add("erasures that came to their end", 1),
-                _ => {}
+/// What a run's log has of each.
+fn note(history: &[Logged], seen: &Seen) {
+    for logged in history {
+        match &logged.event {
+            Event::Voted(_) | Event::VotedFrom(..) => seen.add("votes", 1),
+            Event::Retracted(_) => seen.add("retractions", 1),
+            Event::SlotWaits(_) => seen.add("waits", 1),
+            Event::SlotOpened { .. } => seen.add("openings", 1),
+            Event::SlotExtended { .. } => seen.add("extensions", 1),
+            Event::SlotReopened { .. } => seen.add("reopenings", 1),
+            Event::SlotStopped { by: FrozenBy::Operator, .. } => seen.add("freezes by operators", 1),
+            Event::SlotStopped { by: FrozenBy::Timer, .. } => seen.add("freezes by the timer", 1),
+            Event::SlotStopped { by: FrozenBy::Lock, .. } => seen.add("freezes for a lock", 1),
+            Event::SlotDecided { outcome, .. } if outcome.decided == Decided::Tally => seen.add("locks", 1),
+            Event::SlotDecided { outcome, .. } if matches!(outcome.decided, Decided::TallyAfter(_)) => {
+                seen.add("locks behind a void", 1);
             }
+            Event::SlotDecided { .. } => seen.add("winners by hand", 1),
+            Event::VoidTaken { .. } => seen.add("voids", 1),
+            Event::VotesNamed(part) => seen.add("voided votes", part.votes.len() as u64),
+            Event::VoidLifted { .. } => seen.add("liftings", 1),
+            Event::ErasureBegun { .. } => seen.add("erasures", 1),
+            Event::ErasureEnded(_) => seen.add("erasures that came to their end", 1),
+            _ => {}
         }
     }
 }
 
 #[test]
 fn rounds_end_as_a_naive_reading_of_the_log_says() {
-    let seen = Seen::default();
-    let case = async |seed| simulate(seed, &seen).await;
-    if let Ok(seed) = std::env::var(SEED) {
-        each(SEED, [seed.parse().expect("a seed is a number")], case);
-        return;
-    }
-    for turn in 0..=AGAIN {
-        each(SEED, turn * SEEDS..(turn + 1) * SEEDS, case);
-        let seen = seen.0.lock().unwrap();
-        println!("{seen:?}");
-        let rare = seen.iter().filter(|(_, times)| **times < SEEDS / 20).collect::<Vec<_>>();
-        if seen.len() == 22 && rare.is_empty() {
-            break;
-        }
-        assert!(turn < AGAIN, "too rare to prove anything: {rare:?}");
-    }
+    let simulation = Simulation { variable: "PLAUDIT_ROUNDS_SEED", seeds: 300, kinds: 22, least: 15 };
+    simulation.run(simulate);
 }

@@ -16,28 +16,17 @@ use plaudit::store::FaultyDisk;
 
 use crate::kept::{Blocks, Kept, history};
 use crate::naive::{check_certificates, locked};
+use crate::simulation::Dice;
 use crate::support::{NOON, key, voter};
 use crate::through::Through;
 use crate::{MIN_CLIPS, SLOT_MS, SLOTS, VOTERS};
 
-/// A small generator, so that a seed is all of a run's choices.
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    pub(crate) fn roll(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % below
-    }
-
-    pub(crate) fn slot(&mut self) -> u32 {
-        u32::try_from(self.roll(u64::from(SLOTS))).unwrap() + 1
-    }
-}
-
 /// More than the clock may have jumped ahead in a run.
 const DAYS: u64 = 100;
+
+fn some_slot(dice: &mut Dice) -> u32 {
+    u32::try_from(dice.roll(u64::from(SLOTS))).unwrap() + 1
+}
 
 fn network(who: u64) -> NetworkHash {
     NetworkHash::of([u8::try_from(who % 2).unwrap() + 1; 8])
@@ -174,7 +163,7 @@ impl World {
             let status = self.engine().slot("s", *position).unwrap().status;
             matches!(status, SlotStatus::Voting | SlotStatus::Frozen)
         };
-        let any = dice.slot();
+        let any = some_slot(dice);
         if dice.roll(8) == 0 { any } else { (1..=SLOTS).find(begun).unwrap_or(any) }
     }
 
@@ -298,7 +287,7 @@ impl World {
             41..43 => self.erase(dice).await,
             34..38 => {
                 // Locked ones too.
-                let position = if dice.roll(2) == 0 { position } else { dice.slot() };
+                let position = if dice.roll(2) == 0 { position } else { some_slot(dice) };
                 self.void(position, dice).await;
             }
             38..40 => self.lift(dice).await,

@@ -1,12 +1,18 @@
 //! Locked slots: their ballots sorted, their certificates, proofs and exports; across restarts and crashes, and when something
 //! was done to them.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and says which case it was")]
 
+#[path = "../support/cases.rs"]
+mod cases;
+mod cuts;
+#[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/through.rs"]
+mod through;
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,9 +42,13 @@ fn over(disk: &FaultyDisk) -> Engine {
 /// Voters 0 to `n` vote for c0, c1 or c2, some for two of them; every fifth takes one back, every tenth votes for it again.
 /// Gives what stands, as leaves in the order of the sorted pages.
 async fn vote(engine: &Engine, n: u64) -> Vec<Leaf> {
+    vote_these(engine, 0..n).await
+}
+
+async fn vote_these(engine: &Engine, voters: Range<u64>) -> Vec<Leaf> {
     let scope = Scope::new("s", 1);
     let mut standing = BTreeMap::new();
-    for who in 0..n {
+    for who in voters {
         for clip in [who % 3, (who + 1) % 3].into_iter().take(1 + usize::from(who % 4 == 0)) {
             let (id, kind) = (format!("c{clip}"), KINDS[(who % 5 % 3) as usize]);
             let cast = |receipt: engine::Receipt| Leaf {
@@ -221,57 +231,6 @@ async fn a_slot_without_ballots_is_certified_too() {
     check(&Certificate { clips: Vec::new(), winner_clip_id: None, ..certificate.clone() }.sealed(), &[]);
     assert_eq!(certificate.winner_clip_id.unwrap().as_str(), "c0");
     assert_eq!(engine.proof("s", 1, voter(1), "c0"), Err(Reject::NotVoted));
-}
-
-#[tokio::test]
-async fn a_crash_anywhere_in_the_rewrite_ends_in_the_same_certificate() {
-    let disk = FaultyDisk::new(0);
-    let engine = over(&disk);
-    stage(&engine, 3).await;
-    let leaves = vote(&engine, 120).await;
-    engine.lock_slot("s", 1).await.unwrap();
-    let certificate = certified(&engine).await;
-    cleared(&disk).await;
-    let whole = disk.ops();
-    drop(engine);
-
-    let mut cut = 0;
-    for k in (1..whole).step_by(usize::try_from(whole / 48).unwrap().max(1)) {
-        let disk = FaultyDisk::new(k);
-        let engine = over(&disk);
-        stage(&engine, 3).await;
-        vote(&engine, 120).await;
-        engine.drain().await.unwrap();
-        // From here on: the freeze, the lock, the pages, the switch, the removal.
-        disk.fail_at(1 + k % 40);
-        let _ = engine.lock_slot("s", 1).await;
-        until("the failure, or the end of it all", || (engine.failure().is_some() || is_cleared(&disk)).then_some(()))
-            .await;
-        cut += u64::from(engine.failure().is_some());
-        drop(engine);
-        disk.crash(k);
-        let engine = over(&disk);
-        if engine.slot("s", 1).unwrap().status != plaudit::domain::SlotStatus::Locked {
-            engine.lock_slot("s", 1).await.unwrap();
-        }
-        let again = certified(&engine).await;
-        assert_eq!(
-            (again.root, again.leaves, &again.clips),
-            (certificate.root, certificate.leaves, &certificate.clips)
-        );
-        check(&again, &leaves);
-        cleared(&disk).await;
-        let generations = keys_of(disk.open("tables").as_ref(), SlotNo(0)).1;
-        let mut generations: Vec<_> = generations.iter().map(|key| sorted::generation_of(key).unwrap()).collect();
-        generations.dedup();
-        assert_eq!(generations.len(), 1, "what was cut is gone");
-        engine.close().unwrap();
-        let found =
-            engine::verify_stores(disk.open("log").as_ref(), disk.open("tables"), block::genesis([0; 16]), false)
-                .unwrap();
-        assert_eq!((found.problems, found.wrong), (Vec::new(), 0));
-    }
-    assert!(cut > 20, "{cut}");
 }
 
 /// Waits until the frozen slot 0 is sorted; gives how it closed.

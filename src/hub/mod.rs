@@ -14,6 +14,7 @@
 //!
 //! Locks, each taken before those behind it: a shard of the directory or a channel, the gate or a viewer's queue.
 
+mod budget;
 mod channel;
 mod conflate;
 mod counts;
@@ -47,10 +48,10 @@ pub use worker::{Step, Worker};
 use crate::clock::Clock;
 use crate::error::Fault;
 use crate::metrics::Metrics;
+use budget::Budget;
 use directory::Directory;
 use intake::Gate;
 use publish::Order;
-use queue::Budget;
 
 /// A `key` of [`Hub::relay_latest`]: the number of a channel's subscribers.
 pub const SUBSCRIPTION_COUNT: u64 = 0;

@@ -36,7 +36,7 @@ use std::sync::{Arc, OnceLock};
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 
-pub use counts::{ClipNow, CountSource, SlotNow};
+pub use counts::{ClipNow, CountSource, NoCounts, SlotNow};
 pub use frame::Frame;
 pub use intake::Feed;
 pub use position::{NoPosition, Position};

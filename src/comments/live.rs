@@ -40,7 +40,7 @@ struct Held {
 /// A voter's like and report of a comment.
 #[derive(Clone, Copy, Debug)]
 struct HeldMark {
-    /// Past [`EMPTIED`] what counts on without them.
+    /// Past [`EMPTIED`](crate::fold::comments::EMPTIED) what counts on without them.
     set: u8,
     /// In flight.
     moving: u8,

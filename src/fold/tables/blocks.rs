@@ -3,6 +3,7 @@
 //! A slot's ballots are only ever appended, and what its last block contains already is left out. Never: a gap among a slot's
 //! stored blocks, which is why full ones are stored before the tail that follows them.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use super::VisitBlock;
@@ -31,13 +32,15 @@ struct Tail {
 
 impl Blocks {
     pub(super) fn append(&mut self, store: &dyn Store, slot: SlotNo, entry: Stored) -> Result<(), Fault> {
-        if !self.tails.contains_key(&slot) {
-            let (from, to) = keys::ballots_of(slot);
-            let last = store.last_in(&from, &to)?;
-            let block = last.map(|(key, record)| BallotBlock::resume(&key, &record)).transpose()?;
-            self.tails.insert(slot, Tail { block, dirty: false });
-        }
-        let tail = self.tails.get_mut(&slot).expect("put in above");
+        let tail = match self.tails.entry(slot) {
+            Entry::Occupied(tail) => tail.into_mut(),
+            Entry::Vacant(place) => {
+                let (from, to) = keys::ballots_of(slot);
+                let last = store.last_in(&from, &to)?;
+                let block = last.map(|(key, record)| BallotBlock::resume(&key, &record)).transpose()?;
+                place.insert(Tail { block, dirty: false })
+            }
+        };
         match &mut tail.block {
             Some(block) if entry.seq <= block.head().last => return Ok(()),
             Some(block) if !block.is_full() => block.append(entry),

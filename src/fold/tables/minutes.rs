@@ -3,6 +3,7 @@
 //! A group's first page notes what its clips had before it, so it is begun before the counts take in what begins it. Never: a
 //! minute of what a void does to counts.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 
@@ -149,15 +150,17 @@ impl Minutes {
         group: u32,
         seq: Seq,
     ) -> Result<&mut Paged<TimelinePage>, Fault> {
-        if !self.last.contains_key(&group) {
-            let (from, to) = keys::timeline_of(group);
-            let page = match store.last_in(&from, &to)? {
-                Some((key, record)) => timeline::read(&key, &record)?,
-                None => TimelinePage::begin(seq, totals_of(store, totals, group)?),
-            };
-            self.last.insert(group, Paged { page, dirty: false });
+        match self.last.entry(group) {
+            Entry::Occupied(entry) => Ok(entry.into_mut()),
+            Entry::Vacant(entry) => {
+                let (from, to) = keys::timeline_of(group);
+                let page = match store.last_in(&from, &to)? {
+                    Some((key, record)) => timeline::read(&key, &record)?,
+                    None => TimelinePage::begin(seq, totals_of(store, totals, group)?),
+                };
+                Ok(entry.insert(Paged { page, dirty: false }))
+            }
         }
-        Ok(self.last.get_mut(&group).expect("put in above"))
     }
 }
 

@@ -10,38 +10,11 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use plaudit::clock::{Clock, SystemClock};
-use plaudit::domain::{ClipId, ClipNo, SlotNo};
-use plaudit::hub::{ClipNow, CountSource, Hub, Publication, Settings, SlotNow, Subscribe, Viewer, Worker};
+use plaudit::hub::{Hub, NoCounts, Publication, Settings, Subscribe, Viewer, Worker};
 
 /// As the program has.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
-/// Counts of no clip at all.
-#[derive(Debug)]
-struct NoCounts;
-
-impl CountSource for NoCounts {
-    fn clip(&self, _: &str) -> Option<ClipNo> {
-        None
-    }
-
-    fn clip_now(&self, _: ClipNo) -> Option<ClipNow> {
-        None
-    }
-
-    fn slot(&self, _: &str, _: u32) -> Option<SlotNo> {
-        None
-    }
-
-    fn slot_now(&self, _: SlotNo) -> Option<SlotNow> {
-        None
-    }
-
-    fn counts_of(&self, _: SlotNo, _: usize, _: usize) -> Option<Vec<(ClipId, u64, u64)>> {
-        None
-    }
-}
 
 struct Nobody;
 

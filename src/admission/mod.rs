@@ -1,5 +1,5 @@
 //! Rate limits: how often an address and a voter may ask for a change, and which address a request comes from. The
-//! broadcaster holds its apps by the same [`Limit`].
+//! broadcaster holds its apps by the same `Limit`.
 //!
 //! GCRA by `governor`, driven by the injected clock, over a keyed table of its own that has a bound. Never knows what
 //! was asked, never touches the engine, and is never asked about reads.

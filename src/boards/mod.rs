@@ -2,7 +2,7 @@
 //!
 //! The boards follow the tables' mark by reading the stored ballots from the log's beginning on, a bounded stretch of the
 //! log a step: the start doesn't wait for them, nor does a vote or the applier. They hold nothing, and read nothing, until
-//! someone asks for one. What they hold of a vote is in [`votes`], what is ranked in [`ranking`]; rank is by weight, then
+//! someone asks for one. What they hold of a vote is in `votes`, what is ranked in `ranking`; rank is by weight, then
 //! votes, then the smaller sequence of the last counting vote.
 //!
 //! Never: shows or ranks by a vote whose slot hides its counts, holds its lock for longer than a slice of work.

@@ -2,7 +2,7 @@
 //! output, everything else to standard error.
 //!
 //! Never: decides anything about votes. Exit codes: 0 for done, 1 for failed or found wanting, 2 for a command line that can't be
-//! read; [`help`] prints them.
+//! read; `help` prints them.
 
 mod args;
 mod bars;

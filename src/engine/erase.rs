@@ -26,7 +26,7 @@ impl Engine {
     /// touched.
     ///
     /// While the comments of an erasure of theirs are still searched for, asking again gives that one; later it begins another, for
-    /// what came since. Who has [`OF_ONE_MAX`] that have not ended is refused until the first of them ends.
+    /// what came since. Who has `OF_ONE_MAX` that have not ended is refused until the first of them ends.
     pub async fn erase(&self, voter: VoterId) -> Result<Seq, Reject> {
         let core = &*self.core;
         core.takes_writes()?;

@@ -1,6 +1,6 @@
 //! The public operations: what HTTP, benches, tests and embedders use. Transport-free.
 //!
-//! An engine is seven threads around a log: callers claim and enqueue ([`vote`]), the commit thread writes, settlement
+//! An engine is seven threads around a log: callers claim and enqueue (`vote`), the commit thread writes, settlement
 //! answers, the hub pushes, the applier folds, the boards follow, and a keeper runs what can wait. Opening recovers; closing applies everything first.
 
 mod api;

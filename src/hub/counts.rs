@@ -55,6 +55,32 @@ pub trait CountSource: Send + Sync + std::fmt::Debug {
     fn counts_of(&self, slot: SlotNo, from: usize, at_most: usize) -> Option<Vec<(ClipId, u64, u64)>>;
 }
 
+/// Counts of no clip at all: for a hub that carries messages alone.
+#[derive(Clone, Copy, Debug)]
+pub struct NoCounts;
+
+impl CountSource for NoCounts {
+    fn clip(&self, _: &str) -> Option<ClipNo> {
+        None
+    }
+
+    fn clip_now(&self, _: ClipNo) -> Option<ClipNow> {
+        None
+    }
+
+    fn slot(&self, _: &str, _: u32) -> Option<SlotNo> {
+        None
+    }
+
+    fn slot_now(&self, _: SlotNo) -> Option<SlotNow> {
+        None
+    }
+
+    fn counts_of(&self, _: SlotNo, _: usize, _: usize) -> Option<Vec<(ClipId, u64, u64)>> {
+        None
+    }
+}
+
 /// Counts of one part of a channel, as everyone on it has been shown them.
 pub(super) type Shown = Vec<(ClipId, u64, u64)>;
 

@@ -14,6 +14,7 @@
 //!
 //! Locks, each taken before those behind it: a shard of the directory or a channel, the gate or a viewer's queue.
 
+mod budget;
 mod channel;
 mod conflate;
 mod counts;
@@ -35,7 +36,7 @@ use std::sync::{Arc, OnceLock};
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 
-pub use counts::{ClipNow, CountSource, SlotNow};
+pub use counts::{ClipNow, CountSource, NoCounts, SlotNow};
 pub use frame::Frame;
 pub use intake::Feed;
 pub use position::{NoPosition, Position};
@@ -47,10 +48,10 @@ pub use worker::{Step, Worker};
 use crate::clock::Clock;
 use crate::error::Fault;
 use crate::metrics::Metrics;
+use budget::Budget;
 use directory::Directory;
 use intake::Gate;
 use publish::Order;
-use queue::Budget;
 
 /// A `key` of [`Hub::relay_latest`]: the number of a channel's subscribers.
 pub const SUBSCRIPTION_COUNT: u64 = 0;

@@ -76,7 +76,7 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    /// Sees what is written meanwhile where it has not been yet, give or take [`SCANNED_AT_ONCE`] entries: the disk's does too.
+    /// Sees what is written meanwhile where it has not been yet, give or take `SCANNED_AT_ONCE` entries: the disk's does too.
     fn scan(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), Fault> {
         let mut part: Vec<(Vec<u8>, Value)> = Vec::new();
         let mut behind = Bound::Included(from.to_vec());

@@ -1,5 +1,5 @@
-//! `plaudit bench`: load, and what it cost. [`engine`] drives the engine alone, [`http`] a server over its sockets with
-//! the client in [`load`], `fanout` viewers and events; [`meter`] hands out turns and keeps times, [`report`] prints.
+//! `plaudit bench`: load, and what it cost. `engine` drives the engine alone, `http` a server over its sockets with
+//! the client in `load`, `fanout` viewers and events; `meter` hands out turns and keeps times, `report` prints.
 //!
 //! The client and the server that it starts are public, so that the comparison in `benches/` drives both of its sides
 //! alike. Never: leaves a store behind that nobody asked to keep.

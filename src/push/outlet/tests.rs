@@ -9,34 +9,8 @@ use tokio::runtime::{Builder, Handle};
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::domain::{ClipId, ClipNo, SlotNo};
-use crate::hub::{ClipNow, CountSource, Hub, Settings, SlotNow, Viewer};
+use crate::hub::{Hub, NoCounts, Settings, Viewer};
 use crate::metrics::Metrics;
-
-#[derive(Debug)]
-struct NoCounts;
-
-impl CountSource for NoCounts {
-    fn clip(&self, _: &str) -> Option<ClipNo> {
-        None
-    }
-
-    fn clip_now(&self, _: ClipNo) -> Option<ClipNow> {
-        None
-    }
-
-    fn slot(&self, _: &str, _: u32) -> Option<SlotNo> {
-        None
-    }
-
-    fn slot_now(&self, _: SlotNo) -> Option<SlotNow> {
-        None
-    }
-
-    fn counts_of(&self, _: SlotNo, _: usize, _: usize) -> Option<Vec<(ClipId, u64, u64)>> {
-        None
-    }
-}
 
 /// How often a connection's task was woken.
 #[derive(Debug, Default)]

@@ -53,7 +53,8 @@ pub(super) struct Outlet {
     /// None under TLS.
     tcp: Option<TcpStream>,
     pumps: Arc<Pumps>,
-    /// A pump is to come. However often its queue has something while its task writes too, it waits for one once.
+    /// A pump is to come, or none need come any more. However often its queue has something while its task writes too, it waits
+    /// for one once.
     awaited: AtomicBool,
     /// None if there was no session.
     outbox: Option<Outbox>,
@@ -161,6 +162,13 @@ impl Outlet {
             }
         }
         hand_over(writing);
+    }
+
+    /// The connection's end has begun: drops what isn't begun, and nobody but its task writes any more. Nor is a pump woken when
+    /// its queue ends with it.
+    pub(super) fn end(&self) {
+        self.writing.lock().end();
+        self.awaited.swap(true, Ordering::AcqRel);
     }
 
     /// For who can't pump it: its task writes what waits.
@@ -299,9 +307,8 @@ impl Writing {
         self.own = true;
     }
 
-    /// The connection's end has begun: drops what isn't begun. A frame that is half written must be finished, or what follows
-    /// would be taken for its rest.
-    pub(super) fn end(&mut self) {
+    /// Drops what isn't begun. A frame that is half written must be finished, or what follows would be taken for its rest.
+    fn end(&mut self) {
         self.own = true;
         self.task = None;
         self.frames.drain(..self.next);
@@ -317,4 +324,4 @@ impl Writing {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

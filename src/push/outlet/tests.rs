@@ -14,7 +14,7 @@ use crate::hub::{ClipNow, CountSource, Hub, Settings, SlotNow, Viewer};
 use crate::metrics::Metrics;
 
 #[derive(Debug)]
-struct NoCounts;
+pub(in crate::push) struct NoCounts;
 
 impl CountSource for NoCounts {
     fn clip(&self, _: &str) -> Option<ClipNo> {
@@ -208,6 +208,14 @@ async fn a_pump_keeps_no_more_of_what_is_written_than_one_take() {
     assert_eq!(room.frames.len(), before + 1);
     room.clear();
     assert_eq!((room.frames.len(), room.bytes), (0, 0));
+}
+
+#[tokio::test]
+async fn no_pump_comes_for_a_connection_that_has_ended() {
+    let rig = waiting().await;
+    rig.outlet.end();
+    drop(rig.viewer);
+    assert_eq!(Arc::strong_count(&rig.outlet), 1, "a pump is to come");
 }
 
 #[tokio::test]

@@ -38,6 +38,7 @@ mod seasons;
 mod serve;
 mod slot;
 mod stream;
+mod streams;
 mod testing;
 mod timeline;
 mod tls;

@@ -107,7 +107,7 @@ mod tests {
         let mut ours = runs(async {
             is_clients();
             is_ours();
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         // Held up for however long, it has moved whenever it is looked at.
         let mut moves = runs(async {
@@ -122,7 +122,7 @@ mod tests {
                     is_clients();
                     tokio::task::yield_now().await;
                 }
-                std::future::pending().await
+                std::future::pending::<()>().await;
             });
             stalls.await.unwrap_err();
         }

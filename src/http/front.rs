@@ -14,9 +14,10 @@ use axum::Router;
 use axum::body::Body as AxumBody;
 use axum::extract::MatchedPath;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use pin_project_lite::pin_project;
 use tower::ServiceExt;
 
@@ -130,7 +131,9 @@ impl Front {
         let id = self.ids.of(request.headers());
         let problem = reply::wants_problem(request.headers());
         let asked = self.app.0.options.origins.asked(&request);
-        Answering { front: self, id: Some(id), problem, asked, course: self.dispatch(peer, request, problem, held) }
+        let head = request.method() == Method::HEAD;
+        let course = self.dispatch(peer, request, problem, held);
+        Answering { front: self, id: Some(id), problem, head, asked, course }
     }
 
     /// Sends a request on its way. Nothing in here may panic unguarded: a [`Course`] is guarded from its first poll on.
@@ -171,7 +174,7 @@ impl Front {
             Method::OPTIONS => Ok(reply::options(VOTE_METHODS)),
             _ => Err(Reject::MethodNotAllowed { allow: VOTE_METHODS }),
         };
-        let coded = method == Method::GET && answer.is_ok();
+        let coded = matches!(*method, Method::GET | Method::HEAD) && answer.is_ok();
         let answer = answer.unwrap_or_else(|reject| reply::refusal(&reject, problem));
         if cfg!(debug_assertions) {
             self.promises.hold(method, routes::VOTE, &answer);
@@ -204,6 +207,10 @@ impl Front {
 
     async fn route(&self, client: IpAddr, mut request: Request<Incoming>) -> Response<Body> {
         let problem = reply::wants_problem(request.headers());
+        if request.method() == Method::HEAD {
+            // As GET up to the end, so that nothing but the body is missing of what that says.
+            *request.method_mut() = Method::GET;
+        }
         let read = request.method() == Method::GET;
         let coding = if read { Coding::wanted(request.headers()) } else { None };
         request.extensions_mut().insert(Client(client));
@@ -251,6 +258,7 @@ pin_project! {
         front: &'a Front,
         id: Option<HeaderValue>,
         problem: bool,
+        head: bool,
         asked: Option<Asked>,
         #[pin]
         course: Course<'a, V>,
@@ -272,6 +280,9 @@ impl<V: Future<Output = Whole>> Future for Answering<'_, V> {
         if let Some(asked) = this.asked.take() {
             asked.answer(answer.headers_mut());
         }
+        if *this.head {
+            answer = bare(answer);
+        }
         let metrics = this.front.app.engine().metrics();
         match answer.status().as_u16() {
             ..400 => metrics.answers_ok.inc(),
@@ -280,6 +291,19 @@ impl<V: Future<Output = Whole>> Future for Answering<'_, V> {
         };
         Poll::Ready(answer)
     }
+}
+
+/// An answer to HEAD: without its body, whose length it says. Not left to hyper, which would send it over HTTP/2.
+fn bare(answer: Response<Body>) -> Response<Body> {
+    let length = answer.body().size_hint().exact().filter(|length| *length > 0);
+    let mut answer = answer.map(|_| Either::Left(Full::default()));
+    if let Some(length) = length {
+        answer.headers_mut().insert(CONTENT_LENGTH, length.into());
+    } else if answer.status() == StatusCode::NOT_MODIFIED {
+        // Its length is not the page's.
+        answer.headers_mut().remove(CONTENT_LENGTH);
+    }
+    answer
 }
 
 pin_project! {

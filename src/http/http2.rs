@@ -1,6 +1,6 @@
 //! HTTP/2 on a connection: hyper's, with what it has no time limits for. A connection on which nothing moves and nothing waits for
-//! this server, no request, no answer, is asked to leave and then dropped; pings find a peer that is gone. Never reads a request
-//! itself.
+//! this server, no request, no answer, is asked to leave and then dropped, and so is a single stream of which the peer takes nothing,
+//! see `streams`; pings find a peer that is gone. Never reads a request itself.
 
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -13,13 +13,14 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::front::{Body, Held};
 use super::serve::HEADERS_MAX;
+use super::streams::{self, Streams};
 use super::testing::Face;
 
 /// Requests under way at once on a connection. A browser's page needs a few dozen.
@@ -29,13 +30,15 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// Bytes that hyper may hold of one answer that isn't taken.
 const SEND_MAX: usize = 64 * 1024;
+/// Bytes of an answer that hyper is given at once: a frame. What it was given it holds until the client takes it.
+const PART: usize = 16 * 1024;
 /// A peer that sent nothing for so long is asked for a sign of life; how long that may take.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_WITHIN: Duration = Duration::from_secs(20);
 
-/// What all connections share.
-pub(super) fn builder() -> http2::Builder<TokioExecutor> {
-    let mut http = http2::Builder::new(TokioExecutor::new());
+/// What all connections share. A stream is cut once its client has taken nothing of the answer for `stall`.
+pub(super) fn builder(stall: Duration) -> http2::Builder<Streams> {
+    let mut http = http2::Builder::new(Streams::new(stall));
     http.timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
         .initial_stream_window_size(STREAM_WINDOW)
@@ -50,7 +53,7 @@ pub(super) fn builder() -> http2::Builder<TokioExecutor> {
 /// Serves a connection to its end: until the peer leaves, nothing has moved for `quiet` twice, or the server has stopped and
 /// what is under way is done.
 pub(super) async fn converse<S>(
-    http: &http2::Builder<TokioExecutor>,
+    http: &http2::Builder<Streams>,
     stream: S,
     (peer, face, held): (IpAddr, Arc<Face>, Held),
     quiet: Duration,
@@ -65,7 +68,8 @@ pub(super) async fn converse<S>(
             let (face, held, busy) = (Arc::clone(&face), Arc::clone(&held), Busy::new(&pulse));
             async move {
                 let answer = face.answer(peer, request, &held).await;
-                answer.map(|answer| answer.map(|body| Beating { body, pulse: Arc::clone(&busy.0), waited_for: None }))
+                let beating = |body| Beating { body, rest: Bytes::new(), pulse: Arc::clone(&busy.0), waited_for: None };
+                answer.map(|answer| answer.map(beating))
             }
         })
     };
@@ -153,6 +157,8 @@ impl Drop for Busy {
 /// without news, an export that sorts, it is not the peer that is quiet.
 struct Beating {
     body: Body,
+    /// Of the last frame, what wasn't given yet.
+    rest: Bytes,
     pulse: Arc<Pulse>,
     waited_for: Option<Busy>,
 }
@@ -162,22 +168,51 @@ impl HttpBody for Beating {
     type Error = <Body as HttpBody>::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        let frame = if self.rest.is_empty() {
+            let frame = Pin::new(&mut self.body).poll_frame(cx);
+            frame.map_ok(|frame| self.part_of(frame))
+        } else {
+            let part = self.rest.len().min(PART);
+            Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(part)))))
+        };
         if frame.is_pending() {
+            streams::is_ours();
             if self.waited_for.is_none() {
                 self.waited_for = Some(Busy::new(&self.pulse));
             }
-        } else if self.waited_for.take().is_none() {
-            self.pulse.beat();
+        } else {
+            streams::is_clients();
+            if self.waited_for.take().is_none() {
+                self.pulse.beat();
+            }
         }
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (of_body, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut hint = SizeHint::new();
+        hint.set_lower(of_body.lower() + rest);
+        if let Some(upper) = of_body.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
+    }
+}
+
+impl Beating {
+    /// As much of a frame as is given at once; the rest stays here.
+    fn part_of(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        if frame.data_ref().is_none_or(|data| data.len() <= PART) {
+            return frame;
+        }
+        let Ok(mut data) = frame.into_data() else { unreachable!("it has data") };
+        let part = data.split_to(PART);
+        self.rest = data;
+        Frame::data(part)
     }
 }

@@ -1,6 +1,6 @@
 //! HTTP: the contract's routes over the engine's operations. Sole user of hyper's server.
 //!
-//! [`serve`] accepts and bounds connections, `front` stands before every request (id, panic guard, counting) and sends
+//! [`serve()`] accepts and bounds connections, `front` stands before every request (id, panic guard, counting) and sends
 //! the two hot calls straight to their handlers, `routes` has the rest on axum. Never decides whether a vote counts:
 //! it parses, bounds, asks and phrases the answer.
 
@@ -38,6 +38,7 @@ mod seasons;
 mod serve;
 mod slot;
 mod stream;
+mod streams;
 mod testing;
 mod timeline;
 mod tls;

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use rustix::process::{Resource, getrlimit};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -27,6 +27,7 @@ use tokio::time::timeout;
 use super::alarm::Alarm;
 use super::front::Held;
 use super::gate::{Gate, Place};
+use super::streams::Streams;
 use super::testing::{self, Face};
 use super::{App, Tls};
 use crate::error::{Fault, Reject};
@@ -60,7 +61,7 @@ pub struct ServeOptions {
     /// number alone, for they stand for many.
     pub max_connections_per_address: Option<usize>,
     /// How long a client may take nothing of what is sent to it; then its connection is cut (on Linux; elsewhere the
-    /// system's own, longer patience holds).
+    /// system's own, longer patience holds). Of HTTP/2 the same holds of each answer, which is then cut alone.
     pub stall: Duration,
     /// How long requests under way may take once the server stops.
     pub drain: Duration,
@@ -144,7 +145,7 @@ struct Server {
     app: App,
     face: Arc<Face>,
     http: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
+    http2: http2::Builder<Streams>,
     tls: Option<Tls>,
     header_timeout: Duration,
     stall: Duration,
@@ -161,7 +162,7 @@ impl Server {
         Self {
             face: Arc::new(Face::of(app.clone())),
             http,
-            http2: super::http2::builder(),
+            http2: super::http2::builder(options.stall),
             tls: options.tls,
             header_timeout: options.header_timeout,
             stall: options.stall,

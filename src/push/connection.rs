@@ -328,7 +328,7 @@ impl Connection {
         if self.end.is_some() {
             return;
         }
-        self.outlet.writing().end();
+        self.outlet.end();
         self.session = None;
         self.look_at = Instant::now() + self.times.close;
         self.end = Some(End { deaf: false, heard_out: false });
@@ -342,7 +342,17 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Before its session goes, whose queue would have a pump come for nothing.
+        self.outlet.end();
+    }
+}
+
 /// Whether the peer left without a word.
 fn is_gone(why: &ProtocolError) -> bool {
     matches!(why, ProtocolError::ResetWithoutClosingHandshake)
 }
+
+#[cfg(test)]
+mod tests;

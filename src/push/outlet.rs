@@ -26,6 +26,8 @@ pub(super) const TAKE: usize = 32 * 1024;
 pub(super) const SLICES: usize = 32;
 /// A list of frames that has grown beyond this is given back.
 const FRAMES_KEPT: usize = 32;
+/// The same of a pump's: a few for each connection of a turn.
+const FRAMES_ROOM: usize = 128;
 /// How often a pump takes for one connection: then its task goes on, and others have their turn.
 const TAKES: usize = 4;
 
@@ -36,13 +38,23 @@ const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
 #[cfg(not(target_os = "linux"))]
 const NO_SIGNAL: i32 = 0;
 
+/// Where a pump has what it took in its turn. What is written stays for a while, so that many let go of a frame that they share
+/// in one go, and not each while another counts on it.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    frames: Vec<Arc<Frame>>,
+    /// Written of them.
+    bytes: usize,
+}
+
 /// The way out of one connection. As a waker it has a pump write what waits.
 #[derive(Debug)]
 pub(super) struct Outlet {
     /// None under TLS.
     tcp: Option<TcpStream>,
     pumps: Arc<Pumps>,
-    /// A pump is to come. However often its queue has something while its task writes too, it waits for one once.
+    /// A pump is to come, or none need come any more. However often its queue has something while its task writes too, it waits
+    /// for one once.
     awaited: AtomicBool,
     /// None if there was no session.
     outbox: Option<Outbox>,
@@ -116,9 +128,8 @@ impl Outlet {
         }
     }
 
-    /// For a pump: writes what waits. `frames` is room for what is taken; what is written stays there, so that many let go of
-    /// a frame that they share in one go, and not each while another counts on it.
-    pub(super) fn pump(self: &Arc<Self>, frames: &mut Vec<Arc<Frame>>) {
+    /// For a pump: writes what waits.
+    pub(super) fn pump(self: &Arc<Self>, room: &mut Room) {
         // Before it takes: what comes after that must find another pump.
         self.awaited.swap(false, Ordering::AcqRel);
         let (Some(tcp), Some(outbox)) = (&self.tcp, &self.outbox) else { return };
@@ -131,21 +142,33 @@ impl Outlet {
         let waker = Waker::from(Arc::clone(self));
         let mut cx = Context::from_waker(&waker);
         for _ in 0..TAKES {
-            let from = frames.len();
-            match outbox.poll_take(&mut cx, frames, TAKE) {
+            let from = room.frames.len();
+            match outbox.poll_take(&mut cx, &mut room.frames, TAKE) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(())) => {}
                 // The task hears of the end likewise.
                 Poll::Ready(Err(_)) => break,
             }
-            let (whole, written) = write_all(tcp, &frames[from..]);
-            if from + whole < frames.len() {
-                writing.frames.extend(frames.drain(from + whole..));
-                writing.written = written;
+            let Wrote { whole, begun, bytes } = write_all(tcp, &room.frames[from..]);
+            let all = from + whole == room.frames.len();
+            if !all {
+                writing.frames.extend(room.frames.drain(from + whole..));
+                writing.written = begun;
+            }
+            // Before anyone takes more, and with that says that this is written: no budget counts it from then on.
+            room.wrote(bytes);
+            if !all {
                 break;
             }
         }
         hand_over(writing);
+    }
+
+    /// The connection's end has begun: drops what isn't begun, and nobody but its task writes any more. Nor is a pump woken when
+    /// its queue ends with it.
+    pub(super) fn end(&self) {
+        self.writing.lock().end();
+        self.awaited.swap(true, Ordering::AcqRel);
     }
 
     /// For who can't pump it: its task writes what waits.
@@ -182,10 +205,33 @@ impl Drop for Whole<'_> {
     }
 }
 
-/// Writes frames as far as the socket takes them at once: so many whole, and so many bytes of the next. An error is the task's
-/// to meet.
-fn write_all(tcp: &TcpStream, frames: &[Arc<Frame>]) -> (usize, usize) {
-    let mut whole = 0;
+impl Room {
+    /// Counts what was written. Together it is less than one take, or all of it is let go.
+    fn wrote(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if self.bytes >= TAKE {
+            self.clear();
+        }
+    }
+
+    /// Lets go of everything.
+    pub(super) fn clear(&mut self) {
+        self.frames.clear();
+        self.frames.shrink_to(FRAMES_ROOM);
+        self.bytes = 0;
+    }
+}
+
+/// How far a socket took frames: so many whole, so many bytes of the next, and so many bytes in all.
+struct Wrote {
+    whole: usize,
+    begun: usize,
+    bytes: usize,
+}
+
+/// Writes frames as far as the socket takes them at once. An error is the task's to meet.
+fn write_all(tcp: &TcpStream, frames: &[Arc<Frame>]) -> Wrote {
+    let (mut whole, mut bytes) = (0, 0);
     while whole < frames.len() {
         let now = &frames[whole..frames.len().min(whole + SLICES)];
         let wrote = match now {
@@ -194,15 +240,16 @@ fn write_all(tcp: &TcpStream, frames: &[Arc<Frame>]) -> (usize, usize) {
             several => write_several(tcp, several),
         };
         let mut wrote = wrote.unwrap_or(0);
+        bytes += wrote;
         for frame in now {
             if wrote < frame.socket().len() {
-                return (whole, wrote);
+                return Wrote { whole, begun: wrote, bytes };
             }
             wrote -= frame.socket().len();
             whole += 1;
         }
     }
-    (whole, 0)
+    Wrote { whole, begun: 0, bytes }
 }
 
 fn write_several(tcp: &TcpStream, frames: &[Arc<Frame>]) -> io::Result<usize> {
@@ -260,9 +307,8 @@ impl Writing {
         self.own = true;
     }
 
-    /// The connection's end has begun: drops what isn't begun. A frame that is half written must be finished, or what follows
-    /// would be taken for its rest.
-    pub(super) fn end(&mut self) {
+    /// Drops what isn't begun. A frame that is half written must be finished, or what follows would be taken for its rest.
+    fn end(&mut self) {
         self.own = true;
         self.task = None;
         self.frames.drain(..self.next);

@@ -14,13 +14,10 @@ use std::task::Poll;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use super::outlet::Outlet;
-use crate::hub::Frame;
+use super::outlet::{Outlet, Room};
 
 /// Connections written to in one turn: then it is other tasks' turn.
 const TURN: usize = 32;
-/// A list of frames that has grown beyond this is given back.
-const FRAMES_KEPT: usize = 4 * TURN;
 /// Connections that the list keeps room for while nothing waits.
 const PLACES_KEPT: usize = 1024;
 
@@ -70,16 +67,15 @@ struct Pump {
 
 impl Pump {
     async fn run(mut self) {
-        let mut frames: Vec<Arc<Frame>> = Vec::new();
+        let mut room = Room::default();
         while self.take() {
             // All of it is far away. Asked for in one go it comes together, and not each after the last one is written.
             self.taken.iter().for_each(|outlet| outlet.fetch());
             self.taken.iter().for_each(|outlet| outlet.fetch_queue());
             while let Some(outlet) = self.taken.pop_front() {
-                outlet.pump(&mut frames);
+                outlet.pump(&mut room);
             }
-            frames.clear();
-            frames.shrink_to(FRAMES_KEPT);
+            room.clear();
             others_turn().await;
         }
     }

@@ -69,6 +69,44 @@ async fn small_answers_and_those_to_votes_are_left_alone() {
         let answer = asks(&server, path, "gzip, br").await;
         assert_eq!((answer.header("content-encoding"), answer.header("vary")), (None, None), "{path}");
     }
-    let head = server.call("HEAD", "/metrics").header("accept-encoding", "gzip").send().await;
-    assert_eq!((head.status.as_u16(), head.header("content-encoding"), head.body.len()), (200, None, 0));
+}
+
+/// All but what differs from one answer to the next.
+fn lasting(answer: &Answer) -> Vec<(String, String)> {
+    let headers = answer.headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+    let mut headers: Vec<_> = headers.filter(|(name, _)| !matches!(&name[..], "date" | "x-request-id")).collect();
+    headers.sort();
+    headers
+}
+
+#[tokio::test]
+async fn head_says_what_get_says_and_nothing_more() {
+    let server = TestServer::staged(40).await;
+    let mut coded = 0;
+    for path in ["/api/vote", "/api/vote?season=s&slot=1", "/openapi.json", "/", "/livez", "/nowhere"] {
+        for coding in ["identity", "gzip", "br"] {
+            let [get, head] = ["GET", "HEAD"].map(|method| server.call(method, path).header("accept-encoding", coding));
+            let (get, head) = (get.send().await, head.send().await);
+            assert_eq!((get.status, lasting(&get)), (head.status, lasting(&head)), "{path}, {coding}");
+            assert_eq!(head.body.len(), 0, "{path}, {coding}");
+            coded += usize::from(head.header("content-encoding").is_some());
+            if let Some(tag) = get.header("etag") {
+                let [get, head] = ["GET", "HEAD"].map(|method| {
+                    server.call(method, path).header("accept-encoding", coding).header("if-none-match", tag)
+                });
+                let (get, head) = (get.send().await, head.send().await);
+                assert_eq!((get.status.as_u16(), lasting(&get)), (304, lasting(&head)), "{path}, {coding}");
+            }
+        }
+    }
+    assert!(coded > 4, "{coded} were compressed");
+    // Whose length nobody knows.
+    let head = server.call("HEAD", "/api/stream?channels=clip-c0").send().await;
+    let said = ["content-type", "content-length"].map(|name| head.header(name));
+    assert_eq!((head.status.as_u16(), said), (200, [Some("text/event-stream"), None]));
+    let [get, head] = ["GET", "HEAD"].map(|method| server.call(method, "/metrics").header("accept-encoding", "gzip"));
+    let (get, head) = (get.send().await, head.send().await);
+    let said = |answer: &Answer| ["content-encoding", "vary"].map(|name| answer.header(name).map(str::to_owned));
+    assert_eq!((head.status.as_u16(), said(&head), head.body.len()), (200, said(&get), 0));
+    assert!(head.header("content-length").unwrap().parse::<usize>().unwrap() > 100);
 }

@@ -18,6 +18,7 @@ mod rounds;
 mod server;
 mod storage;
 mod stream;
+mod streams;
 #[path = "../support/through.rs"]
 mod through;
 mod tls;

@@ -126,6 +126,23 @@ async fn votes_in_clear_over_http2_are_those_of_http1() {
 }
 
 #[tokio::test]
+async fn head_over_http2_has_no_body() {
+    let server = TestServer::staged(40).await;
+    let mut two = http2(server.connect().await).await;
+    for path in ["/api/vote", "/openapi.json", "/nowhere"] {
+        let uri = format!("http://{}{path}", server.address);
+        let whole = two.send_request(get(&uri)).await.unwrap();
+        let head = Request::head(&uri).body(Full::default()).unwrap();
+        let head = two.send_request(head).await.unwrap();
+        for name in ["content-length", "content-type", "vary", "etag"] {
+            assert_eq!(whole.headers().get(name), head.headers().get(name), "{path}: {name}");
+        }
+        assert_eq!((head.status(), head.headers().contains_key("content-length")), (whole.status(), true));
+        assert_eq!(read(head).await.2, "", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_begins_in_pieces_is_understood() {
     let server = TestServer::staged(1).await;
     let mut stream = server.connect().await;

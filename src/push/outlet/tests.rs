@@ -57,7 +57,7 @@ impl Rig {
     }
 
     fn pump(&self) {
-        self.outlet.pump(&mut Vec::new());
+        self.outlet.pump(&mut Room::default());
     }
 
     /// The task takes what waits.
@@ -156,6 +156,43 @@ async fn many_frames_at_once_leave_in_order_and_the_rest_is_the_tasks() {
 }
 
 #[tokio::test]
+async fn a_pump_keeps_no_more_of_what_is_written_than_one_take() {
+    let mut room = Room::default();
+    let mut frames = Vec::new();
+    for _ in 0..16 {
+        let mut rig = waiting().await;
+        SockRef::from(rig.outlet.tcp().unwrap()).set_send_buffer_size(1 << 20).unwrap();
+        for n in 0..4 {
+            let frame = Arc::new(Frame::text(&format!("{n} {}", "x".repeat(9_000))));
+            assert!(rig.viewer.outbox().send(&frame));
+            rig.sent.extend_from_slice(frame.socket());
+            frames.push(Arc::downgrade(&frame));
+        }
+        rig.outlet.pump(&mut room);
+        // What the socket didn't take is its task's, and still counts.
+        rig.check().await;
+        let kept: usize = frames.iter().filter_map(std::sync::Weak::upgrade).map(|frame| frame.socket().len()).sum();
+        assert!(kept < TAKE, "{kept} bytes are kept that no budget counts");
+    }
+    // What many share is let go of in one go all the same.
+    let mut rig = waiting().await;
+    rig.send("few bytes");
+    let before = room.frames.len();
+    rig.outlet.pump(&mut room);
+    assert_eq!(room.frames.len(), before + 1);
+    room.clear();
+    assert_eq!((room.frames.len(), room.bytes), (0, 0));
+}
+
+#[tokio::test]
+async fn no_pump_comes_for_a_connection_that_has_ended() {
+    let rig = waiting().await;
+    rig.outlet.end();
+    drop(rig.viewer);
+    assert_eq!(Arc::strong_count(&rig.outlet), 1, "a pump is to come");
+}
+
+#[tokio::test]
 async fn a_broken_socket_is_for_the_task_to_meet() {
     let rig = waiting().await;
     SockRef::from(&rig.peer).set_linger(Some(Duration::ZERO)).unwrap();
@@ -163,7 +200,7 @@ async fn a_broken_socket_is_for_the_task_to_meet() {
     let tcp = rig.outlet.tcp().unwrap();
     tcp.readable().await.unwrap();
     assert!(rig.viewer.outbox().send(&Arc::new(Frame::text("to nobody"))));
-    rig.outlet.pump(&mut Vec::new());
+    rig.outlet.pump(&mut Room::default());
     assert_eq!(rig.woken.0.load(Ordering::Relaxed), 1);
     assert!(!rig.outlet.writing().is_empty(), "it took what went nowhere for written");
     let met = tcp.try_write(b"rest").unwrap_err();

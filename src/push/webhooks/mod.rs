@@ -1,6 +1,6 @@
 //! Webhooks: what happened in an app's channels, told to the URLs that the operator named.
 //!
-//! [`Queue`] gathers events into signed deliveries and knows when each is due; [`Webhooks::step`] sends what is due.
+//! `Queue` gathers events into signed deliveries and knows when each is due; [`Webhooks::step`] sends what is due.
 //! Vacated channels and removed members wait for a return first. Bounded: past its bounds what is new is dropped, counted
 //! and logged. Never keeps anything over a restart.
 

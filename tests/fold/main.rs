@@ -12,19 +12,23 @@ mod erasures;
 mod model;
 #[path = "../support/plain.rs"]
 mod plain;
+#[path = "../support/through.rs"]
+mod through;
 mod verbs;
 mod voids;
 mod votes;
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use check::check;
 use model::{Model, model};
 use plaudit::domain::{Event, Logged, Seq, VoterId};
 use plaudit::error::Fault;
 use plaudit::fold::{Mark, Tables, Transitions, fold, judge};
-use plaudit::store::FaultyDisk;
+use plaudit::store::{FaultyDisk, Store};
 use proptest::prelude::*;
+use through::{Hook, Through};
 use verbs::verb;
 
 const NOON: u64 = 1_700_000_000_000;
@@ -38,6 +42,9 @@ enum Cut {
     Forget,
     /// The commit fails at its k-th write, and the machine dies.
     DieWithin { k: u64, seed: u64 },
+    /// The commit fails when it writes a page of this letter once so many have passed, and the machine dies; of what was written
+    /// before the disk has all, or as much as the seed says.
+    DieAt { fuse: Fuse, kept: Option<u64> },
     /// The machine dies before the commit.
     Die { seed: u64 },
 }
@@ -47,15 +54,45 @@ fn cuts() -> impl Strategy<Value = Vec<(prop::sample::Index, Cut)>> {
         3 => Just(Cut::Commit),
         1 => Just(Cut::Forget),
         4 => (1_u64..12, any::<u64>()).prop_map(|(k, seed)| Cut::DieWithin { k, seed }),
-        // Among the pages of comments, which come last.
-        4 => (12_u64..60, any::<u64>()).prop_map(|(k, seed)| Cut::DieWithin { k, seed }),
+        // Pages of comments come late in a commit, the comments themselves last but for the mark.
+        6 => (prop::sample::select(b"irkoqyukm".as_slice()), 0_u32..4, prop::option::of(any::<u64>()))
+            .prop_map(|(letter, passes, kept)| Cut::DieAt { fuse: Fuse { letter, passes }, kept }),
         1 => any::<u64>().prop_map(|seed| Cut::Die { seed }),
     ];
     prop::collection::vec((any::<prop::sample::Index>(), cut), 0..16)
 }
 
+/// The write that the disk is to fail at: of a key that begins with this letter, once so many have passed.
+#[derive(Clone, Copy, Debug)]
+struct Fuse {
+    letter: u8,
+    passes: u32,
+}
+
+/// Has the disk fail there.
+#[derive(Debug)]
+struct Fused {
+    disk: FaultyDisk,
+    fuse: Mutex<Option<Fuse>>,
+}
+
+impl Hook for Fused {
+    fn insert(&self, key: &[u8], _: &[u8]) {
+        let mut fuse = self.fuse.lock().unwrap();
+        match &mut *fuse {
+            Some(Fuse { letter, passes: 0 }) if key[0] == *letter => {
+                *fuse = None;
+                self.disk.fail_at(1);
+            }
+            Some(Fuse { letter, passes }) if key[0] == *letter => *passes -= 1,
+            _ => {}
+        }
+    }
+}
+
 /// The tables, and what the judge knows.
 struct Folder {
+    store: Arc<Through<Fused>>,
     tables: Tables,
     known: Transitions,
 }
@@ -63,10 +100,12 @@ struct Folder {
 impl Folder {
     /// Opens the tables and folds the log from their mark to `end`.
     fn catch_up(disk: &FaultyDisk, log: &[Logged], end: usize) -> Result<Self, Fault> {
-        let tables = Tables::open(disk.open("tables"))?;
+        let store = Through::over(disk.open("tables"), Fused { disk: disk.clone(), fuse: Mutex::default() });
+        let within: Arc<dyn Store> = Arc::<Through<Fused>>::clone(&store);
+        let tables = Tables::open(within)?;
         let mark = tables.mark().map_or(0, |mark| mark.seq);
         let known = tables.transitions()?;
-        let mut folder = Self { tables, known };
+        let mut folder = Self { store, tables, known };
         log.iter().take(end).skip(usize::try_from(mark).expect("small")).try_for_each(|logged| folder.fold(logged))?;
         Ok(folder)
     }
@@ -140,6 +179,17 @@ proptest! {
                     disk.crash(seed);
                     folder = Folder::catch_up(&disk, &model.log, end)?;
                 }
+                Cut::DieAt { fuse, kept } => {
+                    *folder.store.hook.fuse.lock().unwrap() = Some(fuse);
+                    // Likewise.
+                    let _ = folder.tables.commit(mark(end));
+                    if kept.is_none() {
+                        disk.repair();
+                        folder.store.flush()?;
+                    }
+                    disk.crash(kept.unwrap_or(0));
+                    folder = Folder::catch_up(&disk, &model.log, end)?;
+                }
                 Cut::Die { seed } => {
                     disk.crash(seed);
                     folder = Folder::catch_up(&disk, &model.log, end)?;
@@ -149,7 +199,7 @@ proptest! {
         for logged in &model.log[folded..] {
             folder.fold(logged)?;
         }
-        let Folder { mut tables, mut known } = folder;
+        let Folder { mut tables, mut known, .. } = folder;
         // Over what is stored, as recovery and `verify` read it; then stored; then read anew.
         check(&tables, &model)?;
         tables.commit(mark(model.log.len()))?;

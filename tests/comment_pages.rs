@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::{BTreeMap, BTreeSet};
+#[path = "support/plain.rs"]
+mod plain;
 
+use plain::{Comments, Plain};
 use plaudit::domain::{
     ClipNo, Comment, CommentChange, CommentPost, CommentRef, CommentStatus, Event, Logged, ModerationQueue, Profile,
     RequestKey, Verdict, VoterId,
@@ -108,25 +110,10 @@ fn cuts() -> impl Strategy<Value = Vec<(prop::sample::Index, Cut)>> {
     prop::collection::vec((any::<prop::sample::Index>(), cut), 0..16)
 }
 
-/// What a comment must come to, kept the plain way.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Plain {
-    parent: u64,
-    clip: ClipNo,
-    depth: u8,
-    text: String,
-    status: CommentStatus,
-    likes: BTreeSet<VoterId>,
-    reporters: BTreeSet<VoterId>,
-    /// Since the last approval.
-    reports: u32,
-    ever: u32,
-}
-
 #[derive(Clone, Debug, Default)]
 struct Model {
     log: Vec<Logged>,
-    comments: BTreeMap<u64, Plain>,
+    comments: Comments,
 }
 
 fn voter(n: u32) -> VoterId {
@@ -139,17 +126,18 @@ fn voter(n: u32) -> VoterId {
 impl Model {
     fn push(&mut self, event: Event) -> u64 {
         let seq = self.log.len() as u64 + 1;
+        self.comments.take(seq, &event);
         self.log.push(Logged { seq, at: NOON + seq * 7 % 1_000, event });
         seq
     }
 
     fn nth(&self, nth: usize) -> Option<(u64, Plain)> {
-        let at = nth % self.comments.len().max(1);
-        self.comments.iter().nth(at).map(|(id, plain)| (*id, plain.clone()))
+        let at = nth % self.comments.0.len().max(1);
+        self.comments.0.iter().nth(at).map(|(id, plain)| (*id, plain.clone()))
     }
 
     fn post(&mut self, clip: ClipNo, parent: u64, length: u16, held: bool, keyed: bool) {
-        let depth = if parent == 0 { 0 } else { self.comments[&parent].depth + 1 };
+        let depth = if parent == 0 { 0 } else { self.comments.0[&parent].depth + 1 };
         let n = u8::try_from(self.log.len() % 250).unwrap();
         let text: String = "déjà vu ".chars().cycle().take(length.into()).collect();
         let post = CommentPost {
@@ -158,45 +146,27 @@ impl Model {
             depth,
             author: voter(u32::from(n % 7)),
             profile: Profile::cut(Some(&format!("Voter {n}")), None),
-            text: text.clone(),
+            text,
             held,
             request: keyed.then_some(RequestKey { key: [n; 16], body: [n; 16] }),
         };
-        let id = self.push(Event::CommentPosted(Box::new(post)));
-        let status = if held { CommentStatus::Pending } else { CommentStatus::Visible };
-        let (likes, reporters) = (BTreeSet::new(), BTreeSet::new());
-        let plain = Plain { parent, clip, depth, text, status, likes, reporters, reports: 0, ever: 0 };
-        self.comments.insert(id, plain);
-        if !held && parent != 0 {
-            self.comments.get_mut(&parent).unwrap().ever += 1;
-        }
+        self.push(Event::CommentPosted(Box::new(post)));
     }
 
     /// Changes a comment that isn't deleted.
     fn change(&mut self, id: u64, change: CommentChange) {
-        let plain = &self.comments[&id];
-        self.push(Event::CommentChanged(CommentRef { clip: plain.clip, parent: plain.parent, id }, change));
-    }
-
-    fn set_status(&mut self, id: u64, status: CommentStatus) {
-        let plain = self.comments.get_mut(&id).unwrap();
-        let was = std::mem::replace(&mut plain.status, status);
-        let parent = plain.parent;
-        if was != CommentStatus::Visible && status == CommentStatus::Visible && parent != 0 {
-            self.comments.get_mut(&parent).unwrap().ever += 1;
-        }
+        self.push(Event::CommentChanged(self.comments.place(id), change));
     }
 
     fn like(&mut self, id: u64, who: VoterId) {
-        let plain = &self.comments[&id];
-        if plain.status == CommentStatus::Visible && !plain.likes.contains(&who) {
+        let plain = &self.comments.0[&id];
+        if plain.status == CommentStatus::Visible && !plain.has(id, who, LIKED) {
             self.change(id, CommentChange::Liked(who));
-            self.comments.get_mut(&id).unwrap().likes.insert(who);
         }
     }
 
     fn take(&mut self, verb: Verb) {
-        use CommentStatus::{Deleted, Hidden, Reported, Visible};
+        use CommentStatus::{Deleted, Visible};
         match verb {
             Verb::Post { clip, length, held, keyed } => self.post(CLIPS[clip], 0, length, held, keyed),
             Verb::Burst { posts, to } => {
@@ -235,149 +205,37 @@ impl Model {
                 let Some((id, plain)) = self.nth(nth) else { return };
                 if let Some(who) = plain.likes.first().copied().filter(|_| plain.status != Deleted) {
                     self.change(id, CommentChange::Unliked(who));
-                    self.comments.get_mut(&id).unwrap().likes.remove(&who);
                 }
             }
             Verb::Report { nth, who } => {
                 let Some((id, plain)) = self.nth(nth) else { return };
                 let voter = voter(who.into());
-                if plain.status == Visible && !plain.reporters.contains(&voter) {
+                if plain.status == Visible && !plain.has(id, voter, REPORTED) {
                     self.change(id, CommentChange::Reported { voter, hides_at: HIDES_AT });
-                    let plain = self.comments.get_mut(&id).unwrap();
-                    plain.reporters.insert(voter);
-                    plain.reports += 1;
-                    if plain.reports >= HIDES_AT {
-                        self.set_status(id, Reported);
-                    }
                 }
             }
             Verb::Delete { nth } => {
                 let Some((id, plain)) = self.nth(nth) else { return };
                 if plain.status != Deleted {
                     self.change(id, CommentChange::Deleted { by: None });
-                    self.set_status(id, Deleted);
-                    self.comments.get_mut(&id).unwrap().text.clear();
                 }
             }
             Verb::Judge { nth, approve } => {
                 let Some((id, plain)) = self.nth(nth) else { return };
                 if plain.status != Deleted {
-                    let (verdict, status) = if approve { (Verdict::Approve, Visible) } else { (Verdict::Hide, Hidden) };
+                    let verdict = if approve { Verdict::Approve } else { Verdict::Hide };
                     self.change(id, CommentChange::Moderated(verdict));
-                    self.set_status(id, status);
-                    if approve {
-                        self.comments.get_mut(&id).unwrap().reports = 0;
-                    }
                 }
             }
         }
     }
-
-    fn place(&self, id: u64) -> CommentRef {
-        CommentRef { clip: self.comments[&id].clip, parent: self.comments[&id].parent, id }
-    }
-
-    fn children(&self, parent: u64) -> impl Iterator<Item = &Plain> {
-        self.comments.values().filter(move |plain| plain.parent == parent)
-    }
-
-    fn queue(plain: &Plain) -> Option<ModerationQueue> {
-        match plain.status {
-            CommentStatus::Pending => Some(ModerationQueue::Pending),
-            CommentStatus::Reported => Some(ModerationQueue::Reported),
-            CommentStatus::Visible if plain.reports > 0 => Some(ModerationQueue::Reported),
-            CommentStatus::Hidden => Some(ModerationQueue::Hidden),
-            _ => None,
-        }
-    }
-}
-
-fn same(stored: &Comment, plain: &Plain) -> bool {
-    let place = (stored.place.clip, stored.place.parent, stored.depth);
-    let likes = usize::try_from(stored.likes).unwrap();
-    place == (plain.clip, plain.parent, plain.depth)
-        && (stored.text.as_str(), stored.status) == (plain.text.as_str(), plain.status)
-        && (likes, stored.reports) == (plain.likes.len(), plain.reports)
-}
-
-fn check(tables: &Tables, model: &Model) -> Result<(), TestCaseError> {
-    let mut seen = BTreeSet::new();
-    tables.each_comment(|comment| {
-        assert!(seen.insert(comment.place.id), "a comment is there once");
-        let plain = model.comments.get(&comment.place.id);
-        assert!(plain.is_some_and(|plain| same(&comment, plain)), "{comment:?}, wanted {plain:?}");
-        Ok(())
-    })?;
-    prop_assert_eq!(seen.len(), model.comments.len());
-
-    let mut ids = BTreeMap::new();
-    tables.each_comment_id(|id| {
-        ids.insert(id.place.id, (id.place, id.author, id.request.is_some()));
-        Ok(())
-    })?;
-    let posted = model.log.iter().filter_map(|logged| match &logged.event {
-        Event::CommentPosted(post) => {
-            let place = CommentRef { clip: post.clip, parent: post.parent, id: logged.seq };
-            Some((logged.seq, (place, post.author, post.request.is_some())))
-        }
-        _ => None,
-    });
-    prop_assert_eq!(ids, posted.collect::<BTreeMap<_, _>>());
-
-    let mut marks = BTreeMap::new();
-    tables.each_mark(|mark| {
-        assert!(marks.insert((mark.comment, mark.voter), mark.set).is_none(), "a mark is there once");
-        Ok(())
-    })?;
-    let mut wanted: BTreeMap<(u64, VoterId), u8> = BTreeMap::new();
-    for (id, plain) in &model.comments {
-        plain.likes.iter().for_each(|who| *wanted.entry((*id, *who)).or_default() |= LIKED);
-        plain.reporters.iter().for_each(|who| *wanted.entry((*id, *who)).or_default() |= REPORTED);
-    }
-    prop_assert_eq!(marks, wanted);
-
-    let (mut ranks, mut queued) = (BTreeSet::new(), BTreeSet::new());
-    tables.each_rank(|rank| {
-        assert!(ranks.insert((rank.place, rank.likes)), "a rank is there once");
-        Ok(())
-    })?;
-    let likes = |(id, plain): (&u64, &Plain)| (model.place(*id), u32::try_from(plain.likes.len()).unwrap());
-    prop_assert_eq!(ranks, model.comments.iter().map(likes).collect());
-    tables.each_queued(|one| {
-        assert!(queued.insert((one.queue, one.place)), "a comment is queued once");
-        Ok(())
-    })?;
-    let waits = |(id, plain): (&u64, &Plain)| Model::queue(plain).map(|queue| (queue, model.place(*id)));
-    prop_assert_eq!(queued, model.comments.iter().filter_map(waits).collect());
-
-    let mut replies = BTreeMap::new();
-    tables.each_replies(|one| {
-        replies.insert(one.id, (one.visible, one.ever));
-        Ok(())
-    })?;
-    let visible = |plain: &&Plain| plain.status == CommentStatus::Visible;
-    let counted = |(id, plain): (&u64, &Plain)| {
-        let now = u32::try_from(model.children(*id).filter(visible).count()).unwrap();
-        (plain.ever > 0).then_some((*id, (now, plain.ever)))
-    };
-    prop_assert_eq!(replies, model.comments.iter().filter_map(counted).collect::<BTreeMap<_, _>>());
-    let mut counts = BTreeMap::new();
-    tables.each_comment_count(|clip, count| {
-        if count > 0 {
-            counts.insert(clip, count);
-        }
-    })?;
-    let mut wanted = BTreeMap::new();
-    model.comments.values().filter(visible).for_each(|plain| *wanted.entry(plain.clip).or_insert(0) += 1);
-    prop_assert_eq!(counts, wanted);
-    Ok(())
 }
 
 /// What readers see who go through the stored pages both ways, from any place in between.
 fn check_stored(store: &dyn Store, model: &Model, from: prop::sample::Index) -> Result<(), TestCaseError> {
     for clip in CLIPS {
-        let all = |parent| model.comments.iter().filter(move |(_, of)| (of.clip, of.parent) == (clip, parent));
-        let parents = model.comments.iter().filter(|(_, of)| of.clip == clip).map(|(id, _)| *id).take(40);
+        let all = |parent| model.comments.0.iter().filter(move |(_, of)| (of.clip, of.parent) == (clip, parent));
+        let parents = model.comments.0.iter().filter(|(_, of)| of.clip == clip).map(|(id, _)| *id).take(40);
         for parent in std::iter::once(0).chain(parents) {
             let ids: Vec<u64> = all(parent).map(|(id, _)| *id).collect();
             let at = ids.get(from.index(ids.len().max(1))).copied().unwrap_or(0);
@@ -392,24 +250,23 @@ fn check_stored(store: &dyn Store, model: &Model, from: prop::sample::Index) -> 
                 down.iter().map(|one| one.place.id).collect::<Vec<_>>(),
                 ids.iter().rev().copied().filter(|id| *id < at).collect::<Vec<_>>()
             );
-            let mut ranked: Vec<(u32, u64)> =
-                all(parent).map(|(id, of)| (u32::try_from(of.likes.len()).unwrap(), *id)).collect();
+            let mut ranked: Vec<(u32, u64)> = all(parent).map(|(id, of)| (of.liked(), *id)).collect();
             ranked.sort_unstable();
             ranked.reverse();
             let ranks = down_ranks(store, clip, parent)?;
             prop_assert_eq!(ranks, ranked);
         }
     }
-    for id in model.comments.keys().take(200) {
+    for (id, plain) in model.comments.0.iter().take(200) {
         let found = find::<CommentId>(store, *id)?.expect("it was posted");
         let comment = find::<Comment>(store, found.place)?.expect("it is there");
-        prop_assert!(same(&comment, &model.comments[id]));
+        plain.check(*id, &comment);
         let replies = find::<Replies>(store, (found.place.clip, *id))?;
-        prop_assert_eq!(replies.map_or(0, |replies| replies.ever), model.comments[id].ever);
+        prop_assert_eq!(replies.map_or(0, |replies| replies.ever), plain.ever);
     }
     for queue in [ModerationQueue::Pending, ModerationQueue::Reported, ModerationQueue::Hidden] {
         let waiting = up::<Queued>(store, (queue, 0), (queue, u64::MAX))?;
-        let wanted = model.comments.iter().filter(|(_, plain)| Model::queue(plain) == Some(queue));
+        let wanted = model.comments.0.iter().filter(|(_, plain)| plain.queue() == Some(queue));
         prop_assert_eq!(
             waiting.iter().map(|one| one.place.id).collect::<Vec<_>>(),
             wanted.map(|(id, _)| *id).collect::<Vec<_>>()
@@ -490,10 +347,10 @@ proptest! {
         for logged in &model.log[folded..] {
             fold(&mut tables, logged, &Effect::Plain)?;
         }
-        check(&tables, &model)?;
+        model.comments.check(&tables)?;
         tables.commit(mark(model.log.len()))?;
-        check(&tables, &model)?;
-        check(&Tables::open(disk.open("tables"))?, &model)?;
+        model.comments.check(&tables)?;
+        model.comments.check(&Tables::open(disk.open("tables"))?)?;
         check_stored(disk.open("tables").as_ref(), &model, from)?;
     }
 }
@@ -554,7 +411,7 @@ fn what_a_cut_parting_left_over_is_read_by_nobody() {
         let second = second.unwrap_or(1_000);
         (second..second + 100).for_each(|id| model.like(id, voter(1)));
         catch_up(&disk, &model.log, model.log.len()).unwrap().commit(mark(model.log.len())).unwrap();
-        let wanted = model.comments.iter().map(|(id, plain)| (u32::try_from(plain.likes.len()).unwrap(), *id));
+        let wanted = model.comments.0.iter().map(|(id, plain)| (plain.liked(), *id));
         let mut wanted: Vec<(u32, u64)> = wanted.collect();
         wanted.sort_unstable();
         wanted.reverse();

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use plaudit::domain::{
-    ClipNo, CommentChange, CommentPost, CommentRef, CommentStatus, Event, ModerationQueue, Profile, RequestKey, Seq,
-    Verdict, VoterId,
+    ClipNo, Comment, CommentChange, CommentPost, CommentRef, CommentStatus, Event, ModerationQueue, Profile,
+    RequestKey, Seq, Verdict, VoterId,
 };
 use plaudit::fold::Tables;
 use plaudit::fold::comments::{LIKED, REPORTED};
@@ -51,6 +51,19 @@ impl Plain {
         u32::try_from(self.likes.len() + nameless.count()).expect("few")
     }
 
+    /// Where it is.
+    pub(crate) fn place(&self, id: Seq) -> CommentRef {
+        CommentRef { clip: self.clip, parent: self.parent, id }
+    }
+
+    /// What is stored of it says the same.
+    pub(crate) fn check(&self, id: Seq, stored: &Comment) {
+        let of = (stored.place, stored.depth, stored.author, stored.status);
+        assert_eq!(of, (self.place(id), self.depth, self.author, self.status), "comment {id}");
+        assert_eq!((&stored.profile, &stored.text), (&self.profile, &self.text), "comment {id}");
+        assert_eq!((stored.likes, stored.reports), (self.liked(), self.reports), "likes, reports of {id}");
+    }
+
     /// Where moderators find it.
     pub(crate) fn queue(&self) -> Option<ModerationQueue> {
         match self.status {
@@ -70,8 +83,7 @@ pub(crate) struct Comments(pub(crate) BTreeMap<Seq, Plain>);
 impl Comments {
     /// Where one is.
     pub(crate) fn place(&self, id: Seq) -> CommentRef {
-        let Plain { clip, parent, .. } = self.0[&id];
-        CommentRef { clip, parent, id }
+        self.0[&id].place(id)
     }
 
     /// Takes in an event of the log, if it is about comments.
@@ -163,11 +175,7 @@ impl Comments {
         tables.each_comment(|comment| {
             let id = comment.place.id;
             assert!(seen.insert(id), "comment {id} is there twice");
-            let plain = self.0.get(&id).unwrap_or_else(|| panic!("comment {id} was never posted"));
-            let stored = (comment.place, comment.depth, comment.author, comment.status);
-            assert_eq!(stored, (self.place(id), plain.depth, plain.author, plain.status), "comment {id}");
-            assert_eq!((&comment.profile, &comment.text), (&plain.profile, &plain.text), "comment {id}");
-            assert_eq!((comment.likes, comment.reports), (plain.liked(), plain.reports), "likes, reports of {id}");
+            self.0.get(&id).unwrap_or_else(|| panic!("comment {id} was never posted")).check(id, &comment);
             Ok(())
         })?;
         prop_assert_eq!(seen.len(), self.0.len());

@@ -158,7 +158,7 @@ impl Model {
         }
     }
 
-    /// Every n-th, say, of the comments that an erasure's voter wrote before it, and of their likes and reports, loses them.
+    /// One in `every` of the comments that an erasure's voter wrote before it, and of their likes and reports, loses them.
     pub(crate) fn empty(&mut self, erasure: Seq, every: usize) {
         let voter = self.erasures[&erasure].voter.expect("it goes on");
         let before = self.comments.0.range(..erasure);

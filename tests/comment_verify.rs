@@ -17,7 +17,7 @@ use plaudit::fold::comments::{CommentCounts, CommentId, Mark, Queued, Rank, Repl
 use plaudit::fold::ranges::{Item, RangePage};
 use plaudit::log::block::genesis;
 use plaudit::store::FaultyDisk;
-use support::{NOON, key, stage, voter};
+use support::{NOON, flipped, key, stage, voter};
 
 /// A stopped store with comments of every kind.
 async fn disk() -> FaultyDisk {
@@ -69,12 +69,7 @@ async fn a_damaged_page_of_comments_is_named() {
         for key in keys(&disk, letter) {
             pages += 1;
             for at in [0, 5, 30, usize::MAX] {
-                let flip = |value: &[u8]| {
-                    let mut value = value.to_vec();
-                    let at = at.min(value.len() - 1);
-                    value[at] ^= 0x40;
-                    Some(value)
-                };
+                let flip = |value: &[u8]| Some(flipped(value, at));
                 assert!(disk.alter("tables", &key, flip));
                 let named = key.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
                 let failure = run(&disk, false).unwrap_err();

@@ -19,7 +19,7 @@ use plaudit::error::{Fault, Reject};
 use plaudit::fold::keys;
 use plaudit::log::block::genesis;
 use plaudit::store::FaultyDisk;
-use support::{NOON, key, voter};
+use support::{NOON, flipped, key, voter};
 
 const VOTES: u64 = 12;
 
@@ -201,12 +201,7 @@ async fn every_altered_record_is_noticed_and_named() {
     assert!(records.len() >= 7, "mark, season, slot, clips, totals, ballots and the log's last block: {records:?}");
     for (name, key) in records {
         for at in [0, 5, 30, usize::MAX] {
-            let flip = |value: &[u8]| {
-                let mut value = value.to_vec();
-                let at = at.min(value.len() - 1);
-                value[at] ^= 0x40;
-                Some(value)
-            };
+            let flip = |value: &[u8]| Some(flipped(value, at));
             assert!(disk.alter(name, &key, flip));
             let before = disk.ops();
             if key[0] == keys::timeline(0, 0)[0] && name == "tables" {

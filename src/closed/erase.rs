@@ -9,31 +9,27 @@
 //! Order: the rewritten records, a flush, the erasure's record that says so, a flush. A page or block is one value, so a crash leaves
 //! it as it was or as it is to be, and a part that was cut short is done again from its beginning. Works only while no slot
 //! is being sorted: what a sort has gathered would come back. Never: ends an erasure, touches what came behind its begin.
+//!
+//! Here is which part comes next, and what is said once it is done; [`ballots`] and [`records`] rewrite.
+
+mod ballots;
+mod records;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::sealed::{SlotNames, SlotPages};
-use crate::codec::{self, Kind};
-use crate::domain::{
-    Comment, ErasurePass, ErasureState, NetworkHash, Origin, Seq, SlotNo, SlotStatus, VoidState, VoterId,
-};
+use crate::domain::{ErasurePass, ErasureState, Seq, SlotNo, SlotStatus, VoterId};
 use crate::error::Fault;
-use crate::fold::ballot_block::{self, Ballot};
-use crate::fold::comments::{CommentId, Mark};
+use crate::fold::comments::CommentId;
 use crate::fold::keys::{self, Table};
-use crate::fold::ranges::{Item, tidy};
+use crate::fold::ranges::Item;
 use crate::fold::records::SlotRecord;
-use crate::fold::sorted::{self, BALLOTS, SortedPages, Who};
-use crate::fold::void_pages::Named;
-use crate::fold::{BallotBlock, Stored, Tables, erasures, lookup};
+use crate::fold::sorted::SortedPages;
+use crate::fold::{Tables, erasures, lookup};
 use crate::store::Store;
+use ballots::empty_sorted;
+use records::{swept, tidied};
 
-/// What a step does at most: each in a few milliseconds.
-const BLOCKS: usize = 32;
-const PAGES: usize = 32;
-const RECORDS: usize = 128;
 /// Erasures that wait for one slot.
 const AT_ONCE: usize = 16;
 
@@ -302,158 +298,4 @@ fn life(store: &dyn Store, slot: SlotNo) -> Result<(Option<SlotRecord>, Life), F
     let closing = lookup::closing(store, slot)?.filter(|closing| Some(closing.freeze) == freeze);
     let locked = record.as_ref().is_some_and(|record| record.status() == SlotStatus::Locked);
     Ok((record, Life { locked, freeze, pages: closing.and_then(|closing| closing.sorted) }))
-}
-
-impl Blocks {
-    /// Takes networks from some blocks; whether any was rewritten, and whether that was the last.
-    fn step(&mut self, store: &dyn Store, of: Theirs) -> Result<(bool, bool), Fault> {
-        let (_, end) = keys::ballots_of(self.slot);
-        let (mut left, mut ended, mut rewritten) = (BLOCKS, true, Vec::new());
-        store.scan(&keys::ballots(self.slot, self.next), &end, &mut |key, record| {
-            if left == 0 {
-                ended = false;
-                return Ok(ControlFlow::Break(()));
-            }
-            left -= 1;
-            let (mut found, mut known) = (false, false);
-            let head = ballot_block::read(key, record, |Stored { seq, ballot, .. }| {
-                let theirs = of.is(ballot.voter, seq);
-                found |= theirs;
-                known |= theirs && ballot.origin.network != NetworkHash::UNKNOWN;
-                Ok(())
-            })?;
-            self.found |= found;
-            // The last block may grow before the next step: it is not the next one's, whose first lies past its last.
-            self.next = head.last + 1;
-            if known {
-                rewritten.push((key.to_vec(), without_network(key, record, of)?.record(self.slot)));
-            }
-            // Behind its begin nothing is touched.
-            Ok(if head.last < of.before { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-        })?;
-        for (key, record) in &rewritten {
-            store.insert(key, record)?;
-        }
-        Ok((!rewritten.is_empty(), ended))
-    }
-}
-
-/// A block whose votes of that voter came from nowhere.
-fn without_network(key: &[u8], record: &[u8], of: Theirs) -> Result<BallotBlock, Fault> {
-    let mut entries = Vec::new();
-    let head = ballot_block::read(key, record, |stored| {
-        let Stored { seq, at, ballot } = stored;
-        let theirs = of.is(ballot.voter, seq);
-        let origin = if theirs { nowhere(ballot.origin) } else { ballot.origin };
-        entries.push(Stored { seq, at, ballot: Ballot { origin, ..ballot } });
-        Ok(())
-    })?;
-    Ok(BallotBlock::in_place_of(head, &entries))
-}
-
-/// Its risk stays: a void of flagged votes finds it.
-fn nowhere(origin: Origin) -> Origin {
-    Origin { network: NetworkHash::UNKNOWN, ..origin }
-}
-
-/// Takes the network from a voter's sorted ballots, and with `whole` the voter, whose `c` has their place: leaves, order and hashes
-/// stay as they are.
-fn empty_sorted(
-    store: &dyn Store,
-    record: &SlotRecord,
-    pages: SortedPages,
-    of: Theirs,
-    whole: bool,
-) -> Result<(), Fault> {
-    let slot = record.slot.no;
-    let (names, sealed) = (SlotNames::of(store, &record.slot)?, SlotPages::new(store, slot, pages));
-    let c = names.scope.voter(of.voter);
-    for number in sealed.first_with(&names, c)?..sealed.pages() {
-        let mut page = sealed.page(number)?;
-        let mut changed = false;
-        for ballot in
-            page.iter_mut().filter(|ballot| matches!(ballot.who, Who::Voter(voter) if of.is(voter, ballot.seq)))
-        {
-            let before = *ballot;
-            ballot.origin = nowhere(ballot.origin);
-            if whole {
-                ballot.who = Who::Erased(c);
-            }
-            changed |= *ballot != before;
-        }
-        if changed {
-            let key = keys::sorted(slot, pages.generation, BALLOTS, number);
-            store.insert(&key, &sorted::page(&key, &page))?;
-        }
-        if page.last().is_none_or(|last| names.c(last.who) > c) {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Looks through some pages of comments' places, of comments, then of likes and reports: in the order of their letters.
-fn tidied(store: &dyn Store, from: &[u8], Theirs { voter, before }: Theirs) -> Result<Option<Vec<u8>>, Fault> {
-    let letter = from.first().copied().unwrap_or(CommentId::LETTER);
-    let no_key_names = false;
-    Ok(if letter == CommentId::LETTER {
-        let theirs = |id: &CommentId| id.author == voter && id.place.id < before;
-        tidy(store, from, PAGES, theirs, |_| no_key_names)?.or(Some(vec![Comment::LETTER]))
-    } else if letter == Comment::LETTER {
-        let theirs = |comment: &Comment| comment.author == voter && comment.place.id < before;
-        tidy(store, from, PAGES, theirs, |_| no_key_names)?.or(Some(vec![Mark::LETTER]))
-    } else {
-        tidy(store, from, PAGES, |mark: &Mark| mark.voter == voter, |(_, named)| named == voter)?
-    })
-}
-
-/// Takes the voter from some records of voids, then of the votes that they name. Gives where to go on.
-fn swept(store: &dyn Store, from: &[u8], of: Theirs) -> Result<Option<Vec<u8>>, Fault> {
-    let (voids, named) = (keys::voids(), keys::all_named());
-    let of_voids = from.first() == voids.0.first();
-    let end = if of_voids { voids.1 } else { named.1 };
-    let (mut left, mut next, mut rewritten) = (RECORDS, None, Vec::new());
-    let mut names: Option<(SlotNo, VoterId)> = None;
-    store.scan(from, &end, &mut |key, record| {
-        if left == 0 {
-            next = Some(key.to_vec());
-            return Ok(ControlFlow::Break(()));
-        }
-        left -= 1;
-        if of_voids {
-            let mut state: VoidState = codec::read("tables", Kind::Void, key, record)?;
-            if state.unname(of.voter, of.before) {
-                rewritten.push((key.to_vec(), codec::record(Kind::Void, key, &state)));
-            }
-            return Ok(ControlFlow::Continue(()));
-        }
-        let Named(mut votes) = codec::read("tables", Kind::NamedVotes, key, record)?;
-        let mut changed = false;
-        for vote in votes.iter_mut().filter(|vote| of.is(vote.voter, vote.seq)) {
-            let slot = keys::named_slot(key).ok_or_else(|| Fault::damaged("tables", key, "its key does not decode"))?;
-            let known = names.filter(|(known, _)| *known == slot);
-            let (_, id) = *names.insert(match known {
-                Some(known) => known,
-                None => (slot, id_in(store, slot, of.voter)?),
-            });
-            vote.voter = id;
-            changed = true;
-        }
-        if changed {
-            rewritten.push((key.to_vec(), codec::record(Kind::NamedVotes, key, &Named(votes))));
-        }
-        Ok(ControlFlow::Continue(()))
-    })?;
-    for (key, record) in &rewritten {
-        store.insert(key, record)?;
-    }
-    Ok(next.or_else(|| of_voids.then(|| named.0.to_vec())))
-}
-
-/// What a slot's sorted ballots know a voter by who was erased.
-fn id_in(store: &dyn Store, slot: SlotNo, voter: VoterId) -> Result<VoterId, Fault> {
-    let record = lookup::slot(store, slot)?;
-    let record = record
-        .ok_or_else(|| Fault::Inconsistent { why: format!("a void is of slot {}, which has no record", slot.0) })?;
-    Ok(Who::Erased(SlotNames::of(store, &record.slot)?.scope.voter(voter)).id())
 }

@@ -1,12 +1,16 @@
 //! What stands before every request: its id, the guard that lets a panic end one request and nothing else, the counting
 //! of answers, and the short way to the two hot calls. A bare hyper service: no layer, no box and no task a request
-//! on that way, and for a slot's clips not even a future: they are at hand.
+//! on that way, and for a slot's clips not even a future: they are at hand. Never: a word on what was
+//! asked, which is its handler's.
+
+mod ids;
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -15,7 +19,7 @@ use axum::body::Body as AxumBody;
 use axum::extract::MatchedPath;
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::{Body as _, Incoming};
 use pin_project_lite::pin_project;
@@ -29,13 +33,13 @@ use super::{App, push, reply, routes, slot, vote};
 use crate::domain::Origin;
 use crate::error::Reject;
 use crate::traces::{Stages, Trace, Traces};
+use ids::RequestIds;
 
 /// Bytes at hand, or what an axum handler made.
 pub(super) type Body = Either<Full<Bytes>, AxumBody>;
 
 /// Every answer has one.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const REQUEST_ID_MAX: usize = 128;
 /// What a filter of the log calls a request's line.
 const REQUESTS: &str = "plaudit::requests";
 const VOTE_METHODS: &str = "GET, HEAD, POST, DELETE, OPTIONS";
@@ -336,144 +340,4 @@ fn guarded<V: Future<Output = Whole>>(
         }),
     }));
     polled.unwrap_or(Poll::Ready(None))
-}
-
-/// Makes ids that differ within a process and, as good as surely, between processes.
-struct RequestIds {
-    next: AtomicU64,
-    mask: u64,
-}
-
-impl RequestIds {
-    fn new() -> Self {
-        // Without randomness the ids of two processes may meet, which confuses a log and harms nothing.
-        let mask = getrandom::u64().unwrap_or(0);
-        Self { next: AtomicU64::new(0), mask }
-    }
-
-    /// The client's own id if it is one that can be logged, else one of ours.
-    fn of(&self, headers: &HeaderMap) -> HeaderValue {
-        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
-        if let Some(own) = headers.get(REQUEST_ID) {
-            let text = own.as_bytes();
-            if (1..=REQUEST_ID_MAX).contains(&text.len()) && text.iter().all(plain) {
-                return own.clone();
-            }
-        }
-        let number = self.next.fetch_add(1, Ordering::Relaxed) ^ self.mask;
-        let mut hex = [0; 16];
-        for (at, digit) in hex.iter_mut().enumerate() {
-            *digit = b"0123456789abcdef"[usize::try_from(number >> (60 - 4 * at) & 0xf).expect("4 bits")];
-        }
-        HeaderValue::from_bytes(&hex).expect("hex digits")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-    use std::path::Path;
-    use std::pin::pin;
-    use std::sync::Arc;
-
-    use axum::routing::get;
-    use http_body_util::BodyExt;
-    use hyper::server::conn::http1;
-    use hyper::service::service_fn;
-    use hyper_util::rt::TokioIo;
-
-    use super::*;
-    use crate::admission::{Admission, AdmissionOptions};
-    use crate::clock::{Clock, SystemClock};
-    use crate::domain::VoterKey;
-    use crate::engine::{Engine, Settings};
-    use crate::http::AppOptions;
-    use crate::identity::{Identity, IdentityOptions};
-
-    fn id(ids: &RequestIds, own: Option<&str>) -> String {
-        let mut headers = HeaderMap::new();
-        if let Some(own) = own {
-            headers.insert(REQUEST_ID, HeaderValue::from_bytes(own.as_bytes()).unwrap());
-        }
-        ids.of(&headers).to_str().unwrap().to_owned()
-    }
-
-    #[test]
-    fn a_sane_id_of_the_client_is_kept_and_others_are_replaced() {
-        let ids = RequestIds { next: AtomicU64::new(0), mask: 0xabc0_0000_0000_0000 };
-        assert_eq!(id(&ids, Some("f47ac10b-58cc:1_2.3")), "f47ac10b-58cc:1_2.3");
-        assert_eq!(id(&ids, None), "abc0000000000000");
-        assert_eq!(id(&ids, Some("a b")), "abc0000000000001");
-        assert_eq!(id(&ids, Some("")), "abc0000000000002");
-        assert_eq!(id(&ids, Some(&"x".repeat(129))), "abc0000000000003");
-    }
-
-    #[tokio::test]
-    async fn a_panic_ends_its_own_course_alone() {
-        let promises = Promises::default();
-        let vote = async {
-            tokio::task::yield_now().await;
-            assert!(std::hint::black_box(false), "a panic on purpose");
-            reply::empty(http::StatusCode::OK)
-        };
-        let mut panics = pin!(Course::Vote { vote, act: vote::Act::Retract });
-        assert!(poll_fn(|cx| guarded(panics.as_mut(), &promises, cx)).await.is_none());
-        let long = Box::pin(async { reply::empty(http::StatusCode::NO_CONTENT).map(Either::Left) });
-        let mut calm: Pin<&mut Course<'_, std::future::Pending<Whole>>> = pin!(Course::Long { long });
-        let answer = poll_fn(|cx| guarded(calm.as_mut(), &promises, cx)).await;
-        assert_eq!(answer.unwrap().status(), http::StatusCode::NO_CONTENT);
-    }
-
-    #[tokio::test]
-    async fn a_handler_that_panics_is_an_internal_error_and_the_connection_goes_on() {
-        let dir = tempfile::tempdir().unwrap();
-        let front = Front { router: panicking(), ..Front::new(app(dir.path())) };
-        let (near, far) = tokio::io::duplex(4096);
-        let held: Held = Arc::new(());
-        let service = service_fn(|request| front.answer([192, 0, 2, 1].into(), request, &held));
-        let server = http1::Builder::new().serve_connection(TokioIo::new(far), service);
-        let client = async {
-            let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(near)).await.unwrap();
-            let asks = async {
-                let mut answers = Vec::new();
-                for path in ["/panic", "/fine"] {
-                    let request = Request::get(path).header("x-request-id", "r-1").body(Full::<Bytes>::default());
-                    let answer = sender.send_request(request.unwrap()).await.unwrap();
-                    let status = answer.status().as_u16();
-                    answers.push((status, answer.into_body().collect().await.unwrap().to_bytes()));
-                }
-                drop(sender);
-                answers
-            };
-            tokio::join!(asks, connection).0
-        };
-        let (answers, _) = tokio::join!(client, server);
-        let error: serde_json::Value = serde_json::from_slice(&answers[0].1).unwrap();
-        assert_eq!(
-            (answers[0].0, &error["error"], &error["requestId"]),
-            (500, &"INTERNAL_ERROR".into(), &"r-1".into())
-        );
-        assert_eq!(answers[1], (200, Bytes::from_static(b"fine")));
-    }
-
-    fn panicking() -> Router {
-        let fails = || async { assert!(std::hint::black_box(false), "a panic on purpose") };
-        Router::new().route("/panic", get(fails)).route("/fine", get(|| async { "fine" }))
-    }
-
-    fn app(dir: &Path) -> App {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let key = VoterKey::new([7; 32]);
-        let engine = Engine::open(Settings::new(dir, key.clone()), Arc::clone(&clock)).unwrap();
-        let identity = Identity::new(IdentityOptions {
-            jwt_secret: Vec::new(),
-            jwt_issuer: None,
-            jwt_audience: None,
-            cookie_key: [0; 32],
-            voter_key: key,
-            devices_per_network: 1,
-        });
-        let admission = Admission::new(AdmissionOptions::off(), &clock);
-        App::new(engine, identity, admission, AppOptions::default())
-    }
 }

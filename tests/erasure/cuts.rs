@@ -7,9 +7,7 @@ use std::sync::{Arc, Mutex};
 use plaudit::clock::ManualClock;
 use plaudit::codec;
 use plaudit::comments::Order;
-use plaudit::domain::{
-    ClipDraft, ClipId, CommentText, Origin, Profile, SeasonId, Seq, SlotStatus, VoidBy, VoteKind, VoterId,
-};
+use plaudit::domain::{ClipDraft, ClipId, Origin, SeasonId, Seq, SlotStatus, VoidBy, VoteKind, VoterId};
 use plaudit::engine::{CommentDraft, CommentQuery, VoidAsked};
 use plaudit::error::{Fault, Reject};
 use plaudit::fold::comments::{LIKED, Mark};
@@ -20,7 +18,7 @@ use crate::cases::each;
 use crate::kept::Blocks;
 use crate::rig::{DAY_MS, open, until, verified};
 use crate::support::{NOON, voter};
-use crate::traces::{avatar, bytes, name, network, nothing_is_left, request, text};
+use crate::traces::{bytes, comment, name, network, nothing_is_left, request};
 
 /// As far as an earlier life has not come: votes of three, comments, likes, a void; the second is erased, slots lock, a day passes.
 async fn life(disk: &FaultyDisk, clock: &Arc<ManualClock>) -> Result<(), Reject> {
@@ -52,14 +50,7 @@ async fn life(disk: &FaultyDisk, clock: &Arc<ManualClock>) -> Result<(), Reject>
         }
         let mut last = None;
         for who in 0..2 {
-            let draft = CommentDraft {
-                clip: "c0",
-                parent: None,
-                author: voter(who),
-                profile: Profile::cut(Some(&name(who)), Some(&avatar(who))),
-                text: CommentText::new(&text(who)).unwrap(),
-                request: Some(request(who, 0)),
-            };
+            let draft = CommentDraft { request: Some(request(who, 0)), ..comment(who, "c0") };
             let posted = engine.post_comment(draft).await?.comment.place.id;
             for of in [last, Some(posted)].into_iter().flatten() {
                 engine.like_comment(voter(1), of, true).await?;

@@ -18,7 +18,7 @@ use crate::kept::Blocks;
 use crate::rig::{DAY_MS, PATIENCE, open, open_over, until, verified};
 use crate::support::{NOON, key, stage, voter};
 use crate::through::{Slow, Through};
-use crate::traces::{avatar, bytes, name, network, nothing_is_left, request, text};
+use crate::traces::{bytes, comment, network, nothing_is_left, request};
 use crate::world::World;
 
 /// One voter's story, step by step.
@@ -33,14 +33,7 @@ async fn who_asks_is_forgotten_at_once_where_that_can_be_and_wholly_once_slots_a
     for who in [1, 2, 5] {
         engine.vote_from(from(who), voter(who), "c0", VoteKind::Super).await.unwrap();
     }
-    let post = |who: u64| CommentDraft {
-        clip: "c0",
-        parent: None,
-        author: voter(who),
-        profile: Profile::cut(Some(&name(who)), Some(&avatar(who))),
-        text: CommentText::new(&text(who)).unwrap(),
-        request: Some(request(who, 0)),
-    };
+    let post = |who: u64| CommentDraft { request: Some(request(who, 0)), ..comment(who, "c0") };
     let theirs = engine.post_comment(post(1)).await.unwrap().comment.place.id;
     let other = engine.post_comment(post(2)).await.unwrap().comment.place.id;
     engine.like_comment(voter(1), other, true).await.unwrap();

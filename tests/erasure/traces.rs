@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use plaudit::domain::{NetworkHash, RequestKey};
+use plaudit::domain::{CommentText, NetworkHash, Profile, RequestKey};
+use plaudit::engine::CommentDraft;
 use plaudit::store::{FaultyDisk, Store};
 
 use crate::STEPS;
@@ -27,6 +28,18 @@ pub(crate) fn text(who: u64) -> String {
 
 pub(crate) fn request(who: u64, n: u64) -> RequestKey {
     RequestKey { key: key().user(&format!("request {who} {n}")).0, body: [9; 16] }
+}
+
+/// A comment that has all of a voter's traces, but for a request.
+pub(crate) fn comment(who: u64, clip: &str) -> CommentDraft<'_> {
+    CommentDraft {
+        clip,
+        parent: None,
+        author: voter(who),
+        profile: Profile::cut(Some(&name(who)), Some(&avatar(who))),
+        text: CommentText::new(&text(who)).unwrap(),
+        request: None,
+    }
 }
 
 /// Everything that a store holds, key and value.

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use plaudit::clock::{Clock, ManualClock};
 use plaudit::domain::{
-    ClipDraft, ClipId, CommentStatus, CommentText, Logged, Origin, Profile, SeasonId, Seq, SlotStatus, Verdict, VoidBy,
-    VoteKind, day_of,
+    ClipDraft, ClipId, CommentStatus, Logged, Origin, SeasonId, Seq, SlotStatus, Verdict, VoidBy, VoteKind, day_of,
 };
 use plaudit::engine::{CommentDraft, Engine, VoidAsked};
 use plaudit::error::Reject;
@@ -20,7 +19,7 @@ use crate::naive::Naive;
 use crate::rig::{DAY_MS, PATIENCE, open, until, verified};
 use crate::simulation::Dice;
 use crate::support::{NOON, voter};
-use crate::traces::{avatar, name, network, request, text};
+use crate::traces::{avatar, comment, name, network, request};
 use crate::{CLIPS, SLOTS, STAYS, VOTERS};
 
 pub(crate) struct World {
@@ -164,12 +163,9 @@ impl World {
         let (who, clip) = (self.some_voter(dice), self.some_clip(dice));
         self.requests += 1;
         let draft = CommentDraft {
-            clip: &clip,
             parent: if dice.roll(3) == 0 { self.some_comment(dice) } else { None },
-            author: voter(who),
-            profile: Profile::cut(Some(&name(who)), Some(&avatar(who))),
-            text: CommentText::new(&text(who)).unwrap(),
             request: (dice.roll(2) == 0).then(|| request(who, self.requests)),
+            ..comment(who, &clip)
         };
         let _ = self.engine().post_comment(draft).await;
         // Comments come seldom; the pause between two of a voter's is not what this is about.

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use plaudit::domain::{Event, SeasonId, SlotStatus, VoteKind};
+use plaudit::domain::{Event, SlotStatus, VoteKind};
 use plaudit::error::Reject;
 
 use crate::SLOTS;
@@ -56,15 +56,8 @@ async fn season(world: &mut World) -> Result<(), Reject> {
 impl World {
     /// What an earlier life has not come to.
     async fn stage_missing(&mut self) -> Result<(), Reject> {
+        self.stage_slots().await?;
         let engine = self.engine.clone().expect("open");
-        if engine.is_empty() {
-            engine.create_season(Some(SeasonId::new("s")?), "Season".into()).await?;
-        }
-        for position in 1..=SLOTS {
-            if engine.slot("s", position).is_err() {
-                engine.create_slot("s", Some(position)).await?;
-            }
-        }
         self.clips = 0;
         while engine.counts(&format!("c{}", self.clips)).is_ok() {
             self.clips += 1;

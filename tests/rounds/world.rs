@@ -122,6 +122,16 @@ impl World {
     }
 
     pub(crate) async fn stage(&mut self) -> Result<(), Reject> {
+        self.stage_slots().await?;
+        // The last slot gets its clips on the way, or never.
+        for position in (1..SLOTS).flat_map(|position| [position, position]) {
+            self.add_clip(position).await?;
+        }
+        Ok(())
+    }
+
+    /// The season and its slots, as far as they are not there.
+    pub(crate) async fn stage_slots(&self) -> Result<(), Reject> {
         let engine = self.engine.clone().expect("open");
         if engine.is_empty() {
             engine.create_season(Some(SeasonId::new("s")?), "Season".into()).await?;
@@ -130,10 +140,6 @@ impl World {
             if engine.slot("s", position).is_err() {
                 engine.create_slot("s", Some(position)).await?;
             }
-        }
-        // The last slot gets its clips on the way, or never.
-        for position in (1..SLOTS).flat_map(|position| [position, position]) {
-            self.add_clip(position).await?;
         }
         Ok(())
     }

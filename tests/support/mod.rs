@@ -27,6 +27,14 @@ pub(crate) fn settings(dir: &Path) -> Settings {
     Settings::new(dir, key())
 }
 
+/// A stored value with one bit of the byte at `at`, or of its last, turned over. Twice is as before.
+pub(crate) fn flipped(value: &[u8], at: usize) -> Vec<u8> {
+    let mut value = value.to_vec();
+    let at = at.min(value.len() - 1);
+    value[at] ^= 0x40;
+    value
+}
+
 /// An engine over a directory, by a clock that stands still.
 pub(crate) fn open(dir: &Path) -> Engine {
     Engine::open(settings(dir), Arc::new(ManualClock::at(NOON))).expect("the store opens")

@@ -43,16 +43,22 @@ fn a_void_that_is_lifted_leaves_no_trace() {
     world.check();
 }
 
-/// A void takes its votes out at its own place in the log, however far the tables have come since.
-#[test]
-fn boards_stop_at_a_void_on_their_way() {
+/// So many voters' votes for clip 0, in the tables and on the board of voters.
+fn voted(voters: u32) -> (World, Board) {
     let mut world = World::new();
-    for who in 0..20 {
+    for who in 0..voters {
         world.vote(voter(who), 0, 1);
     }
     world.apply();
     let board = Board { of: Subject::Voters, scope: Scope::All, window: Window::All };
     world.check_board(board);
+    (world, board)
+}
+
+/// A void takes its votes out at its own place in the log, however far the tables have come since.
+#[test]
+fn boards_stop_at_a_void_on_their_way() {
+    let (mut world, board) = voted(20);
     world.take(Step::Void { clip: 0, nth: 2 });
     let void = world.voids.last(SlotNo(0));
     let wanted = world.ranked(board);
@@ -68,13 +74,7 @@ fn boards_stop_at_a_void_on_their_way() {
 /// What the stage has no more is known at no place in the log: what counted between the two.
 #[test]
 fn between_two_voids_that_come_together_there_is_no_board() {
-    let mut world = World::new();
-    for who in 0..20 {
-        world.vote(voter(who), 0, 1);
-    }
-    world.apply();
-    let board = Board { of: Subject::Voters, scope: Scope::All, window: Window::All };
-    world.check_board(board);
+    let (mut world, board) = voted(20);
     world.take(Step::Void { clip: 0, nth: 2 });
     world.commit();
     let between = world.applied;
@@ -99,13 +99,7 @@ fn between_two_voids_that_come_together_there_is_no_board() {
 /// More votes than readers may wait for.
 #[test]
 fn a_large_void_is_shown_all_at_once() {
-    let mut world = World::new();
-    for n in 0..12_000 {
-        world.vote(voter(n), 0, 1);
-    }
-    world.apply();
-    let board = Board { of: Subject::Voters, scope: Scope::All, window: Window::All };
-    world.check_board(board);
+    let (mut world, board) = voted(12_000);
     world.take(Step::Void { clip: 0, nth: 1 });
     world.apply();
     world.check_board(board);

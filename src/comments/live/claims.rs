@@ -95,11 +95,7 @@ impl Live {
         send: impl FnOnce() -> bool,
     ) -> Claim {
         let id = sight.comment.place.id;
-        let known = self.marks.get(&(id, voter)).copied();
-        if self.is_stale(sight) && (known.is_none() || !self.places.contains_key(&id)) {
-            return Claim::Stale;
-        }
-        let mut mark = known.unwrap_or(HeldMark { set: sight.set, moving: 0, last: 0 });
+        let Some(mut mark) = self.current_mark(sight, voter) else { return Claim::Stale };
         if mark.moving & which != 0 {
             return Claim::InFlight;
         }
@@ -131,11 +127,7 @@ impl Live {
         send: impl FnOnce(u8) -> bool,
     ) -> Claim {
         let id = sight.comment.place.id;
-        let known = self.marks.get(&(id, voter)).copied();
-        if self.is_stale(sight) && (known.is_none() || !self.places.contains_key(&id)) {
-            return Claim::Stale;
-        }
-        let mut mark = known.unwrap_or(HeldMark { set: sight.set, moving: 0, last: 0 });
+        let Some(mut mark) = self.current_mark(sight, voter) else { return Claim::Stale };
         if mark.moving != 0 {
             return Claim::InFlight;
         }
@@ -189,6 +181,16 @@ impl Live {
     fn current(&self, sight: &Sight) -> Option<Arc<Comment>> {
         let held = self.get(sight.comment.place.id);
         held.or_else(|| (!self.is_stale(sight)).then(|| Arc::clone(&sight.comment)))
+    }
+
+    /// What a voter did with what was sighted, as it is now; `None` if it must be read again.
+    fn current_mark(&self, sight: &Sight, voter: VoterId) -> Option<HeldMark> {
+        let id = sight.comment.place.id;
+        let known = self.marks.get(&(id, voter)).copied();
+        if self.is_stale(sight) && (known.is_none() || !self.places.contains_key(&id)) {
+            return None;
+        }
+        Some(known.unwrap_or(HeldMark { set: sight.set, moving: 0, last: 0 }))
     }
 
     fn is_pinned(&self, id: Seq) -> bool {

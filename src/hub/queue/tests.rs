@@ -27,6 +27,16 @@ fn set(queue: &Queue, key: u64, frame: &Arc<Frame>) -> bool {
     queue.push_latest(place(key), frame, || Arc::clone(frame), &mut Wakes::default())
 }
 
+/// Counts how often whoever waits is woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 fn take(queue: &Queue, bytes: usize) -> Poll<Result<Vec<usize>, Close>> {
     let mut taken = Vec::new();
     let polled = queue.poll_take(&mut Context::from_waker(Waker::noop()), &mut taken, bytes);
@@ -101,13 +111,7 @@ fn past_half_of_the_whole_budget_each_has_an_equal_part_of_the_rest() {
 
 #[test]
 fn a_stuck_connection_is_woken_when_it_is_to_end_and_for_nothing_else() {
-    struct Count(AtomicUsize);
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-    let woken = Arc::new(Count(AtomicUsize::new(0)));
+    let woken = Arc::new(Woken::default());
     let waker = Waker::from(Arc::clone(&woken));
     let queue = Queue::new(budget(1_000, 100_000));
     assert!(push(&queue, &frame(600)));
@@ -153,13 +157,7 @@ fn a_close_that_was_asked_for_lets_what_waits_go_first() {
 
 #[test]
 fn who_waits_is_woken_once() {
-    struct Count(AtomicUsize);
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-    let woken = Arc::new(Count(AtomicUsize::new(0)));
+    let woken = Arc::new(Woken::default());
     let waker = Waker::from(Arc::clone(&woken));
     let queue = Queue::new(budget(1_000, 10_000));
     assert!(queue.poll_take(&mut Context::from_waker(&waker), &mut Vec::new(), 1).is_pending());

@@ -18,7 +18,7 @@ use crate::fold::{Mark, Tables, Transitions, fold, judge};
 use crate::store::{Store, Value};
 
 /// Events that a step folds at most: its changed pages stay in memory until they are stored.
-const STEP_EVENTS: u64 = 64 * 1024;
+pub const STEP_EVENTS: u64 = 64 * 1024;
 
 /// What the applier owns.
 #[derive(Debug)]

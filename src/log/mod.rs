@@ -14,7 +14,7 @@ pub mod queue;
 pub mod recover;
 
 pub use append::Appender;
-pub use apply::Applier;
+pub use apply::{Applier, STEP_EVENTS};
 pub use commit::{Batch, Committer, Decided, End, Outlet, Turn};
 pub use hold::{Held, Holds};
 pub use progress::Progress;

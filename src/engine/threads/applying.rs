@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Stop;
 use crate::clock::Clock;
 use crate::error::Fault;
-use crate::log::{Applier, Holds, Progress};
+use crate::log::{Applier, Holds, Progress, STEP_EVENTS};
 use crate::metrics::Metrics;
 
 /// The applier steps once so many events are settled, or so long after the last step...
@@ -16,6 +16,10 @@ const APPLY_EVERY: Duration = Duration::from_millis(100);
 /// ...but under load not more often than this. Its flush and the log's share a disk: at full speed, a step every 100 ms instead
 /// of every 25 ms gave a fifth more votes.
 const APPLY_PAUSE: Duration = Duration::from_millis(100);
+/// Past so many unapplied events it no longer pauses: a step takes so much at most, and one each [`APPLY_PAUSE`] would hold votes to 655,000
+/// a second, once the backlog is full.
+const BEHIND: u64 = 2 * STEP_EVENTS;
+const _: () = assert!(BEHIND < super::UNAPPLIED_MAX);
 /// How long closed slots are rewritten at a stretch: its steps are shorter.
 const REWRITE_SLICE: Duration = Duration::from_millis(5);
 
@@ -64,11 +68,12 @@ impl Applying {
                 return Ok(());
             }
             if !self.stop.now.load(Ordering::SeqCst) {
-                // What is left over waits no longer than votes do.
-                if self.rewrite(began + APPLY_PAUSE)? {
+                let pause = if self.progress.unapplied() > BEHIND { Duration::ZERO } else { APPLY_PAUSE };
+                // What is left over waits no longer than votes do; a slice of it comes after every step.
+                if self.rewrite(began + pause)? {
                     continue;
                 }
-                self.progress.pause(APPLY_PAUSE.saturating_sub(began.elapsed()));
+                self.progress.pause(pause.saturating_sub(began.elapsed()));
                 self.progress.wait_settled(APPLY_EVENTS, APPLY_EVERY);
             } else if !ending {
                 self.progress.wait(Duration::from_millis(5), |progress| progress.unapplied() > 0);
@@ -77,7 +82,8 @@ impl Applying {
     }
 
     /// Rewrites closed slots until it is time for the next step, or someone asks for it; whether there is more to do. Never rests: standing
-    /// back is what leaves votes their part. A rest of a quarter made a lock beside them half as long again, and left them no more.
+    /// back is what leaves votes their part, and so is letting them in between, which a sort does by itself. A rest of a third made a lock beside
+    /// them a third longer and left them no more.
     fn rewrite(&mut self, until: Instant) -> Result<bool, Fault> {
         loop {
             let began = Instant::now();

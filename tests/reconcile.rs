@@ -161,7 +161,7 @@ async fn what_can_wait_stands_back_and_nothing_that_a_vote_waits_for_does() {
             weights.iter().filter(|(name, _)| name.starts_with(start)).map(|(_, nice)| *nice).collect()
         };
         let all = |start: &str, nice: i32| !of(start).is_empty() && of(start).iter().all(|weight| *weight == nice);
-        let back = (own + 8).min(19);
+        let back = (own + 10).min(19);
         if ["plaudit-apply", "plaudit-keeper"].iter().all(|name| all(name, back))
             && ["plaudit-commit", "plaudit-settle", "plaudit-hub", "sled-io-", "log flusher"]
                 .iter()

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::thread;
 
 use super::part::Part;
 use super::sealed::SlotNames;
@@ -26,6 +27,9 @@ const COUNTED: usize = 128;
 const GATHERED: u32 = 8_192;
 const WRITTEN: usize = 2_048;
 const REMOVED: usize = 128;
+/// After so many written ballots, and after each block that is gathered, whoever waits for the processor is let in: a step is long beside
+/// a commit, which would have to wait for the scheduler to take the processor away.
+const BREATH: usize = 64;
 
 /// The job. Written by the applier's thread alone.
 #[derive(Debug)]
@@ -197,6 +201,7 @@ impl Sort {
                         if stored.seq < freeze { part.take(scope, stored) } else { Ok(()) }
                     })?;
                     taken += head.entries;
+                    thread::yield_now();
                     Ok((head.last, taken < GATHERED))
                 })?;
                 self.stage = if ended { Stage::Write(part, 0) } else { Stage::Gather(part) };
@@ -207,6 +212,9 @@ impl Sort {
                     for (c, stored) in part.sorted(bucket)? {
                         self.write(store, &c, stored)?;
                         written += 1;
+                        if usize::is_multiple_of(written, BREATH) {
+                            thread::yield_now();
+                        }
                     }
                     bucket += 1;
                 }

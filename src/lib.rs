@@ -9,14 +9,15 @@
 //! engine/vote.rs           the whole journey, stage by stage, in one function
 //!   ballots.rs               claim: one lock on the voter's shard decides duplicate and daily limit, and enqueues while
 //!                            holding it, so the log's order is the order of claims for each voter
-//!   log/commit.rs            bounded queue → commit thread: sequence, verdict → ONE block a batch → store → flush
+//!   log/commit.rs            bounded queue → commit thread: sequence, verdict → ONE block a batch → store → flush; while votes come
+//!                            fast a batch gathers first (log/arrivals.rs)
 //!   engine/settle.rs         in log order: claims kept → tallies (summed a batch and clip, then added once) → hub (one
 //!                            message a batch) → waiters; small batches on the commit thread itself (engine/threads/handover.rs)
 //! http/reply.rs            the answer, counts included
 //!
 //! hub/worker.rs            positions → channels → viewers' queues, counts at most every 100 ms a clip
 //! push/pumps.rs            queues → sockets that take all of it; what one doesn't take is left to its connection's task
-//! log/apply.rs             every 100 ms or 1,000 settled events: fold whole blocks past the mark → pages, the mark, flush,
+//! log/apply.rs             every 100 ms or 1,000 settled events, at once when far behind: fold whole blocks past the mark → pages, the mark, flush,
 //!                          drop the log's blocks up to the mark
 //! log/recover.rs           start: checks, then the same fold over the log's tail
 //! ```

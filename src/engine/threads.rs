@@ -91,7 +91,7 @@ impl Threads {
             metrics: Arc::clone(&core.metrics),
             pending: crate::log::commit::Pending::default(),
             closing: false,
-            arrivals: crate::log::commit::Arrivals::default(),
+            arrivals: crate::log::arrivals::Arrivals::default(),
             passing: None,
         };
         let stop = Arc::new(Stop::default());

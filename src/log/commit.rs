@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use super::arrivals::Arrivals;
 use super::block::Builder;
 use super::progress::Progress;
 use super::queue::{Body, Entry, Outcome, Waiter};
@@ -26,18 +27,6 @@ use crate::store::Store;
 const FLUSH_WITHIN: Duration = Duration::from_millis(50);
 /// ...or after so many blocks.
 const FLUSH_BLOCKS: usize = 64;
-/// A flush costs the same hundreds of microseconds of CPU for ten events as for a thousand. So a batch waits for more, at most
-/// so long...
-const LINGER: Duration = Duration::from_millis(1);
-/// ...looking every so often whether more have come, for once none has, none will for a while; the first time as late as the last
-/// batches allow, since each look costs this thread a sleep and a wake-up...
-const LINGER_LOOK: Duration = Duration::from_micros(100);
-/// ...until it holds so many, among which a flush is cheap enough...
-const LINGER_ENOUGH: usize = 256;
-/// ...and only while entries come so fast that a wait of [`LINGER`] gathers so many: a lone voter never waits for others.
-/// Measured with 64 HTTP connections: a tenth to a quarter less CPU a vote, at the same latency; at 10,000 votes a second 40 % less,
-/// for 0.7 ms at the median. That the wait begins before the first entry, and its first look is late: 2 to 4 % and 8 to 17 % less again.
-const LINGER_GAIN: f64 = 8.0;
 /// Judged events are forgotten by the transitions every so many blocks.
 const FORGET_BLOCKS: u64 = 1024;
 
@@ -101,7 +90,7 @@ pub struct Committer {
     pub pending: Pending,
     /// The last entry was taken: nothing that was enqueued behind it is looked at.
     pub closing: bool,
-    /// How fast entries come.
+    /// How entries come, and how long a batch waits for more.
     pub arrivals: Arrivals,
     /// Up to which sequence the transitions can be forgotten, once so many entries that were queued by then are judged.
     pub passing: Option<(Seq, usize)>,
@@ -113,56 +102,6 @@ pub trait Outlet: Send + fmt::Debug {
     fn deliver(&mut self, batch: Batch);
     /// An empty batch, with the memory of a settled one if there is one.
     fn spare(&mut self) -> Batch;
-}
-
-/// How entries come, as the last few batches tell.
-#[derive(Debug)]
-pub struct Arrivals {
-    a_second: f64,
-    counted: Instant,
-    /// How long batches were waited for that gathered from their first entry on.
-    gathering: Duration,
-}
-
-/// Which entry of a batch is waited for.
-#[derive(Clone, Copy, Debug)]
-enum Before {
-    /// None is taken: those that the last batch has answered are coming back.
-    First,
-    /// One came after a silence.
-    Second,
-}
-
-impl Default for Arrivals {
-    fn default() -> Self {
-        Self { a_second: 0.0, counted: Instant::now(), gathering: Duration::ZERO }
-    }
-}
-
-impl Arrivals {
-    /// So many have come since the last call.
-    fn count(&mut self, entries: usize) {
-        let now = Instant::now();
-        let took = now.duration_since(self.counted).as_secs_f64().max(1e-6);
-        let entries = u32::try_from(entries).map_or(f64::MAX, f64::from);
-        self.a_second += (entries / took - self.a_second) / 8.0;
-        self.counted = now;
-    }
-
-    /// A batch has gathered in that time, the last look included.
-    fn gathered_in(&mut self, took: Duration) {
-        self.gathering = (self.gathering * 7 + took) / 8;
-    }
-
-    /// After how long a look at what gathers is worth its while: sooner, more would be coming still.
-    fn first_look(&self) -> Duration {
-        (self.gathering * 3 / 5).clamp(LINGER_LOOK, LINGER)
-    }
-
-    /// How many may come within `time`.
-    fn within(&self, time: Duration) -> f64 {
-        self.a_second * time.as_secs_f64()
-    }
 }
 
 /// Batches that are put and not flushed: at most one when answers wait for the flush.
@@ -193,24 +132,12 @@ impl Committer {
             self.flush();
             return Turn::Ended;
         }
-        // Before the first one is there: while they come fast, none of them has to wake this thread.
-        self.linger(Before::First);
-        let first = match self.inbox.try_recv() {
+        let first = match self.first(patience) {
             Ok(entry) => entry,
-            Err(_) => match self.inbox.recv_timeout(self.patience(patience)) {
-                Ok(entry) => {
-                    self.linger(Before::Second);
-                    entry
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    self.flush();
-                    return Turn::Idle;
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    self.flush();
-                    return Turn::Ended;
-                }
-            },
+            Err(turn) => {
+                self.flush();
+                return turn;
+            }
         };
         let began = Instant::now();
         let mut batch = self.outlet.spare();
@@ -261,27 +188,25 @@ impl Committer {
         }
     }
 
-    /// Lets a batch gather while more keep coming.
-    fn linger(&mut self, before: Before) {
-        if self.early || self.arrivals.within(LINGER) < LINGER_GAIN {
-            return;
+    /// The first entry of a batch, once more have gathered behind it, or what the step came to without one.
+    fn first(&mut self, patience: Duration) -> Result<Entry, Turn> {
+        // Answers before the flush need no company in it.
+        let waits = !self.early;
+        // Before the first one is there: while they come fast, none of them has to wake this thread.
+        if waits {
+            self.arrivals.come_back(&self.inbox);
         }
-        let began = Instant::now();
-        let (taken, mut pause) = match before {
-            Before::First => (0, self.arrivals.first_look()),
-            Before::Second => (1, LINGER_LOOK),
-        };
-        let mut gathered = self.inbox.len() + taken;
-        while gathered < LINGER_ENOUGH && began.elapsed() < LINGER {
-            std::thread::sleep(std::mem::replace(&mut pause, LINGER_LOOK));
-            let earlier = std::mem::replace(&mut gathered, self.inbox.len() + taken);
-            if gathered == earlier {
-                break;
-            }
+        if let Ok(entry) = self.inbox.try_recv() {
+            return Ok(entry);
         }
-        if matches!(before, Before::First) && gathered > 0 {
-            self.arrivals.gathered_in(began.elapsed());
+        let first = self.inbox.recv_timeout(self.patience(patience)).map_err(|why| match why {
+            RecvTimeoutError::Timeout => Turn::Idle,
+            RecvTimeoutError::Disconnected => Turn::Ended,
+        })?;
+        if waits {
+            self.arrivals.follow(&self.inbox);
         }
+        Ok(first)
     }
 
     fn patience(&self, patience: Duration) -> Duration {
@@ -421,20 +346,6 @@ mod tests {
 
     fn like() -> Event {
         Event::CommentChanged(OF, CommentChange::Liked(VoterId([1; 16])))
-    }
-
-    #[test]
-    fn the_first_look_follows_how_batches_gather_and_stays_within_the_wait() {
-        let mut arrivals = Arrivals::default();
-        assert_eq!(arrivals.first_look(), LINGER_LOOK, "nothing is known yet");
-        (0..50).for_each(|_| arrivals.gathered_in(LINGER / 2));
-        let look = arrivals.first_look();
-        assert!(look > LINGER_LOOK && look < LINGER / 2, "before the last one would have ended: {look:?}");
-        // A thread that was not woken for long is no reason to sleep for as long.
-        (0..50).for_each(|_| arrivals.gathered_in(LINGER * 100));
-        assert_eq!(arrivals.first_look(), LINGER);
-        (0..50).for_each(|_| arrivals.gathered_in(Duration::ZERO));
-        assert_eq!(arrivals.first_look(), LINGER_LOOK);
     }
 
     /// Its answer tells what the comment is with it, which only settlement knows.

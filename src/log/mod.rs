@@ -6,6 +6,7 @@
 
 pub mod append;
 pub mod apply;
+pub mod arrivals;
 pub mod block;
 pub mod commit;
 pub mod hold;

@@ -16,7 +16,7 @@ use log::Level;
 
 use super::files::{parent, sync, sync_dir};
 use super::watch::{self, Complaint, Latch};
-use super::{Store, VALUE_MAX, Value, Visit, make_flushes_real};
+use super::{Store, VALUE_MAX, Value, Visit, herd, make_flushes_real};
 use crate::error::Fault;
 
 /// Seventeen values of [`VALUE_MAX`], a leaf's most, must stay below a quarter of a segment.
@@ -61,6 +61,7 @@ impl SledStore {
         watch::ensure()?;
         let creating = |why| Fault::io(format!("creating {}", dir.display()), &why);
         fs::create_dir_all(dir).map_err(creating)?;
+        herd::ensure(dir);
 
         // Before sled's first write, so that no error of one can be reported before this descriptor exists. And synced
         // before sled reads: after a `kill -9` what it reads may be in the page cache alone, and must not be built on.
@@ -138,7 +139,9 @@ impl Store for SledStore {
                 why: why.to_string(),
             })?;
             // Last: an error that sled's threads met before this point and only logged is a failure of this flush.
-            self.latch.check()
+            self.latch.check()?;
+            herd::flushed();
+            Ok(())
         })
     }
 

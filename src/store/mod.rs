@@ -12,6 +12,7 @@ mod durable;
 mod faulty;
 mod files;
 mod generation;
+mod herd;
 mod home;
 mod marker;
 mod memory;

@@ -3,14 +3,14 @@
 //! # The path of one vote
 //!
 //! ```text
-//! http/front.rs, vote.rs   POST /api/vote: parse, bound
+//! http/front.rs, vote.rs   POST /api/vote: parse, bound (http/wakes.rs: no poll more than that takes)
 //! identity/                bearer JWT or device → VoterId
 //! admission/               rate limits; challenge.rs: a device's first vote; risk.rs: how much it looks like cheating
 //! engine/vote.rs           the whole journey, stage by stage, in one function
 //!   ballots.rs               claim: one lock on the voter's shard decides duplicate and daily limit, and enqueues while
 //!                            holding it, so the log's order is the order of claims for each voter
 //!   log/commit.rs            bounded queue → commit thread: sequence, verdict → ONE block a batch → store → flush; while votes come
-//!                            fast a batch gathers first (log/arrivals.rs)
+//!                            fast a batch gathers first (log/arrivals.rs), and most of sled's threads sleep (store/herd.rs)
 //!   engine/settle.rs         in log order: claims kept → tallies (summed a batch and clip, then added once) → hub (one
 //!                            message a batch) → waiters; small batches on the commit thread itself (engine/threads/handover.rs)
 //! http/reply.rs            the answer, counts included

@@ -1,16 +1,16 @@
 //! Reads a request's body: JSON alone, bounded in bytes and in time. Never looks at what it says.
 
 use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
-use http_body_util::BodyExt;
-use hyper::body::Body;
+use hyper::body::{Body, Frame};
 use serde::Deserialize;
 
+use super::wakes;
 use crate::error::Reject;
 
 /// Bytes of the largest body that is read.
@@ -59,7 +59,7 @@ where
     let mut whole = Bytes::new();
     let mut joined = BytesMut::new();
     while !body.is_end_stream() {
-        let Some(frame) = body.frame().await else { break };
+        let Some(frame) = poll_fn(|cx| frame(&mut body, cx)).await else { break };
         let frame = frame.map_err(|_| Reject::InvalidJson("the body broke off".into()))?;
         let Ok(data) = frame.into_data() else { continue };
         if whole.len() + joined.len() + data.len() > limit {
@@ -76,6 +76,18 @@ where
     Ok(if joined.is_empty() { whole } else { joined.freeze() })
 }
 
+/// The next frame of a body. That one was taken is news to whoever sends it only if there is more to send.
+fn frame<B>(body: &mut B, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let (frame, woken) = wakes::unheard(|| Pin::new(&mut *body).poll_frame(cx));
+    if woken && !(frame.is_ready() && body.is_end_stream()) {
+        cx.waker().wake_by_ref();
+    }
+    frame
+}
+
 fn is_json(content_type: &[u8]) -> bool {
     let media = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
     media.trim_ascii().eq_ignore_ascii_case(b"application/json")
@@ -85,11 +97,8 @@ fn is_json(content_type: &[u8]) -> bool {
 mod tests {
     use super::*;
     use http_body_util::{Empty, Full};
-    use hyper::body::Frame;
     use std::collections::VecDeque;
     use std::convert::Infallible;
-    use std::pin::Pin;
-    use std::task::Context;
 
     const LONG: Duration = Duration::from_mins(1);
 

@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use axum::Router;
@@ -71,18 +71,20 @@ impl Front {
         &self.app
     }
 
-    /// Answers one request of a peer, whose connection holds `held`. Never fails: whatever goes wrong is an answer.
+    /// Answers one request of a peer, whose connection holds `held`. Never fails: whatever goes wrong is an answer. `task` wakes the
+    /// connection where it is polled by a waker in front of that: what a request waits for wakes the task itself.
     pub(super) fn answer<'a>(
         &'a self,
         peer: IpAddr,
         request: Request<Incoming>,
         held: &'a Held,
+        task: Option<&'a Waker>,
     ) -> Answer<'a, impl Future<Output = Whole> + use<'a>> {
         let trace = self.app.0.options.traces.as_ref().and_then(|traces| self.traced(traces, peer, &request));
         if trace.is_some() || tracing::enabled!(target: REQUESTS, tracing::Level::DEBUG) {
             return Answer::Apart { apart: Box::pin(self.watched(trace, peer, request, held)) };
         }
-        Answer::Here { here: self.answered(peer, request, held) }
+        Answer::Here { here: self.answered(peer, request, held, task) }
     }
 
     /// The trace of a request, if it has one. Only listed proxies choose what is traced: others could have all of it sent.
@@ -110,7 +112,7 @@ impl Front {
             _ if path.starts_with("/apps/") => Some("/apps/{id}/…"),
             _ => None,
         };
-        let answer = self.answered(peer, request, held);
+        let answer = self.answered(peer, request, held, None);
         let (answer, stages) = match &self.app.0.options.traces {
             Some(traces) if trace.is_some() => traces.record(answer).await,
             _ => (answer.await, Stages::default()),
@@ -131,13 +133,14 @@ impl Front {
         peer: IpAddr,
         request: Request<Incoming>,
         held: &'a Held,
+        task: Option<&'a Waker>,
     ) -> Answering<'a, impl Future<Output = Whole> + use<'a>> {
         let id = self.ids.of(request.headers());
         let problem = reply::wants_problem(request.headers());
         let asked = self.app.0.options.origins.asked(&request);
         let head = request.method() == Method::HEAD;
         let course = self.dispatch(peer, request, problem, held);
-        Answering { front: self, id: Some(id), problem, head, asked, course }
+        Answering { front: self, id: Some(id), problem, head, asked, task, course }
     }
 
     /// Sends a request on its way. Nothing in here may panic unguarded: a [`Course`] is guarded from its first poll on.
@@ -264,6 +267,8 @@ pin_project! {
         problem: bool,
         head: bool,
         asked: Option<Asked>,
+        // In the place of whoever polls.
+        task: Option<&'a Waker>,
         #[pin]
         course: Course<'a, V>,
     }
@@ -274,7 +279,8 @@ impl<V: Future<Output = Whole>> Future for Answering<'_, V> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<Body>> {
         let this = self.project();
-        let Poll::Ready(answer) = guarded(this.course, &this.front.promises, cx) else { return Poll::Pending };
+        let mut cx = Context::from_waker(this.task.unwrap_or(cx.waker()));
+        let Poll::Ready(answer) = guarded(this.course, &this.front.promises, &mut cx) else { return Poll::Pending };
         let id = this.id.take().expect("polled no more once it is ready");
         let mut answer = answer.unwrap_or_else(|| {
             tracing::error!(request_id = ?id, "a handler panicked");

@@ -67,7 +67,7 @@ pub(super) async fn converse<S>(
         service_fn(move |request| {
             let (face, held, busy) = (Arc::clone(&face), Arc::clone(&held), Busy::new(&pulse));
             async move {
-                let answer = face.answer(peer, request, &held).await;
+                let answer = face.answer(peer, request, &held, None).await;
                 let beating = |body| Beating { body, rest: Bytes::new(), pulse: Arc::clone(&busy.0), waited_for: None };
                 answer.map(|answer| answer.map(beating))
             }

@@ -47,6 +47,7 @@ mod voids;
 mod vote;
 mod voted;
 mod votes;
+mod wakes;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::net::{IpAddr, TcpListener};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,7 +29,7 @@ use super::front::Held;
 use super::gate::{Gate, Place};
 use super::streams::Streams;
 use super::testing::{self, Face};
-use super::{App, Tls};
+use super::{App, Tls, wakes};
 use crate::error::{Fault, Reject};
 
 /// Bytes of the largest request line and headers; a larger one is answered with 431.
@@ -255,12 +255,15 @@ impl Server {
     {
         // Borrowed, not counted: a count that all connections share is a cache line that all cores fight for.
         let face = &*self.face;
-        let service = service_fn(|request| face.answer(peer, request, place));
+        // The connection's own for as long as it lives: it is a task, and moves to no other.
+        let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        let hearing = wakes::hearing(&task);
+        let service = service_fn(|request| face.answer(peer, request, place, Some(&task)));
         // Without a timer the timeout would do nothing.
         let mut http = self.http.clone();
         http.timer(Alarm::default());
         let mut conversation = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        let ended = if let Some(ended) = until_stopped(&mut conversation, stopped).await {
+        let ended = if let Some(ended) = until_stopped(&mut conversation, stopped, &hearing).await {
             ended
         } else {
             Pin::new(&mut conversation).graceful_shutdown();
@@ -277,18 +280,20 @@ impl Server {
     }
 }
 
-/// Runs a conversation to its end; `None` when the server stops before. Who waits for the stop stands in a list that all
-/// connections share, under a lock: a connection is entered once, and not looked up there again each time that it is polled.
+/// Runs a conversation to its end, with a waker in front of the task's; `None` when the server stops before. Who waits for the stop
+/// stands in a list that all connections share, under a lock: a connection is entered once, and not looked up there again each time
+/// that it is polled.
 async fn until_stopped<C: Future + Unpin>(
     mut conversation: C,
     mut stopped: watch::Receiver<bool>,
+    hearing: &Waker,
 ) -> Option<C::Output> {
     let seen = stopped.clone();
     // Whatever it says: the one change there is means stop, and so does a server that is gone.
     let mut stops = pin!(stopped.changed());
     let mut entered: Option<Waker> = None;
     poll_fn(|cx| {
-        if let Poll::Ready(ended) = Pin::new(&mut conversation).poll(cx) {
+        if let Poll::Ready(ended) = Pin::new(&mut conversation).poll(&mut Context::from_waker(hearing)) {
             return Poll::Ready(Some(ended));
         }
         let wakes_us = entered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));

@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
+use std::task::Waker;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -142,13 +143,14 @@ impl Face {
         peer: IpAddr,
         request: Request<Incoming>,
         held: &'a Held,
+        task: Option<&'a Waker>,
     ) -> Answer<'a, impl Future<Output = Whole> + use<'a>> {
         match self {
-            Self::Fixed(front) => front.answer(peer, request, held),
+            Self::Fixed(front) => front.answer(peer, request, held, task),
             Self::Renewed(front) => {
                 let front = front.load_full();
                 let answer = async move {
-                    match front.answer(peer, request, held).await {
+                    match front.answer(peer, request, held, task).await {
                         Ok(answer) => answer,
                         Err(never) => match never {},
                     }

@@ -41,7 +41,7 @@ async fn a_handler_that_panics_is_an_internal_error_and_the_connection_goes_on()
     let front = Front { router: panicking(), ..Front::new(app(dir.path())) };
     let (near, far) = tokio::io::duplex(4096);
     let held: Held = Arc::new(());
-    let service = service_fn(|request| front.answer([192, 0, 2, 1].into(), request, &held));
+    let service = service_fn(|request| front.answer([192, 0, 2, 1].into(), request, &held, None));
     let server = http1::Builder::new().serve_connection(TokioIo::new(far), service);
     let client = async {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(near)).await.unwrap();

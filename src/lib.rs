@@ -3,7 +3,7 @@
 //! # The path of one vote
 //!
 //! ```text
-//! http/front.rs, vote.rs   POST /api/vote: parse, bound (http/wakes.rs: no poll more than that takes)
+//! http/front.rs, vote.rs   POST /api/vote: parse, bound (http/wakes.rs, joined.rs: no poll and no piece more than that takes)
 //! identity/                bearer JWT or device → VoterId
 //! admission/               rate limits; challenge.rs: a device's first vote; risk.rs: how much it looks like cheating
 //! engine/vote.rs           the whole journey, stage by stage, in one function

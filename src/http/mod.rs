@@ -20,6 +20,7 @@ mod gate;
 mod history;
 mod http2;
 mod idempotency;
+mod joined;
 mod leaderboard;
 mod me;
 mod moderation;

@@ -27,6 +27,7 @@ use tokio::time::timeout;
 use super::alarm::Alarm;
 use super::front::Held;
 use super::gate::{Gate, Place};
+use super::joined::Joined;
 use super::streams::Streams;
 use super::testing::{self, Face};
 use super::{App, Tls, wakes};
@@ -262,7 +263,7 @@ impl Server {
         // Without a timer the timeout would do nothing.
         let mut http = self.http.clone();
         http.timer(Alarm::default());
-        let mut conversation = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let mut conversation = http.serve_connection(TokioIo::new(Joined(stream)), service).with_upgrades();
         let ended = if let Some(ended) = until_stopped(&mut conversation, stopped, &hearing).await {
             ended
         } else {

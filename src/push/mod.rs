@@ -36,6 +36,8 @@ use std::time::Duration;
 
 pub use api::{BODY_MAX, Call, Members, TriggeredBatch, TriggeredEvent};
 pub use connection::MESSAGE_MAX;
+pub use socket::Given;
+pub use upgrade::Taken;
 
 use crate::admission::Limit;
 use crate::clock::Clock;

@@ -17,7 +17,8 @@ use crate::hub::Outbox;
 const AHEAD: usize = 1024;
 
 /// A socket as it is handed over.
-pub(super) enum Given {
+#[derive(Debug)]
+pub enum Given {
     /// Plain.
     Tcp(TcpStream),
     /// Under TLS. Boxed: most of a TLS session's state would else be room that every connection has.
@@ -35,7 +36,7 @@ pub(super) enum Socket {
 
 /// TLS tells only while reading whether there is anything, so it is read ahead.
 #[derive(Debug)]
-pub(super) struct Tls {
+pub struct Tls {
     stream: TlsStream<TcpStream>,
     ahead: Vec<u8>,
     ended: bool,

@@ -5,13 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
-use hyper::upgrade::{OnUpgrade, Parts};
-use hyper_util::rt::TokioIo;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use percent_encoding::percent_decode_str;
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
-use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use super::Push;
@@ -30,6 +28,10 @@ const VERSIONS: std::ops::RangeInclusive<u32> = 5..=7;
 /// How long hyper may take to hand the socket over.
 const HANDOVER: Duration = Duration::from_secs(10);
 
+/// Takes the socket, and what was read from it, out of what the server that was asked has wrapped it in; `None` if it is none of that
+/// server's.
+pub type Taken = fn(Upgraded) -> Option<(Given, Bytes)>;
+
 impl Push {
     /// The answer to a request for a connection, which then runs by itself. `held` is dropped at its end.
     pub fn connect<B, H: Send + 'static>(
@@ -37,6 +39,7 @@ impl Push {
         request: &mut Request<B>,
         client: IpAddr,
         held: H,
+        taken: Taken,
     ) -> Result<Response<()>, Reject> {
         let answer = create_response_with_body(request, || ());
         let answer = answer.map_err(|why| Reject::InvalidParameter { name: "upgrade", why: why.to_string() })?;
@@ -47,7 +50,7 @@ impl Push {
         tokio::spawn(async move {
             // Both go at the connection's end, the place last: the server's end waits for it.
             let _held = (held, &place);
-            let Some((socket, read)) = handed_over(socket).await else { return };
+            let Some((socket, read)) = handed_over(socket, taken).await else { return };
             let options = &push.0.options;
             let session = match (&admitted, &place) {
                 (Err(refused), _) | (Ok(_), Err(refused)) => Err(*refused),
@@ -93,13 +96,7 @@ impl Push {
 }
 
 /// The socket itself, and what was read from it.
-async fn handed_over(socket: OnUpgrade) -> Option<(Given, bytes::Bytes)> {
+async fn handed_over(socket: OnUpgrade, taken: Taken) -> Option<(Given, Bytes)> {
     let upgraded = tokio::time::timeout(HANDOVER, socket).await.ok()?.ok()?;
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(Parts { io, read_buf, .. }) => Some((io.into_inner().into(), read_buf)),
-        Err(upgraded) => {
-            let Parts { io, read_buf, .. } = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>().ok()?;
-            Some((io.into_inner().into(), read_buf))
-        }
-    }
+    taken(upgraded)
 }

@@ -76,7 +76,8 @@ where
     Ok(if joined.is_empty() { whole } else { joined.freeze() })
 }
 
-/// The next frame of a body. That one was taken is news to whoever sends it only if there is more to send.
+/// The next frame of a body. That one was taken is news to whoever sends it only if there is more to send. For the connection's own
+/// task: another's would be woken in its place.
 fn frame<B>(body: &mut B, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>>
 where
     B: Body<Data = Bytes> + Unpin,

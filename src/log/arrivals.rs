@@ -21,8 +21,8 @@ const LINGER_GAIN: f64 = 8.0;
 /// Batches in a row that are looked at together...
 const ALIKE: usize = 4;
 /// ...and are alike when the largest is larger than the smallest by no more than this share of itself. Then they are clients who each
-/// wait for their answer before they ask again, and once as many are there nobody else is on the way: another look would only find
-/// that out. Measured with 64 HTTP connections: 7 % more votes a second, at 2 % less CPU a vote.
+/// wait for their answer before they ask again, and once as many are there nobody else is likely on the way: another look would
+/// only find that out. Measured with 64 HTTP connections: 7 % more votes a second, at 2 % less CPU a vote.
 const ALIKE_SHARE: usize = 16;
 
 /// How entries come, as the last few batches tell.
@@ -62,7 +62,7 @@ impl Arrivals {
             return;
         }
         let began = Instant::now();
-        let enough = self.enough();
+        let enough = self.enough(inbox.len());
         if gather(inbox, 0, enough, self.first_look(enough), sleep) > 0 {
             self.note_gathering(began.elapsed());
         }
@@ -79,11 +79,13 @@ impl Arrivals {
         self.a_second * LINGER.as_secs_f64() >= LINGER_GAIN
     }
 
-    /// How many make a batch that is worth no further wait.
-    fn enough(&self) -> usize {
+    /// How many make a batch that is worth no further wait, when so many are there already. Where that is half a batch, they are
+    /// others than those who were just answered: taken alone, each of the two would come in batches of its own from then on.
+    fn enough(&self, there: usize) -> usize {
         let (least, most) =
             self.sizes.iter().fold((usize::MAX, 0), |(least, most), size| (least.min(*size), most.max(*size)));
-        if most - least <= most / ALIKE_SHARE { most.min(LINGER_ENOUGH) } else { LINGER_ENOUGH }
+        let alike = most - least <= most / ALIKE_SHARE && there < most / 2;
+        if alike { most.min(LINGER_ENOUGH) } else { LINGER_ENOUGH }
     }
 
     /// A batch has gathered in that time, the last look included.
@@ -146,7 +148,7 @@ mod tests {
             for size in sizes {
                 arrivals.count(*size);
             }
-            arrivals.enough()
+            arrivals.enough(0)
         };
         assert_eq!(enough_after(&[64]), LINGER_ENOUGH, "one says nothing");
         assert_eq!(enough_after(&[64, 64, 64]), 64);
@@ -155,6 +157,9 @@ mod tests {
         assert_eq!(enough_after(&[30, 30, 30]), 30);
         assert_eq!(enough_after(&[9, 14, 11, 12]), LINGER_ENOUGH, "they come when they like");
         assert_eq!(enough_after(&[1_000; ALIKE]), LINGER_ENOUGH);
+        assert_eq!(enough_after(&[32; ALIKE]), 32);
+        assert_eq!(arrivals.enough(5), 32, "the first are back");
+        assert_eq!(arrivals.enough(32), LINGER_ENOUGH, "others, who came meanwhile, and these are to be one batch");
     }
 
     #[test]

@@ -70,6 +70,7 @@ impl SledStore {
 
         let latch = Latch::registered();
         let db = open_patiently(dir, name, &latch)?;
+        herd::sweep(dir);
         // sled syncs neither its settings nor the names of its files.
         sync(&dir.join("conf"))?;
         sync_dir(dir)?;

@@ -6,8 +6,9 @@
 //! Such a task is the waker of a flush of a database of our own, which the thread that has flushed wakes. Nothing is ever written
 //! to that database, so the flush itself waits for nothing: what makes `flush_async` dangerous for a store isn't there.
 //!
-//! Two threads could be too few: sled has tasks that wait for other tasks. So nobody sleeps on through a [`NAP`] in which hardly a
-//! flush came to its end: what was stuck goes on with all seven, at most two naps later. Never: touches a store, or makes one fail.
+//! Two threads could be too few: sled has tasks that are long, and some that wait for other tasks; and where threads can't be made
+//! it has fewer than seven. So nobody sleeps on through a [`NAP`] in which hardly a flush came to its end: what was stuck goes on with
+//! all there are, at most two naps later, and [`Herd`] lets nobody sleep for a while. Never: touches a store, or makes one fail.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,8 +32,12 @@ const FAST: u64 = 32;
 const FAST_WITHIN: Duration = Duration::from_millis(80);
 /// After so long a sleeper looks up...
 const NAP: Duration = Duration::from_millis(25);
-/// ...and goes back to work if fewer flushes ended meanwhile: half as many as would have it sleep again.
+/// ...and goes back to work if fewer flushes ended meanwhile: half as many as would have it sleep again...
 const SLEEP_ON: u64 = 5;
+/// ...for at least so long.
+const AWAKE: Duration = Duration::from_secs(1);
+/// In front of the process's id: a directory for a moment.
+const IDLE: &str = "idle-";
 
 /// The process's herd: sled has one pool for all stores.
 static HERD: OnceLock<Option<Arc<Herd>>> = OnceLock::new();
@@ -56,6 +61,15 @@ pub(super) fn ensure(dir: &Path) {
     });
 }
 
+/// Removes what a process that was killed in between has left; only once the store's lock is held.
+pub(super) fn sweep(dir: &Path) {
+    let left = fs::read_dir(dir).into_iter().flatten().flatten();
+    for entry in left.filter(|entry| entry.file_name().to_string_lossy().starts_with(IDLE)) {
+        // It is small, and in nobody's way.
+        let _ = fs::remove_dir_all(entry.path());
+    }
+}
+
 #[derive(Debug)]
 struct Herd {
     idle: sled::Db,
@@ -63,26 +77,30 @@ struct Herd {
     asleep: AtomicUsize,
     /// Flushes that ended.
     flushes: AtomicU64,
-    /// When the last [`FAST`] of them began to be counted.
-    counted: Mutex<Option<Instant>>,
+    pace: Mutex<Pace>,
+}
+
+#[derive(Debug, Default)]
+struct Pace {
+    /// When the last [`FAST`] flushes began to be counted.
+    counted: Option<Instant>,
+    /// Until then nobody is sent to sleep.
+    awake: Option<Instant>,
 }
 
 impl Herd {
     fn new(dir: &Path, sleepers: usize) -> Option<Arc<Self>> {
-        let dir = dir.join("idle");
-        // Of a process that was killed in between.
-        let _ = fs::remove_dir_all(&dir);
-        // Its first flush, which writes what a new database begins with, is its last one with anything to do.
+        let dir = dir.join(format!("{IDLE}{}", std::process::id()));
+        // Its first flush, which writes what a new database begins with, is its last one with anything to do. It is never read
+        // again: its files are there as long as it has them open, and no longer.
         let open = || {
             let config = sled::Config::new().path(&dir).segment_size(4096).cache_capacity(4096).flush_every_ms(None);
-            config.open().and_then(|idle| idle.flush().map(|_| idle))
+            let idle = config.open().and_then(|idle| idle.flush().map(|_| idle));
+            fs::remove_dir_all(&dir).ok().and(idle.ok())
         };
         let (opened, _) = watch::opening(|| catch_unwind(AssertUnwindSafe(open)));
-        // It is never read again: its files are there as long as it has them open, and no longer.
-        let removed = fs::remove_dir_all(&dir);
-        let idle = opened.ok()?.ok().filter(|_| removed.is_ok())?;
         let (asleep, flushes) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Some(Arc::new(Self { idle, sleepers, asleep, flushes, counted: Mutex::new(None) }))
+        Some(Arc::new(Self { idle: opened.ok()??, sleepers, asleep, flushes, pace: Mutex::default() }))
     }
 
     fn flushed(self: &Arc<Self>, now: impl FnOnce() -> Instant) {
@@ -93,8 +111,10 @@ impl Herd {
     }
 
     fn is_fast(&self, now: Instant) -> bool {
-        let before = self.counted.lock().replace(now);
-        before.is_some_and(|before| now.saturating_duration_since(before) <= FAST_WITHIN)
+        let mut pace = self.pace.lock();
+        let before = pace.counted.replace(now);
+        pace.awake.is_none_or(|until| until <= now)
+            && before.is_some_and(|before| now.saturating_duration_since(before) <= FAST_WITHIN)
     }
 
     /// Sends threads to sleep until enough are. A flush that was done before it was asked for its waker has sent none: not tried
@@ -126,6 +146,7 @@ impl Wake for Sleeper {
             thread::sleep(NAP);
             let now = flushes();
             if now - before < SLEEP_ON {
+                self.0.pace.lock().awake = Some(Instant::now() + AWAKE);
                 return;
             }
             before = now;
@@ -180,6 +201,12 @@ mod tests {
         while asleep(&herd) > 0 {
             thread::sleep(Duration::from_millis(1));
         }
+        let at = flush(&herd, Instant::now(), 2 * FAST, Duration::from_millis(1));
+        assert_eq!(asleep(&herd), 0, "called back just now");
+        let mut at = at + AWAKE;
+        while asleep(&herd) < 2 {
+            at = flush(&herd, at, FAST, Duration::from_millis(1));
+        }
     }
 
     #[test]
@@ -198,7 +225,18 @@ mod tests {
     #[test]
     fn where_there_is_no_room_for_it_there_is_none() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("idle"), b"in the way").unwrap();
+        fs::write(dir.path().join(format!("{IDLE}{}", std::process::id())), b"in the way").unwrap();
         assert!(Herd::new(dir.path(), 1).is_none());
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_gone_once_the_store_is_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = dir.path().join("idle-1");
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join("db"), b"of a process that was killed").unwrap();
+        let store = SledStore::open(dir.path(), "log").unwrap();
+        assert!(!left.exists());
+        store.insert(b"key", b"value").unwrap();
     }
 }

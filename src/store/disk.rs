@@ -1,7 +1,7 @@
 //! The real store: one sled database in one directory, opened and flushed so that what it promises holds.
 //!
-//! Never: a batch or a transaction (both hold one global lock), `flush_async` (it deadlocks), a value that sled would
-//! keep as a file (it never syncs those), a write after the first one that failed.
+//! Never: a batch or a transaction (both hold one global lock), `flush_async` of what has something to flush (it deadlocks; `herd`
+//! has a use for it without), a value that sled would keep as a file (it never syncs those), a write after the first one that failed.
 
 use std::any::Any;
 use std::fs::{self, File, OpenOptions};

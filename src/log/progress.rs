@@ -16,7 +16,7 @@ pub struct Progress {
     settled: AtomicU64,
     applied: watch::Sender<Seq>,
     applied_at: AtomicU64,
-    /// Settlement wakes the applier at this sequence, not at every batch.
+    /// Settlement wakes the applier at this sequence, not at every batch; and nobody while the applier is at work, or pauses.
     wake_at: AtomicU64,
     /// The applier is to step at once. Stays until it does.
     nudged: AtomicBool,
@@ -32,7 +32,7 @@ impl Progress {
             settled: AtomicU64::new(settled),
             applied: watch::Sender::new(applied),
             applied_at: AtomicU64::new(0),
-            wake_at: AtomicU64::new(0),
+            wake_at: AtomicU64::new(u64::MAX),
             nudged: AtomicBool::new(false),
             failure: OnceLock::new(),
             gate: Mutex::new(()),
@@ -79,11 +79,12 @@ impl Progress {
     pub fn wait_settled(&self, events: u64, at_most: Duration) {
         self.wake_at.store(self.applied() + events, Ordering::Relaxed);
         self.wait(at_most, |progress| progress.is_nudged() || progress.unapplied() >= events);
+        // Whoever waits for it to come on would be woken too, with every batch.
+        self.wake_at.store(u64::MAX, Ordering::Relaxed);
     }
 
     /// The applier waits so long, or until it is nudged.
     pub fn pause(&self, time: Duration) {
-        self.wake_at.store(u64::MAX, Ordering::Relaxed);
         self.wait(time, Self::is_nudged);
     }
 
@@ -147,5 +148,31 @@ impl Progress {
         // Under the gate, so that a waiter that has just looked does not miss it.
         let _gate = self.gate.lock();
         self.moved.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn settlement_wakes_who_waits_for_it_and_nobody_else() {
+        let progress = Arc::new(Progress::new(5, 5));
+        let applier = {
+            let progress = Arc::clone(&progress);
+            std::thread::spawn(move || progress.wait_settled(10, Duration::from_mins(10)))
+        };
+        while progress.wake_at.load(Ordering::Relaxed) == u64::MAX {
+            std::thread::yield_now();
+        }
+        progress.note_settled(14);
+        progress.note_settled(15);
+        applier.join().unwrap();
+        assert_eq!(progress.wake_at.load(Ordering::Relaxed), u64::MAX, "it is at work, and hears of nothing");
+        progress.pause(Duration::ZERO);
+        progress.wait_settled(10, Duration::from_mins(10));
+        assert_eq!(progress.wake_at.load(Ordering::Relaxed), u64::MAX, "nor behind a wait that there was no need for");
     }
 }

@@ -20,6 +20,8 @@ fn votes(criterion: &mut Criterion) {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let dir = tempfile::tempdir().expect("a directory");
     let settings = Settings::new(dir.path(), VoterKey::new([1; 32]));
+    // Whose threads answers are given on, as the program's.
+    let _inside = runtime.enter();
     let engine = Engine::open(settings, Arc::new(SystemClock)).expect("a store");
     runtime.block_on(async {
         engine.create_season(Some(SeasonId::new("s").expect("an id")), "S".into()).await.expect("a season");

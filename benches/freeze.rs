@@ -31,6 +31,8 @@ fn main() -> ExitCode {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let dir = tempfile::tempdir().expect("a directory");
     let (rate, freezes) = (flag("--rate", 10_000), flag("--freezes", 20));
+    // Whose threads answers are given on, as the program's.
+    let _inside = runtime.enter();
     let engine =
         Engine::open(Settings::new(dir.path(), VoterKey::new([1; 32])), Arc::new(SystemClock)).expect("a store");
     let worst = runtime.block_on(async {

@@ -40,6 +40,8 @@ fn main() -> ExitCode {
     let mut settings = Settings::new(dir.path(), VoterKey::new([1; 32]));
     // A recount in between would be another measurement.
     settings.reconcile_every_s = 0;
+    // Whose threads answers are given on, as the program's.
+    let _inside = runtime.enter();
     let engine = Engine::open(settings, Arc::new(SystemClock)).expect("a store");
     let held = runtime.block_on(async {
         stage(&engine, "s").await;

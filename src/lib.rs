@@ -12,7 +12,8 @@
 //!   log/commit.rs            bounded queue → commit thread: sequence, verdict → ONE block a batch → store → flush; while votes come
 //!                            fast a batch gathers first (log/arrivals.rs), and most of sled's threads sleep (store/herd.rs)
 //!   engine/settle.rs         in log order: claims kept → tallies (summed a batch and clip, then added once) → hub (one
-//!                            message a batch) → waiters; small batches on the commit thread itself (engine/threads/handover.rs)
+//!                            message a batch) → waiters (log/answers.rs); small batches on the commit thread itself
+//!                            (engine/threads/handover.rs)
 //! http/reply.rs            the answer, counts included
 //!
 //! hub/worker.rs            positions → channels → viewers' queues, counts at most every 100 ms a clip

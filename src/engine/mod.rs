@@ -121,7 +121,8 @@ struct Core {
 }
 
 impl Engine {
-    /// Opens or creates the store in `settings.data_dir`, recovers, and starts the threads.
+    /// Opens or creates the store in `settings.data_dir`, recovers, and starts the threads. Called inside a tokio runtime that has
+    /// threads, it answers many at once on those, which is where its futures should be polled; elsewhere it wakes them one by one.
     pub fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
         settings.check()?;
         if settings.ack == Ack::Durable {

@@ -14,8 +14,7 @@ use crate::comments::{Comments, Settled};
 use crate::domain::{ClipNo, Event, Seq, SlotNo, Vote, VoterKey};
 use crate::fold::Effect;
 use crate::hub::Feed;
-use crate::log::commit::answer;
-use crate::log::{Batch, Body, Progress, Reading};
+use crate::log::{Answers, Batch, Body, Progress, Reading};
 use crate::metrics::Metrics;
 use crate::stage::{Scene, Stage};
 
@@ -28,6 +27,7 @@ pub(crate) struct Settler {
     pub(crate) progress: Arc<Progress>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) sums: Sums,
+    pub(crate) answers: Answers,
     /// Makes the names that others see of commenters.
     pub(crate) voter_key: VoterKey,
     /// The hub's inbox: one message a batch, never waited for.
@@ -109,7 +109,7 @@ impl Settler {
         }
         self.sums.flow(&self.stage.look(), &mut self.feed);
         self.feed.send(batch.last);
-        batch.decided.iter_mut().for_each(answer);
+        self.answers.give(&mut batch.decided, |_| true);
         batch.decided.clear();
         self.metrics.voters.set(i64::try_from(self.ballots.voters()).unwrap_or(i64::MAX));
         self.metrics.settle.observe(began.elapsed());

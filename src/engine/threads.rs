@@ -21,7 +21,7 @@ use crate::error::Fault;
 use crate::fold::Transitions;
 use crate::hub::{Feed, Step, Worker};
 use crate::log::commit::refuse;
-use crate::log::{Applier, Body, Committer, End, Entry, Turn};
+use crate::log::{Answers, Applier, Body, Committer, End, Entry, Turn};
 use applying::Applying;
 use handover::handover;
 use keeper::Keeper;
@@ -67,6 +67,7 @@ impl Threads {
         applier: Applier,
         (mut worker, feed): (Worker, Feed),
     ) -> Result<Self, Fault> {
+        let answers = Answers::from_here();
         let (locked, to_forget) = mpsc::channel();
         let settler = Settler {
             ballots: Arc::clone(&core.ballots),
@@ -75,6 +76,7 @@ impl Threads {
             progress: Arc::clone(&core.progress),
             metrics: Arc::clone(&core.metrics),
             sums: Sums::default(),
+            answers: answers.clone(),
             voter_key: core.settings.voter_key.clone(),
             feed,
             locked,
@@ -87,6 +89,7 @@ impl Threads {
             transitions,
             end,
             early: core.settings.ack == super::Ack::Memory,
+            answers,
             progress: Arc::clone(&core.progress),
             metrics: Arc::clone(&core.metrics),
             pending: crate::log::commit::Pending::default(),

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use super::answers::Answers;
 use super::arrivals::Arrivals;
 use super::block::Builder;
 use super::progress::Progress;
@@ -82,6 +83,8 @@ pub struct Committer {
     pub end: End,
     /// Answer before the flush.
     pub early: bool,
+    /// Gives those.
+    pub answers: Answers,
     /// Shared positions and the latch.
     pub progress: Arc<Progress>,
     /// Counters.
@@ -163,7 +166,7 @@ impl Committer {
         self.metrics.queued.set(i64::try_from(self.inbox.len()).unwrap_or(i64::MAX));
         let wrote = self.write(before + 1);
         if self.early && wrote.is_ok() {
-            batch.decided.iter_mut().filter(|decided| may_be_early(&decided.body)).for_each(answer);
+            self.answers.give(&mut batch.decided, may_be_early);
         }
         self.pending.batches.push(batch);
         if let Err(failure) = wrote {
@@ -283,13 +286,6 @@ fn may_be_early(body: &Body) -> bool {
     matches!(body, Body::Event(event) if !matches!(event, Event::CommentChanged(..)))
 }
 
-/// Tells whoever waits for it; that nobody does any more changes nothing.
-pub fn answer(decided: &mut Decided) {
-    if let Some(waiter) = decided.waiter.take() {
-        let _ = waiter.send(decided.refused.map_or(Outcome::Done(decided.seq), Outcome::Refused));
-    }
-}
-
 /// Tells whoever waits that the store has failed; whether it was the last entry.
 pub fn refuse(entry: Entry) -> bool {
     if let Some(waiter) = entry.waiter {
@@ -313,7 +309,7 @@ mod tests {
     impl Outlet for Kept {
         fn deliver(&mut self, mut batch: Batch) {
             self.0.lock().extend(batch.decided.iter().map(|decided| decided.refused));
-            batch.decided.iter_mut().for_each(answer);
+            Answers::default().give(&mut batch.decided, |_| true);
         }
 
         fn spare(&mut self) -> Batch {
@@ -332,6 +328,7 @@ mod tests {
             transitions: Transitions::default(),
             end: End { seq: end, chain: [0; 32] },
             early,
+            answers: Answers::default(),
             progress: Arc::new(Progress::new(end, end)),
             metrics: Arc::default(),
             pending: Pending::default(),

@@ -4,6 +4,7 @@
 //! queue ─▶ commit (sequence, verdict, block, flush) ─▶ settlement ─▶ apply (tables, mark, drop)
 //! ```
 
+pub mod answers;
 pub mod append;
 pub mod apply;
 pub mod arrivals;
@@ -14,6 +15,7 @@ pub mod progress;
 pub mod queue;
 pub mod recover;
 
+pub use answers::Answers;
 pub use append::Appender;
 pub use apply::{Applier, STEP_EVENTS};
 pub use commit::{Batch, Committer, Decided, End, Outlet, Turn};

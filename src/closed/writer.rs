@@ -16,7 +16,7 @@ use crate::fold::keys;
 use crate::fold::sorted::{
     self, BALLOTS, BALLOTS_A_PAGE, COUNTS, COUNTS_A_PAGE, Counts, HASHES_A_PAGE, Hashes, Sorted,
 };
-use crate::merkle::{Hash, Tree, empty, root_of};
+use crate::merkle::{Hash, empty, root_of, root_over};
 use crate::store::Store;
 
 /// How many pages have their places ahead of the one that is written: a leaf's, and as many again.
@@ -30,8 +30,8 @@ pub(super) struct Writer {
     slot: SlotNo,
     generation: u32,
     page: Vec<Sorted>,
-    /// Over the page's ballots.
-    tree: Tree,
+    /// Of the page's ballots.
+    leaf_hashes: Vec<Hash>,
     pages: u32,
     /// Pages of ballots that are expected, and how many have their places.
     expected: u32,
@@ -55,9 +55,10 @@ impl Writer {
     /// For about so many ballots: fewer or more cost writes, and change nothing.
     pub(super) fn new(slot: SlotNo, generation: u32, ballots: u64) -> Self {
         let page = Vec::with_capacity(BALLOTS_A_PAGE);
-        let (tree, levels, waiting, counts) = (Tree::default(), Vec::new(), Vec::new(), BTreeMap::new());
+        let leaf_hashes = Vec::with_capacity(BALLOTS_A_PAGE);
+        let (levels, waiting, counts) = (Vec::new(), Vec::new(), BTreeMap::new());
         let expected = u32::try_from(ballots.div_ceil(BALLOTS_A_PAGE as u64)).unwrap_or(u32::MAX);
-        Self { slot, generation, page, tree, pages: 0, expected, places: 0, levels, waiting, counts, leaves: 0 }
+        Self { slot, generation, page, leaf_hashes, pages: 0, expected, places: 0, levels, waiting, counts, leaves: 0 }
     }
 
     /// Adds the next ballot, whose leaf has that hash.
@@ -65,7 +66,7 @@ impl Writer {
         let sum = self.counts.entry(ballot.clip).or_default();
         *sum = (sum.0 + 1, sum.1 + u64::from(ballot.weight));
         self.page.push(ballot);
-        self.tree.push(leaf);
+        self.leaf_hashes.push(leaf);
         self.leaves += 1;
         if self.page.len() == BALLOTS_A_PAGE { self.end_page(store) } else { Ok(()) }
     }
@@ -116,7 +117,7 @@ impl Writer {
         store.insert(&key, &sorted::page(&key, &self.page))?;
         self.pages += 1;
         self.page.clear();
-        let root = std::mem::take(&mut self.tree).root();
+        let root = root_over(&mut self.leaf_hashes);
         self.add_hash(store, 0, root)
     }
 

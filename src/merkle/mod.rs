@@ -64,6 +64,7 @@
 mod audit;
 mod certificate;
 mod leaf;
+mod nodes;
 mod tree;
 
 pub use audit::{Audit, ExportHead, read_export};
@@ -71,4 +72,4 @@ pub use certificate::{
     Certificate, ChainAt, ClipResult, FORMAT, FORMAT_AFTER_VOID, HexHash, Proof, VoidNamed, WinnerBy,
 };
 pub use leaf::{Leaf, Scope, kind_code, leaf_hash};
-pub use tree::{Hash, Tree, empty, hex, node, path, path_of, root_of, root_through, unhex, verify};
+pub use tree::{Hash, Tree, empty, hex, node, path, path_of, root_of, root_over, root_through, unhex, verify};

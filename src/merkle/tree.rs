@@ -1,5 +1,7 @@
 //! RFC 9162's Merkle tree (2.1) over BLAKE3: the root of a stream in memory of its logarithm, and inclusion proofs.
 
+use super::nodes::raise;
+
 /// A leaf's, a node's or a root's hash.
 pub type Hash = [u8; 32];
 
@@ -51,11 +53,16 @@ impl Tree {
 
 /// The root over a list.
 pub fn root_of(leaves: &[Hash]) -> Hash {
-    let mut tree = Tree::default();
-    for leaf in leaves {
-        tree.push(*leaf);
+    root_over(&mut leaves.to_vec())
+}
+
+/// The root over a list, which it uses up: a level's nodes at a time, over pairs, an odd one left as it is. They are those of
+/// 2.1, which splits a list so that all but the last node of a level are over full subtrees.
+pub fn root_over(leaves: &mut Vec<Hash>) -> Hash {
+    while leaves.len() > 1 {
+        raise(leaves);
     }
-    tree.root()
+    leaves.pop().unwrap_or_else(empty)
 }
 
 /// The inclusion proof of a leaf of a list (2.1.3.1), lowest first. The index must be inside.

@@ -63,6 +63,8 @@ fn tell((waiter, outcome): (Waiter, Outcome)) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
     use tokio::runtime::{Builder, Runtime};
     use tokio::sync::oneshot::{self, Receiver};
 
@@ -83,6 +85,18 @@ mod tests {
         Answers::from_here()
     }
 
+    /// The runtime's only thread is kept from running anything else, until it is told.
+    fn occupied(runtime: &Runtime) -> Sender<()> {
+        let (release, released) = channel();
+        let (busy, is_busy) = channel();
+        runtime.spawn(async move {
+            busy.send(()).unwrap();
+            released.recv().unwrap();
+        });
+        is_busy.recv().unwrap();
+        release
+    }
+
     /// So many events with sequences from 1 on, every third one refused, and barriers in between; who waits for them.
     fn batch(events: u64) -> (Vec<Decided>, Vec<Receiver<Outcome>>) {
         let of = |n: u64| {
@@ -99,7 +113,7 @@ mod tests {
         if n.is_multiple_of(3) { Outcome::Refused(Refusal::Closed) } else { Outcome::Done(n) }
     }
 
-    /// Each gets its own, and those that aren't meant stay; the answers come from a thread of the runtime if `from` it.
+    /// Each gets its own, and those that aren't meant stay.
     fn all_are_answered(answers: &Answers, events: u64) {
         let (mut decided, heard) = batch(events);
         answers.give(&mut decided, |body| matches!(body, Body::Event(_)));
@@ -125,22 +139,14 @@ mod tests {
     fn many_are_answered_on_the_runtime_and_few_at_once() {
         let runtime = threaded();
         let answers = from(&runtime);
-        let (hold, held) = std::sync::mpsc::channel::<()>();
-        let (busy, is_busy) = std::sync::mpsc::channel();
-        // Its only thread is kept from running anything else.
-        let holding = runtime.spawn(async move {
-            busy.send(()).unwrap();
-            held.recv().unwrap();
-        });
-        is_busy.recv().unwrap();
+        let release = occupied(&runtime);
         let (mut many, mut of_many) = batch(MANY);
         let (mut few, mut of_few) = batch(TOGETHER as u64 - 1);
         answers.give(&mut many, |_| true);
         answers.give(&mut few, |_| true);
         assert!(of_few.iter_mut().all(|answer| answer.try_recv().is_ok()));
         assert!(of_many.iter_mut().all(|answer| answer.try_recv().is_err()));
-        hold.send(()).unwrap();
-        runtime.block_on(holding).unwrap();
+        release.send(()).unwrap();
         assert!(of_many.into_iter().zip(1..).all(|(answer, n)| answer.blocking_recv() == Ok(right(n))));
     }
 
@@ -148,18 +154,12 @@ mod tests {
     fn a_runtime_that_ends_takes_no_answer_with_it() {
         let runtime = threaded();
         let answers = from(&runtime);
-        let (hold, held) = std::sync::mpsc::channel::<()>();
-        let (busy, is_busy) = std::sync::mpsc::channel();
-        runtime.spawn(async move {
-            busy.send(()).unwrap();
-            held.recv().unwrap();
-        });
-        is_busy.recv().unwrap();
+        let release = occupied(&runtime);
         let (mut before, of_before) = batch(MANY);
         answers.give(&mut before, |_| true);
-        let ending = std::thread::spawn(move || drop(runtime));
-        hold.send(()).unwrap();
-        ending.join().unwrap();
+        // Its thread learns of the end before it can take the task.
+        runtime.shutdown_background();
+        release.send(()).unwrap();
         assert!(of_before.into_iter().zip(1..).all(|(answer, n)| answer.blocking_recv() == Ok(right(n))));
         all_are_answered(&answers, MANY);
     }
